@@ -1,0 +1,178 @@
+"""One typed, validated configuration for every block, and the named presets.
+
+Everything that a circuit needs is either a field here or derived from the fields; no width is typed twice.
+"""
+
+import tomllib
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal
+
+from amaranth.utils import ceil_log2
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from golden import datatypes
+
+__all__ = ["Config", "ConfigurationError", "load", "preset", "presets"]
+
+
+class ConfigurationError(ValueError):
+    """A configuration that no circuit can be made of; the message names the field in one line."""
+
+
+class Config(BaseModel):
+    """Parameters of one accelerator.
+
+    Attributes:
+        rows: output rows R of the array; each has its own codes, scales and results.
+        columns: token columns N; they share the codes and have their own activations.
+        lanes: multiplications L that one processing element does in a cycle.
+        group: longest group G along the reduction axis, in elements; a multiple of ``lanes``.
+        activation_bits: width A of an aligned activation, sign included.
+        activation_lanes: FP16 or BF16 elements in one beat of the activation stream.
+        maximum_inputs: longest activation vector, in elements.
+        accumulator_bits: width of an output's fixed-point accumulator.
+        rescale_units: rescale units a token column; each serves ``rows / rescale_units`` rows in turn.
+        word_bits: width of the packed-weight stream.
+        types: data types that the term encoder and the unpacker understand.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rows: Literal[4, 8, 16, 32] = 8
+    columns: Annotated[int, Field(ge=1, le=64)] = 1
+    lanes: Literal[4, 8, 16] = 16
+    group: Annotated[int, Field(ge=8, le=256)] = 128
+    activation_bits: Annotated[int, Field(ge=8, le=16)] = 12
+    activation_lanes: Literal[1, 2, 4, 8, 16] = 4
+    maximum_inputs: Annotated[int, Field(ge=16, le=65536)] = 16384
+    accumulator_bits: Annotated[int, Field(ge=24, le=48)] = 32
+    rescale_units: Literal[1, 2, 4, 8] = 1
+    word_bits: Literal[64, 128, 256, 512, 1024] = 512
+    types: tuple[str, ...] = datatypes.names()
+
+    @field_validator("types")
+    @classmethod
+    def _known_types(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            datatypes.get(name)
+        if not value:
+            raise ValueError("at least one data type is needed")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Config":
+        if self.group % self.lanes:
+            raise ValueError(f"group {self.group} must be a multiple of lanes {self.lanes}")
+        if self.lanes % self.activation_lanes:
+            raise ValueError(f"activation_lanes {self.activation_lanes} must divide lanes {self.lanes}")
+        if self.rows % self.rescale_units:
+            raise ValueError(f"rescale_units {self.rescale_units} must divide rows {self.rows}")
+        if self.word_bits < 16 * self.rows:
+            raise ValueError(f"word_bits {self.word_bits} must be at least 16 * rows = {16 * self.rows}")
+        if self.maximum_inputs % self.group:
+            raise ValueError(f"maximum_inputs {self.maximum_inputs} must be a multiple of group {self.group}")
+        return self
+
+    @cached_property
+    def datatypes(self) -> tuple[datatypes.DataType, ...]:
+        """The supported data types."""
+        return tuple(datatypes.get(name) for name in self.types)
+
+    @cached_property
+    def decoders(self) -> tuple[str, ...]:
+        """Decoders that the term encoder needs, in the order of the table."""
+        return tuple(dict.fromkeys(entry.decoder for entry in self.datatypes))
+
+    @cached_property
+    def shifts(self) -> tuple[int, ...]:
+        """Every common shift that a supported type uses, ascending."""
+        return tuple(sorted({shift for entry in self.datatypes for shift in entry.shifts}))
+
+    @property
+    def chunks(self) -> int:
+        """Beats of ``lanes`` elements in a full group."""
+        return self.group // self.lanes
+
+    @property
+    def maximum_groups(self) -> int:
+        """Groups in the longest vector."""
+        return self.maximum_inputs // self.group
+
+    @property
+    def largest_activation(self) -> int:
+        """Largest magnitude of an aligned activation."""
+        return (1 << self.activation_bits - 1) - 1
+
+    @property
+    def product_bits(self) -> int:
+        """Width of a group's dot product P, sign included; no group can exceed it."""
+        largest = max(entry.largest for entry in self.datatypes)
+        return (self.group * self.largest_activation * largest).bit_length() + 1
+
+    @property
+    def sum_bits(self) -> int:
+        """Width of a group's activation sum S, sign included."""
+        return (self.group * self.largest_activation).bit_length() + 1
+
+    @property
+    def row_bits(self) -> int:
+        """Width of a row's number."""
+        return ceil_log2(self.rows)
+
+
+_PRESETS = {
+    "tiny": Config(
+        rows=4,
+        lanes=4,
+        group=32,
+        activation_lanes=4,
+        maximum_inputs=512,
+        word_bits=64,
+    ),
+    "edge": Config(),
+    "paper": Config(rows=32, columns=32, lanes=4, word_bits=512, maximum_inputs=16384),
+}
+
+SUMMARIES = {
+    "tiny": "4 rows x 1 column of 4 lanes, groups of 32: for tests and small FPGAs",
+    "edge": "8 rows x 1 column of 16 lanes: batch-1 decode on a 32 GB/s memory (the default)",
+    "paper": "32 rows x 32 columns of 4 lanes: the array size of BitMoD (HPCA 2025)",
+}
+
+
+def presets() -> tuple[str, ...]:
+    """Names of the presets."""
+    return tuple(_PRESETS)
+
+
+def preset(name: str) -> Config:
+    """Look a preset up.
+
+    Raises:
+        ConfigurationError: no such preset.
+    """
+    if name not in _PRESETS:
+        raise ConfigurationError(f"preset {name!r} must be one of {', '.join(_PRESETS)}")
+    return _PRESETS[name]
+
+
+def load(path: Path) -> Config:
+    """Read a TOML file: fields of ``Config``, on top of the preset named in its ``preset`` entry, if any.
+
+    Raises:
+        ConfigurationError: unreadable file, unknown field or value out of range; the message names the field.
+    """
+    try:
+        fields = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError(f"config {str(path)!r} is not readable TOML: {error}") from None
+    base = preset(str(fields.pop("preset", "edge"))).model_dump()
+    try:
+        return Config.model_validate(base | fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "config"
+        message = first["msg"].removeprefix("Value error, ")
+        shown = f"{where} = {first['input']!r}: " if first["loc"] else ""
+        raise ConfigurationError(f"{shown}{message}") from None

