@@ -3,14 +3,17 @@
 A weight (or a cached key or value) is a short code. Its data type maps the code to an integer, in units of
 ``step``, and the integer to a fixed number of *terms*, one a cycle:
 
-    integer = sum over t of (-1)^negative[t] * 2^(select[t] - 1) * 2^shifts[t]      (select 0: no term)
+    integer = sum over t of (-1)^negative[t] * magnitude[t] * 2^shifts[t]
 
-``shifts`` is common to all lanes in a cycle; the local exponent ``select - 1`` is 0, 1 or 2. That small range
-is what keeps the circuit's shifters small, and it covers every type below:
+Terms are signed radix-16 digits, most significant first: a code of up to four bits takes one cycle, one of
+eight bits two. BitMoD (HPCA 2025, section IV-A) takes powers of two as magnitudes and therefore two cycles
+for four bits. Here a magnitude is one of ten multiples of the activation, which all rows of the array share,
+so a cycle does twice the work for little more than the choice among more wires:
 
-* integers use radix-4 Booth digits -2..2, two code bits a cycle (BitMoD, HPCA 2025, section IV-A);
-* small floats use the shortest split that fits the windows, for example 3 = 4 - 1 and 6 = 4 + 2;
-* codes that would be "-0" in FP3 and FP4 stand for the group's special value (BitMoD, section III-A).
+    0, 1, 2, 3, 4, 6, 8, 12 and two programmable ones, the first 5 or 10, the second 7 or 16.
+
+The eight fixed ones are the magnitudes of FP4 (E2M1) in units of one half, in the order of its codes. Codes
+that would be "-0" in FP3 and FP4 stand for the group's special value (BitMoD, section III-A).
 
 Hardware sees every code left-aligned in a byte (``lane``), which makes types of different widths share one
 decoder. A new data type is one new entry of ``_TABLE``.
@@ -18,70 +21,44 @@ decoder. A new data type is one new entry of ``_TABLE``.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache, cached_property
-from itertools import product
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["LANE_BITS", "MAXIMUM_TERMS", "DataType", "Term", "get", "names", "split"]
+__all__ = [
+    "FIXED_MAGNITUDES",
+    "LANE_BITS",
+    "MAXIMUM_TERMS",
+    "PROGRAMMABLE_MAGNITUDES",
+    "DataType",
+    "Term",
+    "get",
+    "names",
+]
 
 LANE_BITS = 8
-MAXIMUM_TERMS = 4
-_SELECTORS = 4
+MAXIMUM_TERMS = 3
+SPECIALS = 4
+FIXED_MAGNITUDES = (0, 1, 2, 3, 4, 6, 8, 12)
+PROGRAMMABLE_MAGNITUDES = ((5, 10), (7, 16))
+_DIGIT_BITS = 4
 
 
 class Term(NamedTuple):
-    """One bit-serial term: ``(-1)^negative * 2^(select - 1)``, or nothing when ``select`` is 0."""
+    """One bit-serial term: a sign and which of the type's ten magnitudes."""
 
     negative: int
     select: int
 
-    @property
-    def value(self) -> int:
-        """Signed value before the cycle's common shift: 0, ±1, ±2 or ±4."""
-        magnitude = (1 << self.select) >> 1
-        return -magnitude if self.negative else magnitude
 
-
-_TERMS = (Term(0, 0), *(Term(negative, select) for select in (1, 2, 3) for negative in (0, 1)))
-
-
-@cache
-def _splits(shifts: tuple[int, ...]) -> dict[int, tuple[Term, ...]]:
-    """Best split of every reachable integer: fewest terms, then fewest signs against the value's own."""
-    best: dict[int, tuple[tuple[int, int], tuple[Term, ...]]] = {}
-    for terms in product(_TERMS, repeat=len(shifts)):
-        value = sum(term.value << shift for term, shift in zip(terms, shifts, strict=True))
-        against = sum(term.value * value < 0 for term in terms)
-        cost = (sum(term.select > 0 for term in terms), against)
-        if value not in best or cost < best[value][0]:
-            best[value] = (cost, terms)
-    return {value: terms for value, (_, terms) in best.items()}
-
-
-def split(value: int, shifts: tuple[int, ...]) -> tuple[Term, ...]:
-    """Split an integer into one term for each entry of ``shifts``.
-
-    Raises:
-        ValueError: no choice of terms gives ``value``.
-    """
-    try:
-        return _splits(shifts)[value]
-    except KeyError:
-        raise ValueError(
-            f"value {value} does not split into {len(shifts)} terms at shifts {shifts}"
-        ) from None
-
-
-def _booth(value: int, terms: int) -> tuple[Term, ...]:
-    """Radix-4 Booth digits of a two's complement integer of ``2 * terms`` bits, most significant first."""
+def _digits(value: int, count: int) -> list[int]:
+    """Signed radix-16 digits -8..7, most significant first; the first one keeps what remains."""
     digits = []
-    for position in range(2 * (terms - 1), -1, -2):
-        window = (value << 1) >> position & 0b111
-        digit = (window & 1) + (window >> 1 & 1) - 2 * (window >> 2)
-        digits.append(Term(int(digit < 0), abs(digit)))
-    return tuple(digits)
+    for _ in range(count - 1):
+        digits.append((value + 8 & 15) - 8)
+        value = value - digits[-1] >> _DIGIT_BITS
+    return [value, *reversed(digits)]
 
 
 @dataclass(frozen=True)
@@ -91,10 +68,11 @@ class DataType:
     Attributes:
         name: as used on every command line.
         bits: width of a code; ``packed_bits`` is what one code takes in a packed burst.
-        step: real value of one integer unit in the source's own units.
+        term_count: cycles that one code takes.
         decoder: which circuit turns codes into terms; types of one decoder share it.
-        shifts: common left shift of each term, in the order of the cycles.
         integers: integer value of every code; None where the group's special value stands.
+        step: real value of one integer unit in the source's own units.
+        programmable: the two magnitudes beside the fixed ones, one of each of ``PROGRAMMABLE_MAGNITUDES``.
         specials: the values a group may put there, in the search order of the source.
         asymmetric: groups carry a zero point.
         source: where the type is defined.
@@ -102,18 +80,19 @@ class DataType:
 
     name: str
     bits: int
+    term_count: int
     decoder: str
-    shifts: tuple[int, ...]
     integers: tuple[int | None, ...]
     step: float = 1.0
+    programmable: tuple[int, int] = (5, 7)
     specials: tuple[int, ...] = ()
     asymmetric: bool = False
     source: str = ""
 
     @property
-    def term_count(self) -> int:
-        """Cycles that one code takes."""
-        return len(self.shifts)
+    def shifts(self) -> tuple[int, ...]:
+        """Common left shift of each term, in the order of the cycles."""
+        return tuple(_DIGIT_BITS * place for place in reversed(range(self.term_count)))
 
     @property
     def packed_bits(self) -> float:
@@ -124,6 +103,11 @@ class DataType:
     def selector_bits(self) -> int:
         """Bits of a group's choice among ``specials``."""
         return max(len(self.specials) - 1, 0).bit_length()
+
+    @property
+    def magnitudes(self) -> tuple[int, ...]:
+        """The ten magnitudes that a term may select."""
+        return (*FIXED_MAGNITUDES, *self.programmable)
 
     @cached_property
     def special_code(self) -> int | None:
@@ -153,29 +137,50 @@ class DataType:
         return np.array([choices[selector] if v is None else v for v in self.integers], np.int32)
 
     def terms(self, value: int) -> tuple[Term, ...]:
-        """Split one of the type's values into ``term_count`` terms, in the order of the cycles."""
-        if self.decoder == "booth":
-            return _booth(value, self.term_count)
-        return split(value, self.shifts)
+        """Split one of the type's values into ``term_count`` terms, in the order of the cycles.
+
+        Sign-magnitude types split the magnitude and give every term the value's sign.
+
+        Raises:
+            ValueError: a digit is not among the type's magnitudes.
+        """
+        flip = value < 0 and self.decoder != "integer"
+        terms = []
+        for digit in _digits(-value if flip else value, self.term_count):
+            if abs(digit) not in self.magnitudes:
+                raise ValueError(f"digit {digit} of value {value} is not a magnitude of {self.name}")
+            negative = (digit < 0) != (flip and digit != 0)
+            terms.append(Term(int(negative), self.magnitudes.index(abs(digit))))
+        return tuple(terms)
+
+    def term_value(self, term: Term) -> int:
+        """Signed value of a term before the cycle's common shift."""
+        return -self.magnitudes[term.select] if term.negative else self.magnitudes[term.select]
 
     @property
-    def special_terms(self) -> tuple[tuple[Term, ...], ...]:
+    def special_terms(self) -> tuple[Term, ...]:
         """Terms of four special values (absent ones are zero), as the term encoder's registers hold them."""
-        padded = (*self.specials, *(0,) * (_SELECTORS - len(self.specials)))
-        return tuple(split(value, self.shifts) for value in padded)
+        padded = (*self.specials, *(0,) * (SPECIALS - len(self.specials)))
+        return tuple(self.terms(value)[-1] for value in padded)
+
+    @property
+    def programming(self) -> tuple[int, int]:
+        """Which of each pair of ``PROGRAMMABLE_MAGNITUDES`` the type uses, as indices."""
+        first, second = PROGRAMMABLE_MAGNITUDES
+        return first.index(self.programmable[0]), second.index(self.programmable[1])
 
     def lane(self, code: int) -> int:
         """Place a code in a byte as the hardware's lanes carry it.
 
-        Booth types are sign-extended to an even width first; every type is then left-aligned. Binary codes
-        become the two-bit integers they stand for.
+        Integers are sign-extended to whole digits first; every type is then left-aligned. Binary and ternary
+        codes become the integers they stand for.
         """
-        if self.decoder == "booth":
-            width = 2 * self.term_count
-            value = self.integers[code]
-            assert value is not None
-            return (value & (1 << width) - 1) << LANE_BITS - width
-        return code << LANE_BITS - self.bits
+        if self.decoder != "integer":
+            return code << LANE_BITS - self.bits
+        width = _DIGIT_BITS * self.term_count
+        value = self.integers[code]
+        assert value is not None
+        return (value & (1 << width) - 1) << LANE_BITS - width
 
 
 def _integer(bits: int, asymmetric: bool) -> DataType:
@@ -184,8 +189,8 @@ def _integer(bits: int, asymmetric: bool) -> DataType:
     return DataType(
         name=f"int{bits}" + ("_asym" if asymmetric else ""),
         bits=bits,
-        decoder="booth",
-        shifts=tuple(range(2 * ((bits + 1) // 2 - 1), -1, -2)),
+        term_count=(bits + _DIGIT_BITS - 1) // _DIGIT_BITS,
+        decoder="integer",
         integers=tuple(code - count * (code >= count // 2) for code in range(count)),
         asymmetric=asymmetric,
         source="uniform integers",
@@ -208,36 +213,38 @@ def _minifloat(exponent_bits: int, mantissa_bits: int) -> tuple[int, ...]:
     )
 
 
-_FP3 = (0, 1, 2, 4)
 _FP4 = _minifloat(2, 1)
+_FP3 = _FP4[::2]
+_FLINT4 = (0, 1, 2, 3, 4, 6, 8, 16)
 _BITMOD = "BitMoD, HPCA 2025, Table IV"
 _MX = "OCP Microscaling Formats 1.0"
 
 
-def _bitmod(name: str, bits: int, specials: tuple[int, ...]) -> DataType:
-    """FP3 or FP4 with a special value a group, in units of one half."""
-    magnitudes = tuple(2 * value for value in _FP3) if bits == 3 else _FP4
-    codes = _signed(magnitudes, None)
-    return DataType(name, bits, "fp4", (2, 0), codes, step=0.5, specials=specials, source=_BITMOD)
+def _fp(name: str, bits: int, specials: tuple[int, ...] = (0,), source: str = _BITMOD) -> DataType:
+    """FP3 or FP4 with a special value a group (zero: a second zero), in units of one half."""
+    codes = _signed(_FP3 if bits == 3 else _FP4, None)
+    return DataType(
+        name, bits, 1, "fp4", codes, step=0.5, programmable=(10, 16), specials=specials, source=source
+    )
 
 
 _TABLE = (
-    DataType("binary", 1, "booth", (0,), (1, -1), source="sign, codes 0 and 1 are +1 and -1"),
-    DataType("binary01", 1, "booth", (0,), (0, 1), source="bit, codes 0 and 1 are themselves"),
-    DataType("ternary", 2, "booth", (0,), (0, 1, -1), source="trits, five a byte"),
+    DataType("binary", 1, 1, "integer", (1, -1), source="sign, codes 0 and 1 are +1 and -1"),
+    DataType("binary01", 1, 1, "integer", (0, 1), source="bit, codes 0 and 1 are themselves"),
+    DataType("ternary", 2, 1, "integer", (0, 1, -1), source="trits, five a byte"),
     *(_integer(bits, asymmetric) for bits in range(2, 9) for asymmetric in (False, True)),
-    DataType("fp3", 3, "fp3", (0,), _signed(_FP3), source=_BITMOD),
-    _bitmod("fp3_er", 3, (6, -6)),
-    _bitmod("fp3_ea", 3, (12, -12)),
-    _bitmod("bitmod3", 3, (6, -6, 12, -12)),
-    DataType("fp4", 4, "fp4", (2, 0), _signed(_FP4, None), step=0.5, specials=(0,), source=_BITMOD),
-    _bitmod("fp4_er", 4, (10, -10)),
-    _bitmod("fp4_ea", 4, (16, -16)),
-    _bitmod("bitmod4", 4, (10, -10, 16, -16)),
-    DataType("e2m1", 4, "fp4", (2, 0), _signed(_FP4, None), step=0.5, specials=(0,), source=_MX),
-    DataType("flint4", 4, "flint4", (2, 0), _signed((0, 1, 2, 3, 4, 6, 8, 16)), source="ANT, MICRO 2022"),
-    DataType("e2m3", 6, "e2m3", (4, 2, 0), _signed(_minifloat(2, 3)), step=0.125, source=_MX),
-    DataType("e3m2", 6, "e3m2", (7, 5, 2, 0), _signed(_minifloat(3, 2)), step=0.0625, source=_MX),
+    _fp("fp3", 3),
+    _fp("fp3_er", 3, (6, -6)),
+    _fp("fp3_ea", 3, (12, -12)),
+    _fp("bitmod3", 3, (6, -6, 12, -12)),
+    _fp("fp4", 4),
+    _fp("fp4_er", 4, (10, -10)),
+    _fp("fp4_ea", 4, (16, -16)),
+    _fp("bitmod4", 4, (10, -10, 16, -16)),
+    _fp("e2m1", 4, source=_MX),
+    DataType("flint4", 4, 1, "flint4", _signed(_FLINT4), programmable=(5, 16), source="ANT, MICRO 2022"),
+    DataType("e2m3", 6, 2, "e2m3", _signed(_minifloat(2, 3)), step=0.125, source=_MX),
+    DataType("e3m2", 6, 3, "e3m2", _signed(_minifloat(3, 2)), step=0.0625, source=_MX),
 )
 
 _BY_NAME = {entry.name: entry for entry in _TABLE}

@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
-from amaranth.utils import ceil_log2
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from golden import datatypes
@@ -32,7 +31,7 @@ class Config(BaseModel):
         activation_lanes: FP16 or BF16 elements in one beat of the activation stream.
         maximum_inputs: longest activation vector, in elements.
         accumulator_bits: width of an output's fixed-point accumulator.
-        rescale_units: rescale units a token column; each serves ``rows / rescale_units`` rows in turn.
+        rescale_units: rescale units a token column; unit ``u`` serves rows ``u``, ``u + rescale_units``, ...
         word_bits: width of the packed-weight stream.
         types: data types that the term encoder and the unpacker understand.
     """
@@ -46,7 +45,7 @@ class Config(BaseModel):
     activation_bits: Annotated[int, Field(ge=8, le=16)] = 12
     activation_lanes: Literal[1, 2, 4, 8, 16] = 4
     maximum_inputs: Annotated[int, Field(ge=16, le=65536)] = 16384
-    accumulator_bits: Annotated[int, Field(ge=24, le=48)] = 32
+    accumulator_bits: Annotated[int, Field(ge=24, le=48)] = 28
     rescale_units: Literal[1, 2, 4, 8] = 1
     word_bits: Literal[64, 128, 256, 512, 1024] = 512
     types: tuple[str, ...] = datatypes.names()
@@ -116,9 +115,9 @@ class Config(BaseModel):
         return (self.group * self.largest_activation).bit_length() + 1
 
     @property
-    def row_bits(self) -> int:
-        """Width of a row's number."""
-        return ceil_log2(self.rows)
+    def slots(self) -> int:
+        """Rows that one rescale unit serves in turn."""
+        return self.rows // self.rescale_units
 
 
 _PRESETS = {

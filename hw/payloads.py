@@ -4,26 +4,27 @@ from amaranth.hdl import signed
 from amaranth.lib import data, enum
 from amaranth.utils import bits_for, ceil_log2
 
-from golden.datatypes import LANE_BITS, MAXIMUM_TERMS
+from golden.datatypes import FIXED_MAGNITUDES, LANE_BITS, MAXIMUM_TERMS, SPECIALS
 from hw.config import Config
 
 __all__ = [
     "ActivationFormat",
     "OutputFormat",
     "activation_beat",
+    "activations",
     "aligned_beat",
     "channels",
     "chunk",
+    "dots",
     "group_scales",
-    "group_summary",
     "matrix_format",
+    "packet_header",
     "result",
+    "summary",
     "term",
     "word",
 ]
 
-SPECIALS = 4
-SPECIAL_TERMS = 2
 MANTISSA_BITS = 11
 DISTANCE_BITS = 8
 ZERO_POINT_BITS = 9
@@ -47,8 +48,8 @@ class OutputFormat(enum.Enum, shape=2):
     FP32 = 2
 
 
-term = data.StructLayout({"negative": 1, "select": 2})
-"""One bit-serial term of ``golden.datatypes``: a sign, and 0 or 1 + the local exponent."""
+term = data.StructLayout({"negative": 1, "select": bits_for(len(FIXED_MAGNITUDES) + 1)})
+"""One bit-serial term of ``golden.datatypes``: a sign and which of ten multiples of the activation."""
 
 
 def word(config: Config) -> data.StructLayout:
@@ -59,7 +60,8 @@ def word(config: Config) -> data.StructLayout:
 def activation_beat(config: Config) -> data.StructLayout:
     """FP16 or BF16 elements of every token column; ``last`` closes the vector, missing elements are +0."""
     lanes = data.ArrayLayout(16, config.activation_lanes)
-    return data.StructLayout({"elements": data.ArrayLayout(lanes, config.columns), "last": 1})
+    elements = data.ArrayLayout(lanes, config.columns)
+    return data.StructLayout({"elements": elements, "last": 1, "format": ActivationFormat})
 
 
 def aligned_beat(config: Config) -> data.StructLayout:
@@ -70,19 +72,34 @@ def aligned_beat(config: Config) -> data.StructLayout:
     )
 
 
-def group_summary(config: Config) -> data.StructLayout:
-    """Exponent field E and exact sum S of one token column's group."""
-    return data.StructLayout({"exponent": EXPONENT_BITS, "sum": signed(config.sum_bits)})
+def packet_header(config: Config) -> data.StructLayout:
+    """What a packet asks of the activations; accepted or rejected before its first chunk.
+
+    ``inputs`` elements in ``groups`` groups, all of ``group_chunks`` chunks but the last of ``last_chunks``.
+    """
+    return data.StructLayout(
+        {
+            "inputs": bits_for(config.maximum_inputs),
+            "groups": bits_for(config.maximum_inputs // config.lanes),
+            "group_chunks": bits_for(config.chunks),
+            "last_chunks": bits_for(config.chunks),
+            "keep_activations": 1,
+        }
+    )
 
 
 def matrix_format(config: Config) -> data.StructLayout:
-    """How the codes of a matrix become terms; constant within a packet."""
+    """How the codes of a matrix become terms; constant within a packet.
+
+    ``programming`` chooses one of each pair of ``golden.datatypes.PROGRAMMABLE_MAGNITUDES``; ``specials`` are
+    the terms that the four special values stand for.
+    """
     return data.StructLayout(
         {
             "decoder": bits_for(len(config.decoders) - 1),
             "last_term": ceil_log2(MAXIMUM_TERMS),
-            "shifts": data.ArrayLayout(bits_for(len(config.shifts) - 1), MAXIMUM_TERMS),
-            "specials": data.ArrayLayout(data.ArrayLayout(term, SPECIAL_TERMS), SPECIALS),
+            "programming": 2,
+            "specials": data.ArrayLayout(term, SPECIALS),
         }
     )
 
@@ -145,6 +162,53 @@ def channels(config: Config) -> data.StructLayout:
     )
 
 
+def activations(config: Config) -> data.ArrayLayout:
+    """One chunk of aligned activations, ``[column][lane]``."""
+    lanes = data.ArrayLayout(signed(config.activation_bits), config.lanes)
+    return data.ArrayLayout(lanes, config.columns)
+
+
+def summary(config: Config) -> data.StructLayout:
+    """What the rescale unit needs of a group, a token column each.
+
+    ``distance`` is how far the group's exponent lies below ``reference``, the vector's largest; ``special``
+    says that the vector held a NaN or an infinity.
+    """
+    column = data.StructLayout(
+        {
+            "distance": EXPONENT_BITS,
+            "sum": signed(config.sum_bits),
+            "reference": EXPONENT_BITS,
+            "special": 1,
+        }
+    )
+    return data.StructLayout(
+        {"columns": data.ArrayLayout(column, config.columns), "format": ActivationFormat}
+    )
+
+
+def dots(config: Config) -> data.StructLayout:
+    """Group dot products of all rows and columns, each plus ``bias``, modulo ``2**product_bits``.
+
+    ``final`` marks the last group of a row block.
+    """
+    rows = data.ArrayLayout(config.product_bits, config.rows)
+    return data.StructLayout(
+        {"dots": data.ArrayLayout(rows, config.columns), "bias": config.product_bits, "final": 1}
+    )
+
+
 def result(config: Config) -> data.StructLayout:
-    """One output row of every token column; a 16-bit format fills the low half of each element."""
-    return data.StructLayout({"elements": data.ArrayLayout(32, config.columns), "last": 1, "error": 1})
+    """Consecutive output rows of every token column; a 16-bit format fills the low half of each element.
+
+    ``count`` rows are meant; ``last`` closes the packet's results, ``error`` marks those of a damaged packet.
+    """
+    columns = data.ArrayLayout(32, config.columns)
+    return data.StructLayout(
+        {
+            "rows": data.ArrayLayout(columns, config.rescale_units),
+            "count": bits_for(config.rescale_units),
+            "last": 1,
+            "error": 1,
+        }
+    )

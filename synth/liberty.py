@@ -123,7 +123,7 @@ def _tokens(function: str) -> list[str]:
 
 
 class _Expression:
-    """Recursive descent over Liberty's operators: ``!`` and ``'``, then ``^``, ``* &`` or a blank, ``+ |``."""
+    """Recursive descent over Liberty's operators: ``!`` and ``'``, ``^``, ``* &`` or a blank, ``+ |``."""
 
     def __init__(self, tokens: list[str], values: Mapping[str, bool]):
         self._tokens = [*tokens, ""]

@@ -10,8 +10,7 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from amaranth.hdl import Shape
-from amaranth.hdl._ast import ShapeLike
+from amaranth.hdl import Shape, ShapeLike
 from amaranth.lib import data
 
 __all__ = ["Codec", "codec", "pack", "unpack"]
@@ -114,12 +113,13 @@ def _array(layout: data.ArrayLayout) -> Codec:
 
 
 def _structure(layout: data.Layout) -> Codec:
+    width = layout.size  # Amaranth works it out at each use
     fields = [(key, field.offset, codec(field.shape)) for key, field in layout]
     names = {key for key, _, _ in fields}
 
     def mapping_to_bits(value: Any) -> int:
-        if not isinstance(value, Mapping):
-            return _raw(layout, value)
+        if isinstance(value, int) or not isinstance(value, Mapping):
+            return _raw(width, value)
         if value.keys() != names:
             wrong = sorted(map(str, names ^ value.keys()))
             raise ValueError(f"fields missing or unknown: {', '.join(wrong)}")
@@ -133,18 +133,19 @@ def _structure(layout: data.Layout) -> Codec:
 
     slices = [(key, offset, (1 << plan.width) - 1, plan.unpack) for key, offset, plan in fields]
     return Codec(
-        layout.size,
+        width,
         mapping_to_bits,
         lambda bits: {key: read((bits >> offset) & mask) for key, offset, mask, read in slices},
     )
 
 
 def _union(layout: data.UnionLayout) -> Codec:
+    width = layout.size
     fields = {key: codec(field.shape) for key, field in layout}
 
     def member_to_bits(value: Any) -> int:
         if not isinstance(value, Mapping):
-            return _raw(layout, value)
+            return _raw(width, value)
         if len(value) != 1 or not value.keys() <= fields.keys():
             raise ValueError(f"exactly one of {', '.join(map(str, fields))} belongs here")
         [(key, member)] = value.items()
@@ -153,12 +154,12 @@ def _union(layout: data.UnionLayout) -> Codec:
     def bits_to_members(bits: int) -> dict[Any, Any]:
         return {key: plan.unpack(bits & ((1 << plan.width) - 1)) for key, plan in fields.items()}
 
-    return Codec(layout.size, member_to_bits, bits_to_members)
+    return Codec(width, member_to_bits, bits_to_members)
 
 
-def _raw(layout: data.Layout, value: Any) -> int:
+def _raw(width: int, value: Any) -> int:
     """A structure given as its bits, which is how an unpacked port or a constant arrives."""
     bits = value.as_bits() if isinstance(value, data.Const) else int(value)
-    if not 0 <= bits < 1 << layout.size:
-        raise ValueError(f"{bits:#x} does not fit {layout.size} bits")
+    if bits < 0 or bits.bit_length() > width:
+        raise ValueError(f"{bits:#x} does not fit {width} bits")
     return bits

@@ -1,0 +1,162 @@
+"""Area reports: what a design costs, by component."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from synth.hierarchy import Design, component_name
+from synth.timing import Timing
+
+__all__ = ["AreaReport", "Component", "best", "cell_counts", "tabulate"]
+
+
+@dataclass(frozen=True)
+class Component:
+    """All instances of one kind of module, taken together; areas in the report's unit.
+
+    Attributes:
+        name: readable name.
+        module: name of the Verilog module measured.
+        instances: how often it occurs.
+        own_area: without the components inside it.
+        total_area: with them.
+        memory_bits: bits of the memories left whole, own only.
+        cells: mapped cells, own only.
+        flip_flops: own only.
+        counts: own cells by type.
+        areas: own area by what it is spent on: ``registers``, ``full adders``, ``logic``.
+    """
+
+    name: str
+    module: str
+    instances: int
+    own_area: float
+    total_area: float
+    memory_bits: int
+    cells: int
+    flip_flops: int
+    counts: dict[str, int] = field(default_factory=dict)
+    areas: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class AreaReport:
+    """What a design costs on a target.
+
+    Attributes:
+        top: name of the design.
+        target: name of the library or FPGA family.
+        unit: unit of every area: ``um2``, ``GE`` (two-input NAND equivalents) or ``LUT``.
+        period: clock period asked for in ns.
+        recipe: the way through the flow that was taken.
+        area: total area, memories left whole not included.
+        memory_bits: bits of the memories left whole.
+        flip_flops: in the whole design.
+        cells: in the whole design.
+        timing: the slowest path, None where unknown.
+        components: largest first; their areas are those of ``components_recipe``.
+        components_recipe: the way that kept the components apart.
+        counts: cells by type in the whole design; for an FPGA also the columns of its family.
+        tried: area and shortest period of every recipe that was tried.
+    """
+
+    top: str
+    target: str
+    unit: str
+    period: float
+    recipe: str
+    area: float
+    memory_bits: int
+    flip_flops: int
+    cells: int
+    timing: Timing | None
+    components: tuple[Component, ...]
+    counts: dict[str, int] = field(default_factory=dict)
+    tried: dict[str, dict[str, float | None]] = field(default_factory=dict)
+    components_recipe: str = ""
+
+    @property
+    def met(self) -> bool:
+        """Whether the period is met, as far as is known."""
+        return self.timing is None or self.timing.met
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return asdict(self)
+
+
+def best(reports: Sequence[AreaReport]) -> AreaReport:
+    """The smallest report that meets its period, or the fastest where none does.
+
+    It lists all that were tried. The components are those of the best report that kept them apart.
+    """
+    chosen = _best(reports)
+    apart = [report for report in reports if not report.recipe.startswith("flat")]
+    tried = {
+        report.recipe: {
+            "area": report.area,
+            "min_period": report.timing.min_period if report.timing else None,
+        }
+        for report in reports
+    }
+    source = _best(apart) if apart else chosen
+    return replace(chosen, components=source.components, components_recipe=source.recipe, tried=tried)
+
+
+def _best(reports: Sequence[AreaReport]) -> AreaReport:
+    met = [report for report in reports if report.met]
+    if met:
+        return min(met, key=lambda report: report.area)
+    return min(reports, key=lambda report: report.timing.min_period if report.timing else 0.0)
+
+
+def cell_counts(stat: Path) -> dict[str, dict[str, int]]:
+    """Cells by type of each module, from the file ``stat -json`` wrote."""
+    text = stat.read_text()
+    modules = json.loads(text[text.index("{") :])["modules"]
+    return {name.removeprefix("\\"): body["num_cells_by_type"] for name, body in modules.items()}
+
+
+def tabulate(
+    design: Design,
+    counts: Mapping[str, Mapping[str, int]],
+    memory_bits: Mapping[str, int],
+    area: Callable[[str], float],
+    purpose: Callable[[str], str],
+) -> list[Component]:
+    """One entry for each kind of module, largest own area first."""
+
+    def leaves(module: str) -> dict[str, int]:
+        skip = {*design.aliases, "$mem_v2"}
+        return {cell: number for cell, number in counts[module].items() if cell not in skip}
+
+    def own(module: str) -> float:
+        return sum(area(cell) * number for cell, number in leaves(module).items())
+
+    def total(module: str) -> float:
+        return own(module) + sum(total(child) * number for child, number in design.children[module].items())
+
+    rows = []
+    for module, instances in design.instances().items():
+        cells = {cell: number * instances for cell, number in leaves(module).items()}
+        areas: Counter[str] = Counter()
+        for cell, number in cells.items():
+            areas[purpose(cell)] += area(cell) * number
+        rows.append(
+            Component(
+                name=component_name(design.aliases[module], design.top),
+                module=module,
+                instances=instances,
+                own_area=round(own(module) * instances, 4),
+                total_area=round(total(module) * instances, 4),
+                memory_bits=memory_bits.get(module, 0) * instances,
+                cells=sum(cells.values()),
+                flip_flops=sum(number for cell, number in cells.items() if purpose(cell) == "registers"),
+                counts=cells,
+                areas={name: round(value, 4) for name, value in areas.items()},
+            )
+        )
+    return sorted(rows, key=lambda row: (-row.own_area, row.module))

@@ -1,0 +1,123 @@
+"""What the command lines of this package share: one-line errors, blocks, configurations, results on disk."""
+
+import argparse
+import importlib
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from synth import targets, yosys
+
+__all__ = ["Parser", "block_names", "build", "configurations", "macs_per_cycle", "publish", "run"]
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line and exit status 2."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"{self.prog}: error: {message}", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def run(parser: Parser, action: Callable[[argparse.Namespace], None], argv: list[str] | None) -> int:
+    """Parse, act, and turn what the user did wrong into one line; returns the exit status."""
+    arguments = parser.parse_args(argv)
+    try:
+        action(arguments)
+    except (ValueError, yosys.YosysError, OSError) as error:
+        parser.error(" ".join(str(error).split()))
+    except KeyboardInterrupt:
+        print(f"{parser.prog}: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def positive(text: str) -> float:
+    """A clock period in ns: above 0 and at most 1000."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 1000:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a number above 0 and at most 1000 (ns)")
+    return value
+
+
+def target_name(text: str) -> str:
+    """A target that exists; it is read and checked here."""
+    try:
+        targets.parse(text)
+    except targets.TargetError as error:
+        raise argparse.ArgumentTypeError(str(error).removeprefix("target: ")) from None
+    return text
+
+
+def folder(text: str) -> Path:
+    """A directory that exists or can be made."""
+    path = Path(text)
+    existing = next((part for part in (path, *path.parents) if part.exists()), Path())
+    if not existing.is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} must be a directory, {str(existing)!r} is a file")
+    return path
+
+
+def block_names() -> tuple[str, ...]:
+    """Names of the hardware blocks."""
+    return tuple(importlib.import_module("hw.blocks").names())
+
+
+def block_name(text: str) -> str:
+    """The name of a block that exists."""
+    if text not in block_names():
+        raise argparse.ArgumentTypeError(f"{text!r} must be one of {', '.join(block_names())}")
+    return text
+
+
+def configurations(presets: list[str], file: Path | None) -> dict[str, Any]:
+    """Configuration objects by name.
+
+    Raises:
+        ValueError: the file is not a configuration.
+    """
+    config = importlib.import_module("hw.config")
+    found = {name: config.preset(name) for name in presets}
+    if file is not None:
+        found[file.stem] = config.load(file)
+    return found
+
+
+def preset_name(text: str) -> str:
+    """The name of a preset that exists."""
+    names = tuple(importlib.import_module("hw.config").presets())
+    if text not in names:
+        raise argparse.ArgumentTypeError(f"{text!r} must be one of {', '.join(names)}")
+    return text
+
+
+def build(block: str, config: Any) -> Any:
+    """The Amaranth component of a block."""
+    return importlib.import_module("hw.blocks").get(block)(config)
+
+
+def macs_per_cycle(block: str, config: Any) -> dict[str, float]:
+    """Multiplications a cycle by data type; empty where a block does not multiply."""
+    rates = getattr(importlib.import_module("hw.blocks"), "macs_per_cycle", None)
+    return dict(rates(block, config)) if rates else {}
+
+
+def publish(out: Path, write: Callable[[Path], None]) -> None:
+    """Let ``write`` fill a temporary directory, then move its files into ``out``: all of them or none."""
+    with tempfile.TemporaryDirectory(prefix="synth-") as name:
+        write(Path(name))
+        out.mkdir(parents=True, exist_ok=True)
+        for file in sorted(Path(name).iterdir()):
+            shutil.move(file, out / file.name)
+
+
+def as_json(data: Any) -> str:
+    """JSON text, indented, with a final newline."""
+    return json.dumps(data, indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,156 @@
+"""Show area reports: tables for the terminal, Markdown, plain data for JSON."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from synth.area import AreaReport
+
+__all__ = ["Result", "cost_rows", "markdown", "number", "print_result", "table", "to_dict"]
+
+_COLUMNS = ("component", "count", "own area", "total area", "share", "memory bits", "cells", "flops")
+
+_NOTES = (
+    "Own area leaves out the components inside a component; total area has them. Both add up all instances.",
+    "Memory bits are memories left whole (no area, no delay): a macro or a register file takes their place.",
+)
+
+
+class Result:
+    """One measured block: its report and its throughput, multiplications a cycle by data type."""
+
+    def __init__(self, report: AreaReport, macs: Mapping[str, float] | None = None, preset: str = ""):
+        self.report = report
+        self.macs = dict(macs or {})
+        self.preset = preset
+
+    @property
+    def title(self) -> str:
+        """Block, configuration and target in one phrase."""
+        source = f" ({self.preset})" if self.preset else ""
+        return f"{self.report.top}{source} on {self.report.target}"
+
+
+def number(value: float) -> str:
+    """Digits grouped in threes; two decimals below 1000."""
+    if value == int(value) and value < 1e15:
+        return f"{int(value):,}"
+    return f"{value:,.2f}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def component_rows(report: AreaReport) -> list[tuple[str, ...]]:
+    """The cells of the component table, as text."""
+    whole = sum(part.own_area for part in report.components) or 1.0
+    return [
+        (
+            part.name,
+            number(part.instances),
+            number(part.own_area),
+            number(part.total_area),
+            f"{100 * part.own_area / whole:.1f} %",
+            number(part.memory_bits) if part.memory_bits else "",
+            number(part.cells),
+            number(part.flip_flops),
+        )
+        for part in report.components
+    ]
+
+
+def summary(report: AreaReport) -> list[tuple[str, str]]:
+    """Headline figures: label and text."""
+    lines = [("area", f"{number(report.area)} {report.unit}")]
+    if report.period and report.timing:
+        verdict = "met" if report.met else "NOT met"
+        lines.append(("clock period", f"{report.period:g} ns asked for, {verdict}"))
+        lines.append(("shortest period", f"{report.timing.min_period:.3f} ns by {report.timing.source}"))
+        if report.timing.start:
+            lines.append(("slowest path", f"{report.timing.start} to {report.timing.end}"))
+    elif report.period:
+        lines.append(("clock period", "the library has no timing"))
+    lines.append(("flow", report.recipe))
+    if report.components_recipe and report.components_recipe != report.recipe:
+        lines.append(("components from", report.components_recipe))
+    for name, entry in report.tried.items():
+        if len(report.tried) > 1:
+            period = f", {entry['min_period']:.3f} ns" if entry["min_period"] else ""
+            lines.append((f"tried: {name}", f"{number(entry['area'] or 0)} {report.unit}{period}"))
+    if report.memory_bits:
+        lines.append(("memory left whole", f"{number(report.memory_bits)} bits"))
+    if not report.period:
+        lines.append(
+            ("resources", ", ".join(f"{number(n)} {kind}" for kind, n in sorted(report.counts.items())))
+        )
+    return lines
+
+
+def cost_rows(result: Result) -> list[tuple[str, str, str]]:
+    """Data type, multiplications a cycle, and area for one multiplication a cycle."""
+    return [
+        (name, f"{macs:g}", f"{number(result.report.area / macs)} {result.report.unit}")
+        for name, macs in result.macs.items()
+        if macs
+    ]
+
+
+def print_result(console: Console, result: Result) -> None:
+    """Print one report as tables."""
+    report = result.report
+    console.print()
+    console.rule(f"[bold]{result.title}")
+    facts = Table.grid(padding=(0, 2))
+    for label, text in summary(report):
+        facts.add_row(f"[dim]{label}", text)
+    console.print(facts)
+    grid = Table(
+        header_style="bold", caption=_NOTES[1] if report.memory_bits else None, caption_justify="left"
+    )
+    for title in _COLUMNS:
+        unit = f" ({report.unit})" if title.endswith("area") else ""
+        grid.add_column(title + unit, justify="left" if title == "component" else "right", overflow="fold")
+    for row in component_rows(report):
+        grid.add_row(*row)
+    console.print(grid)
+    if result.macs:
+        costs = Table(header_style="bold", title="cost of one multiplication a cycle", title_justify="left")
+        for title in ("data type", "multiplications a cycle", "area for each"):
+            costs.add_column(title, justify="left" if title == "data type" else "right")
+        for cost in cost_rows(result):
+            costs.add_row(*cost)
+        console.print(costs)
+
+
+def markdown(results: Sequence[Result], pictures: Mapping[str, str]) -> str:
+    """The whole report as Markdown; ``pictures`` maps a result's title to its picture's file name."""
+    parts = ["# Area report", "", *(f"{note}  " for note in _NOTES), ""]
+    for result in results:
+        report = result.report
+        unit = report.unit
+        heads = [f"{title} ({unit})" if title.endswith("area") else title for title in _COLUMNS]
+        parts += [f"## {result.title}", "", *table(("", ""), summary(report)), ""]
+        parts += [*table(heads, component_rows(report)), ""]
+        if result.macs:
+            heads = ["data type", "multiplications a cycle", "area for each"]
+            parts += [*table(heads, cost_rows(result)), ""]
+        if result.title in pictures:
+            parts += [f"![Area of {result.title} by component]({pictures[result.title]})", ""]
+    return "\n".join(parts)
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a Markdown table; of more than two columns all but the first are set to the right."""
+    rule = ["---"] + ["---:" if len(heads) > 2 else "---"] * (len(heads) - 1)
+    return [f"| {' | '.join(row)} |" for row in (heads, rule, *rows)]
+
+
+def to_dict(result: Result) -> dict[str, Any]:
+    """Plain data of one result."""
+    costs = {name: result.report.area / macs for name, macs in result.macs.items() if macs}
+    return {
+        "title": result.title,
+        "preset": result.preset,
+        **result.report.to_dict(),
+        "macs_per_cycle": result.macs,
+        "area_per_mac_per_cycle": costs,
+    }

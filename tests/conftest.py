@@ -1,0 +1,87 @@
+"""Fixtures of every test: the simulators, the build folder, hypothesis, and the coverage check at the end."""
+
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from sim import coverage, toolchain
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+PLANS = pytest.StashKey[list[coverage.Merged]]()
+
+hypothesis.settings.register_profile("kvloom", deadline=None, derandomize=False, print_blob=True)
+hypothesis.settings.load_profile("kvloom")
+
+
+@pytest.fixture(params=toolchain.SIMULATORS)
+def simulator(request: pytest.FixtureRequest) -> str:
+    """Each simulator in turn; Icarus is skipped where it is missing, Verilator never."""
+    problem = toolchain.available(request.param)
+    if request.param == "icarus" and problem is not None:
+        pytest.skip(f"icarus: {problem}")
+    return request.param
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give this session, with all its workers, an empty folder for coverage."""
+    if not _is_worker(config):
+        _forget_old_runs()
+        os.environ["KVLOOM_RESULTS"] = str(toolchain.cache_directory() / f"results-{os.getpid()}")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Fail a complete, passing session in which a planned coverage bin stayed empty."""
+    if _is_worker(session.config):
+        return
+    recorded = toolchain.results_directory()
+    plans = session.config.stash[PLANS] = coverage.merge(recorded)
+    if (
+        exitstatus == pytest.ExitCode.OK
+        and _is_complete(session.config)
+        and any(plan.empty for plan in plans)
+    ):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    del os.environ["KVLOOM_RESULTS"]
+    if recorded.exists():  # what `python -m sim.coverage` shows is always the last session
+        shutil.rmtree(toolchain.results_directory(), ignore_errors=True)
+        recorded.rename(toolchain.results_directory())
+
+
+def pytest_terminal_summary(config: pytest.Config) -> None:
+    """Show the coverage of this session."""
+    plans = config.stash.get(PLANS, [])
+    if plans:
+        coverage.print_table(plans)
+    if any(plan.empty for plan in plans):
+        verdict = "fails the session" if _is_complete(config) else "not required of a part of the tests"
+        print(f"empty coverage bins: {verdict}")
+
+
+def _forget_old_runs() -> None:
+    """Delete what failing runs left behind more than a day ago."""
+    for folder in (toolchain.cache_directory() / "runs").glob("*"):
+        if folder.stat().st_mtime < time.time() - 24 * 3600:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_worker(config: pytest.Config) -> bool:
+    return hasattr(config, "workerinput")
+
+
+def _is_complete(config: pytest.Config) -> bool:
+    """Whether the whole suite was asked for, nothing deselected."""
+    option = config.option
+    narrowed = ("keyword", "markexpr", "deselect", "ignore", "ignore_glob", "lf", "stepwise", "collectonly")
+    if any(getattr(option, name, None) for name in narrowed):
+        return False
+    asked = {(config.invocation_params.dir / argument).resolve() for argument in config.args}
+    return asked <= {REPOSITORY, REPOSITORY / "tests"}

@@ -1,0 +1,67 @@
+"""The unpacker against golden numbers on every simulator, and the wiring that is derived from the tables."""
+
+import pytest
+
+from golden import datatypes
+from hw.config import Config, preset
+from hw.pe.lane_mapper import lane_map, lane_maps
+from hw.pe.unpacker import Unpacker
+from sim import runner
+
+BENCH = "sim.benches.unpacker"
+NARROW = Config(rows=16, lanes=16, group=64, maximum_inputs=1024, word_bits=256)
+
+
+def run(config: Config, simulator: str, thorough: bool, test_filter: str | None = None) -> None:
+    parameters = {"config": config.model_dump(), "thorough": thorough}
+    runner.run(Unpacker(config), BENCH, simulator, parameters, test_filter)
+
+
+@pytest.mark.quick
+def test_tiny(simulator: str) -> None:
+    run(preset("tiny"), simulator, thorough=simulator == "verilator")
+
+
+def test_edge(simulator: str) -> None:
+    run(preset("edge"), simulator, thorough=False)
+
+
+def test_chunks_of_many_windows() -> None:
+    """A word that is much shorter than a chunk: up to eight windows a chunk, three a group's scales."""
+    run(NARROW, "verilator", thorough=True)
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("config", [preset("tiny"), preset("edge"), preset("paper"), NARROW])
+def test_takes(config: Config) -> None:
+    """The windows of a chunk hold all its columns, and nothing is read twice."""
+    window = config.word_bits // config.rows
+    for dtype in config.datatypes:
+        packing = lane_map(dtype, config)
+        assert max(packing.granules[packing.takes == 1 :]) <= window
+        total = (packing.takes - 1) * packing.granules[0] + packing.granules[1]
+        if dtype.name != "ternary":
+            assert total == config.lanes * dtype.bits
+            assert packing.takes == -(-config.lanes // (window // dtype.bits))
+
+
+@pytest.mark.quick
+def test_lane_wiring() -> None:
+    """Every code of every type comes out of the derived wiring as the golden table says."""
+    config = preset("edge")
+    for dtype in config.datatypes:
+        wires = lane_map(dtype, config).wires
+        for code in range(len(dtype.integers)):
+            lane = sum(
+                any(source < 0 or code >> source & 1 for source in wire) << bit
+                for bit, wire in enumerate(wires)
+            )
+            assert lane == dtype.lane(code), (dtype.name, code)
+    assert len(lane_maps(config)) < len(datatypes.names())
+
+
+@pytest.mark.quick
+def test_unknown_wiring(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datatypes.DataType, "lane", lambda self, code: 128 * (code in (1, 2)))
+    with pytest.raises(ValueError, match=r"^bit 7 of the lanes of int2 is not an OR of code bits$"):
+        lane_map(datatypes.get("int2"), preset("edge"))
