@@ -113,7 +113,7 @@ class Checkpoint:
 
     def __getitem__(self, name: str) -> Tensor:
         """The tensor of that name."""
-        return next(tensor for tensor in self.tensors if tensor.name == name)
+        return {tensor.name: tensor for tensor in self.tensors}[name]
 
 
 def locate(model: str) -> Path:
@@ -141,8 +141,7 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
         ValueError: not a file of a known format, or malformed.
         OSError: the file cannot be read.
     """
-    path = Path(path)
-    with path.open("rb") as file:
+    with (path := Path(path)).open("rb") as file:
         magic = file.read(4)
     readers = {".gguf": _gguf, ".bin": _llama2c, ".safetensors": _safetensors}
     reader = _gguf if magic == b"GGUF" else readers.get(path.suffix)
@@ -154,7 +153,7 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
 
 @dataclass
 class _File:
-    """A mapped file that is read from front to back."""
+    """A mapped file, read from front to back."""
 
     path: Path
     data: NDArray[np.uint8]
@@ -165,10 +164,10 @@ class _File:
 
     def take(self, size: int) -> NDArray[np.uint8]:
         """The next ``size`` bytes."""
-        start, self.position = self.position, self.position + size
+        self.position += size
         if self.position > len(self.data):
             raise self.error(f"size {len(self.data)} bytes must be at least {self.position}")
-        return self.data[start : self.position]
+        return self.data[self.position - size : self.position]
 
     def numbers(self, form: str) -> tuple:
         """Little-endian numbers by their ``struct`` letters."""
@@ -200,7 +199,7 @@ class _File:
 
 
 def _gguf(file: _File) -> Checkpoint:
-    """Read GGUF (the format's specification in the ggml repository)."""
+    """Read GGUF (specified in the ggml repository)."""
     magic, version, tensor_count, pair_count = file.numbers("4sIQQ")
     if magic != b"GGUF" or version not in (2, 3):
         raise file.error(f"magic {magic!r}, version {version} must be b'GGUF', 2 or 3")
@@ -268,9 +267,9 @@ def _llama2c(file: _File) -> Checkpoint:
     if min(sizes.values()) < 1 or dim % heads or heads % kv_heads:
         raise file.error(f"header {sizes} must be positive, dim a multiple of heads, heads of kv_heads")
     kv = dim // heads * kv_heads
-    attention = [("attention_norm", (dim,)), ("wq", (dim, dim)), ("wk", (kv, dim)), ("wv", (kv, dim))]
-    feed_forward = [("ffn_norm", (dim,)), ("w1", (hidden, dim)), ("w2", (dim, hidden)), ("w3", (hidden, dim))]
-    stacks = [*attention, ("wo", (dim, dim)), *feed_forward]
+    stacks = [("attention_norm", (dim,)), ("wq", (dim, dim)), ("wk", (kv, dim)), ("wv", (kv, dim))]
+    stacks += [("wo", (dim, dim)), ("ffn_norm", (dim,)), ("w1", (hidden, dim)), ("w2", (dim, hidden))]
+    stacks += [("w3", (hidden, dim))]
     plan = [("tok_embeddings", (vocab, dim), False)]
     plan += [(f"layers.{n}.{name}", shape, len(shape) == 2) for name, shape in stacks for n in range(layers)]
     plan += [("norm", (dim,), False), ("rotary", (2, context, dim // heads // 2), False)]
@@ -293,9 +292,9 @@ def _safetensors(file: _File) -> Checkpoint:
         ]
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise file.error(f"header must be the JSON of a safetensors file ({error})") from None
-    base = file.position
     for name, _, kind, _ in entries:
         if kind not in _KINDS:
             raise file.error(f"tensor {name} has type {kind!r}, must be one of {', '.join(_KINDS)}")
+    base = file.position
     tensors = [file.tensor(name, shape, kind, base + offset) for name, shape, kind, offset in entries]
     return Checkpoint(file.path, "safetensors", metadata, tuple(tensors))

@@ -105,6 +105,11 @@ class DataType:
         return max(len(self.specials) - 1, 0).bit_length()
 
     @property
+    def digit_offset(self) -> int:
+        """What the terms of a code leave out of its value; the same for all codes, so the zero point adds it."""
+        return 0
+
+    @property
     def magnitudes(self) -> tuple[int, ...]:
         """The ten magnitudes that a term may select."""
         return (*FIXED_MAGNITUDES, *self.programmable)

@@ -4,8 +4,8 @@
 
 Every linear layer becomes one uint8 tensor of the output, the bytes of ``golden.layout.pack``. Every other
 tensor (embeddings, norms) stays in its own type; BF16 becomes float32, and GGUF's block types float16. The
-output's metadata, all strings, holds the arguments by name, ``packed`` (a JSON object from layer to shape),
-``source`` (the name of the model's file) and ``source_metadata`` (JSON of the single values it carries).
+output's metadata has one entry, ``kvloom``, a JSON object: the arguments by name, ``version``, ``packed``
+(from layer to shape), ``source`` (name of the model's file) and ``source_metadata`` (its single values).
 
 The output appears only when it is complete. What the caller did wrong is one line on standard error that
 names the argument or field, its value and what is allowed, and exit status 2.
@@ -33,7 +33,7 @@ from golden.weights import ZEROS, QuantizedWeights, quantize
 
 __all__ = ["Layer", "from_q4_1", "main", "measure", "write"]
 
-_FORMAT = "kvloom packed weights 1"
+_VERSION = 1
 _WIDTH = 100
 
 
@@ -131,12 +131,13 @@ def _metadata(checkpoint: Checkpoint, options: argparse.Namespace, layers: list[
     """The output's metadata."""
     single = {key: value for key, value in checkpoint.metadata.items() if not isinstance(value, list | tuple)}
     names = ("dtype", "group", "scale", "search", "zero", "rows", "lanes")
-    return {name: str(getattr(options, name)) for name in names} | {
-        "format": _FORMAT,
-        "packed": json.dumps({layer.name: layer.shape for layer in layers}),
+    description = {name: getattr(options, name) for name in names} | {
+        "version": _VERSION,
+        "packed": {layer.name: layer.shape for layer in layers},
         "source": checkpoint.path.name,
-        "source_metadata": json.dumps(single),
+        "source_metadata": single,
     }
+    return {"kvloom": json.dumps(description)}  # one entry: the writer orders several at random
 
 
 def _table(layers: Iterable[Layer], title: str) -> Table:
@@ -208,7 +209,8 @@ def main(argv: list[str] | None = None) -> int:
         checkpoint = open_checkpoint(locate(options.model))
         if options.out.exists() and options.out.samefile(checkpoint.path):
             raise ValueError(f"argument --out: {str(options.out)!r} must not be the model itself")
-        with Progress(console=Console(stderr=True), transient=True) as progress:
+        console = Console(stderr=True)
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
             tensors, layers = _convert(checkpoint, options, progress)
         write(options.out, tensors, _metadata(checkpoint, options, layers))
     except (ValueError, OSError) as error:

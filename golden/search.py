@@ -9,9 +9,8 @@ group is quantised with each, and the smallest squared error wins (a tie keeps t
 * ``clip``: the same hardware and the same bits, but seven factors 1.0, 0.95 .. 0.7 and, where the values are
   lopsided, also the smallest scale that clips neither sign.
 
-Rounding to the nearest value is exact: values are integers, so midpoints are multiples of one half, and
-``floor(2x) + ceil(2x)`` tells every open interval between them, and every midpoint, apart. A table indexed by
-it gives the value or the code, ties included.
+Rounding to the nearest value is exact: values are integers, so midpoints are multiples of one half, and a
+table indexed by ``floor(2x) + ceil(2x)`` gives the value or the code, ties included.
 """
 
 from functools import cache
@@ -41,7 +40,6 @@ _CLIP = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7)
 _POWERS = (1.0, 2.0, 0.5)
 SEARCHES = ("published", "clip")
 _TOP = {"int8": 255.0, "e4m3": 14.0}
-_HALF_BIAS = 25
 _EVEN_TIES = frozenset(("binary", "binary01", "ternary", "e2m1", "e2m3", "e3m2"))
 _MEAN_SCALE = frozenset(("binary", "ternary"))
 
@@ -123,7 +121,7 @@ def proposal(
 def _width(
     extent: Extent, dtype: DataType, candidate: Candidate, float_zero: bool
 ) -> tuple[NDArray[np.float64], int]:
-    """The extent that a group's values must span, and the number of steps that they span."""
+    """What a group's values must span, and the number of steps that they span."""
     if float_zero:
         return extent.maximum - extent.minimum, (1 << dtype.bits) - 1
     if dtype.name in _MEAN_SCALE:
@@ -200,7 +198,7 @@ def encode(
         mantissa, exponent = _half_parts(scale)
         low, low_exponent = _half_parts(np.zeros_like(scale) if offset is None else offset)
         top = np.maximum(exponent * (mantissa != 0), low_exponent * (low != 0)).max(1)
-        channel = _power(top - _HALF_BIAS, top > 0)
+        channel = _power(top - 25, top > 0)
         distance = np.where(mantissa != 0, top[:, None] - exponent, 0)
         if offset is not None:
             fields["offset_mantissa"] = low.astype(np.int16)

@@ -66,8 +66,7 @@ class QuantizedWeights:
     @property
     def shape(self) -> tuple[int, int]:
         """Outputs K and inputs C."""
-        outputs, inputs = self.codes.shape
-        return outputs, inputs
+        return self.codes.shape[0], self.codes.shape[1]
 
     @property
     def groups(self) -> int:

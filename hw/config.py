@@ -8,9 +8,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
+from amaranth.utils import bits_for
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from golden import datatypes
+from golden.numerics import Numerics
+from golden.reach import reach
+from golden.scales import FORMATS, OFFSET_MANTISSA_BITS
 
 __all__ = ["Config", "ConfigurationError", "load", "preset", "presets"]
 
@@ -32,6 +36,7 @@ class Config(BaseModel):
         maximum_inputs: longest activation vector, in elements.
         accumulator_bits: width of an output's fixed-point accumulator.
         rescale_units: rescale units a token column; unit ``u`` serves rows ``u``, ``u + rescale_units``, ...
+        result_beats: results that are buffered; twice ``slots`` hide every row block's results.
         word_bits: width of the packed-weight stream.
         types: data types that the term encoder and the unpacker understand.
     """
@@ -47,6 +52,7 @@ class Config(BaseModel):
     maximum_inputs: Annotated[int, Field(ge=16, le=65536)] = 16384
     accumulator_bits: Annotated[int, Field(ge=24, le=48)] = 28
     rescale_units: Literal[1, 2, 4, 8] = 1
+    result_beats: Annotated[int, Field(ge=0, le=256)] = 16
     word_bits: Literal[64, 128, 256, 512, 1024] = 512
     types: tuple[str, ...] = datatypes.names()
 
@@ -113,6 +119,45 @@ class Config(BaseModel):
     def sum_bits(self) -> int:
         """Width of a group's activation sum S, sign included."""
         return (self.group * self.largest_activation).bit_length() + 1
+
+    @property
+    def operand_bits(self) -> int:
+        """Width of P + zero point * S, sign included."""
+        largest = max(
+            entry.largest + entry.digit_offset + (1 << entry.bits - 1) * entry.asymmetric
+            for entry in self.datatypes
+        )
+        return (self.group * self.largest_activation * largest).bit_length() + 1
+
+    @property
+    def scaled_bits(self) -> int:
+        """Width of a scale or offset times its operand, sign included."""
+        return self.operand_bits + OFFSET_MANTISSA_BITS
+
+    @cached_property
+    def numerics(self) -> Numerics:
+        """The part of the configuration that decides about numbers, for the golden model."""
+        return Numerics(
+            activation_bits=self.activation_bits,
+            group=self.group,
+            accumulator_bits=self.accumulator_bits,
+            maximum_inputs=self.maximum_inputs,
+        )
+
+    @property
+    def headroom(self) -> int:
+        """Left shift ahead of the alignment shifter, so that every alignment is a right shift."""
+        reaches = (
+            reach(self.group, self.activation_bits, entry, scale, False)
+            for entry in self.datatypes
+            for scale in FORMATS
+        )
+        return max(self.numerics.alignment - min(reaches), 0)
+
+    @property
+    def amount_bits(self) -> int:
+        """Width of an alignment shift that saturates when nothing but the sign is left."""
+        return bits_for(self.scaled_bits + self.headroom)
 
     @property
     def slots(self) -> int:

@@ -19,6 +19,7 @@ __all__ = [
     "group_scales",
     "matrix_format",
     "packet_header",
+    "passes",
     "result",
     "summary",
     "term",
@@ -166,6 +167,10 @@ def activations(config: Config) -> data.ArrayLayout:
     """One chunk of aligned activations, ``[column][lane]``."""
     lanes = data.ArrayLayout(signed(config.activation_bits), config.lanes)
     return data.ArrayLayout(lanes, config.columns)
+
+
+passes = data.StructLayout({"count": 16, "keep": 1})
+"""How often the present activation vector is streamed, once a row block, and whether it stays afterwards."""
 
 
 def summary(config: Config) -> data.StructLayout:

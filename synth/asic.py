@@ -49,6 +49,10 @@ MAPPERS = {
 """ABC commands by the name of the mapper in them, roughly from small to fast."""
 
 
+_SHAPES = {False: (False,), True: (False, True)}
+"""Values of ``flatten`` worth trying, by whether there are components to dissolve."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """One way through the flow.
@@ -73,18 +77,20 @@ class Recipe:
         return "flat" if self.flatten else "hierarchical"
 
 
-def recipes(target: Asic) -> list[Recipe]:
-    """The ways that are tried for every design."""
+def recipes(target: Asic, components: bool) -> list[Recipe]:
+    """The ways that are tried for every design; ``components``: it has some that could be dissolved."""
     mappers = list(MAPPERS) if target.timed else ["amap", "nf"]
-    return [Recipe(flatten, mapper) for flatten in (False, True) for mapper in mappers]
+    return [Recipe(flatten, mapper) for flatten in _SHAPES[components] for mapper in mappers]
 
 
-def rescue_recipes(target: Asic) -> list[Recipe]:
+def rescue_recipes(target: Asic, components: bool) -> list[Recipe]:
     """The ways that are tried besides where no other meets the clock period."""
     if not target.timed:
         return []
+    if liberty.full_adder(target.cells.values()) is None:
+        return []
     ways = (("tight map", "off slow paths"), ("map", "gates"), ("tight map", "gates"))
-    return [Recipe(flatten, mapper, adders) for flatten in (False, True) for mapper, adders in ways]
+    return [Recipe(flatten, mapper, adders) for flatten in _SHAPES[components] for mapper, adders in ways]
 
 
 def abc_script(target: Asic, mapper: str, period: float) -> str:
@@ -107,17 +113,22 @@ def constraints(target: Asic) -> str:
 def full_adder_map(adder: liberty.Adder) -> str:
     """Techmap rule from a one-bit ``$fa`` (X carry, Y sum) to the library's cell."""
     a, b, c = adder.inputs
+    inverters = "".join(
+        f"  \\$_NOT_ invert_{port} (.A({port}_inverted), .Y({port}));\n"
+        for port, inverted in (("X", adder.carry_inverted), ("Y", adder.sum_inverted))
+        if inverted
+    )
+    carry = "X_inverted" if adder.carry_inverted else "X"
+    total = "Y_inverted" if adder.sum_inverted else "Y"
     return f"""
 (* techmap_celltype = "$fa" *)
 module full_adder_cell (A, B, C, X, Y);
   parameter WIDTH = 1;
   input A, B, C;
   output X, Y;
-  wire x, y;
-  {adder.cell} fa (.{a}(A), .{b}(B), .{c}(C), .{adder.carry}(x), .{adder.sum}(y));
-  assign X = {"~x" if adder.carry_inverted else "x"};
-  assign Y = {"~y" if adder.sum_inverted else "y"};
-endmodule
+  wire X_inverted, Y_inverted;
+  {adder.cell} fa (.{a}(A), .{b}(B), .{c}(C), .{adder.carry}({carry}), .{adder.sum}({total}));
+{inverters}endmodule
 """
 
 

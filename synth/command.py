@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from synth import targets, yosys
+from synth import targets, timing, yosys
 
 __all__ = ["Parser", "block_names", "build", "configurations", "macs_per_cycle", "publish", "run"]
 
@@ -28,7 +28,7 @@ def run(parser: Parser, action: Callable[[argparse.Namespace], None], argv: list
     arguments = parser.parse_args(argv)
     try:
         action(arguments)
-    except (ValueError, yosys.YosysError, OSError) as error:
+    except (ValueError, yosys.YosysError, timing.TimingError, OSError) as error:
         parser.error(" ".join(str(error).split()))
     except KeyboardInterrupt:
         print(f"{parser.prog}: interrupted", file=sys.stderr)

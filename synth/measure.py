@@ -1,11 +1,13 @@
 """Measure one design: area by component, memories, timing."""
 
 import json
+import re
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,9 +70,10 @@ def measure(
 
         if recipes is not None:
             return best([tried(recipe) for recipe in recipes])
-        reports = _climb(asic.recipes(goal), tried, until=2)
+        apart = len(re.findall(r"^module ", design, re.M)) > 1
+        reports = _climb(asic.recipes(goal, apart), tried, until=2)
         if not any(report.met for report in reports):
-            reports += _climb(asic.rescue_recipes(goal), tried, until=9)
+            reports += _climb(asic.rescue_recipes(goal, apart), tried, until=9)
     return best(reports)
 
 
@@ -131,7 +134,7 @@ class _Shape:
         modules = _modules(folder / "coarse.json")
         whole = asic.large_memories(modules)
         yosys.run(asic.gates_script(whole, adder is not None), folder, None, "gates")
-        self.target, self.top, self.folder = target, top, folder
+        self.target, self.top, self.folder, self.adder = target, top, folder, adder
         self.modules = _modules(folder / "gates.json")
         self.design = hierarchy.Design(top, {top: [top]}, {top: Counter()}) if flatten else design
         self.clock = "clk" if "clk" in modules[top]["ports"] else ""
@@ -158,7 +161,8 @@ class _Shape:
 
     def map(self, recipe: asic.Recipe, period: float) -> AreaReport:
         """Map to cells; full adders of too slow paths are taken apart if the recipe says so."""
-        name = f"{recipe.mapper}-{recipe.adders}".replace(" ", "-")
+        stem = f"{recipe.mapper}-{recipe.adders}".replace(" ", "-")
+        name = stem
         apart = self.adders() if recipe.adders == "gates" else set(asic.wasted_adders(self.modules))
         rounds = asic.RESCUE_ROUNDS if recipe.adders == "off slow paths" else 0
         report = self._map_once(recipe, period, name, apart)
@@ -170,7 +174,7 @@ class _Shape:
             if not slow - apart:
                 break
             apart |= slow
-            name = f"{recipe.mapper}-off-slow-paths-{number + 1}"
+            name = f"{stem}-{number + 1}"
             report = min(report, self._map_once(recipe, period, name, apart), key=_shortfall)
         return report
 
@@ -183,6 +187,9 @@ class _Shape:
         script = asic.mapping_script(target, top, period, name, bool(apart))
         log = yosys.run(script, self.folder, files, name)
         counts = cell_counts(self.folder / f"{name}.json")
+        known = {"$mem_v2", *self.design.aliases, *target.cells}
+        if foreign := {cell for cells in counts.values() for cell in cells} - known:
+            raise yosys.YosysError(f"{target.name} has no cell for {', '.join(sorted(foreign))}")
         parts = tabulate(
             self.design,
             counts,
@@ -195,7 +202,7 @@ class _Shape:
             target=target.name,
             unit=target.unit,
             period=period,
-            recipe=str(recipe),
+            recipe=str(recipe if self.adder else replace(recipe, adders="gates")),
             area=round(sum(part.own_area for part in parts), 4),
             memory_bits=sum(part.memory_bits for part in parts),
             flip_flops=sum(part.flip_flops for part in parts),

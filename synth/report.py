@@ -98,7 +98,7 @@ def _recipes(target: str) -> tuple[asic.Recipe, ...] | None:
     goal = targets.parse(target)
     if isinstance(goal, targets.Fpga):
         return None
-    return tuple(recipe for recipe in asic.recipes(goal) if recipe.flatten)
+    return tuple(recipe for recipe in asic.recipes(goal, components=True) if recipe.flatten)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """What a design can be mapped to: our own generic gates, any Liberty library, or an FPGA family."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -50,6 +51,8 @@ class Asic:
 
 
 Target = Asic | Fpga
+
+_TIMING = re.compile(r"\btiming\s*\(")
 
 FPGAS = {
     family.name: family
@@ -188,7 +191,8 @@ def _library(paths: list[Path], name: str) -> Asic:
     if not buffers or not any(cell.sequential for cell in cells.values()):
         raise TargetError(f"target: {name!r} must hold a buffer and a flip-flop, found {len(cells)} cells")
     stem = paths[0].name.removesuffix(".gz").removesuffix(".lib")
-    for known, driver, load, period, dont_use in _CONDITIONS:
-        if known in cells:
-            return Asic(stem, tuple(texts), cells, driver, load, period, dont_use)
-    return Asic(stem, tuple(texts), cells, buffers[min(1, len(buffers) - 1)].name, 5.0, 1.0)
+    second = buffers[min(1, len(buffers) - 1)].name
+    conditions = [entry for entry in _CONDITIONS if entry[0] in cells] or [(second, second, 5.0, 1.0, ())]
+    _, driver, load, period, dont_use = conditions[0]
+    timed = any(_TIMING.search(text) for _, text in texts)
+    return Asic(stem, tuple(texts), cells, driver, load, period, dont_use, timed)

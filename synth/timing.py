@@ -8,7 +8,11 @@ from pathlib import Path
 
 from synth.targets import Asic
 
-__all__ = ["Netlist", "Timing", "slow_cells", "static_timing"]
+__all__ = ["Netlist", "Timing", "TimingError", "slow_cells", "static_timing"]
+
+
+class TimingError(RuntimeError):
+    """OpenSTA could not read the library or the netlist; the text is one line."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,9 @@ def _open_sta(netlist: Netlist, question: str) -> str:
         check=False,
     )
     (netlist.folder / f"{netlist.name}.timing").write_text(run.stdout + run.stderr)
+    errors = [line for line in (run.stdout + run.stderr).splitlines() if line.startswith("Error")]
+    if errors or run.returncode:
+        raise TimingError(f"OpenSTA: {errors[0] if errors else f'exit status {run.returncode}'}")
     return run.stdout
 
 
@@ -118,7 +125,7 @@ def _register(point: str, netlist: str) -> str:
     instance = re.search(rf"\s\\?{re.escape(point)}\s*\((.*?)\);", netlist, re.S)
     if instance and (output := re.search(r"\.QN?\(\s*\\?([^\s)]+)", instance.group(1))):
         point = output.group(1)
-    return re.sub(r"_(\d+)_$", r"[\1]", point)
+    return re.sub(r"(?<=.)_(\d+)_$", r"[\1]", point)
 
 
 def _from_abc(log: str, period: float) -> Timing | None:

@@ -22,13 +22,13 @@ _FRACTION, _SIGNIFICAND, _BIAS = 23, 24, 127
 
 
 def product(a: int, b: int) -> int | None:
-    """Exact product of two finite FP16 numbers given as bits, in units of 2**UNIT; None for an infinity or NaN."""
+    """Exact product of two FP16 numbers, given as bits, in units of 2**UNIT; None unless both are finite."""
     values = []
     for bits in a, b:
         fraction, exponent = bits & 0x3FF, bits >> 10 & 0x1F
         if exponent == 0x1F:
             return None
-        magnitude = fraction << 0 if exponent == 0 else (fraction | 0x400) << (exponent - 1)
+        magnitude = fraction if exponent == 0 else (fraction | 0x400) << (exponent - 1)
         values.append(-magnitude if bits >> 15 else magnitude)
     return values[0] * values[1]
 
@@ -94,17 +94,12 @@ def _pack(magnitude: int, negative: bool) -> int:
 
 def _special(acc: int, a: int, b: int) -> int:
     """FP32 bits of the sum when an operand or the accumulator is not finite."""
-    infinities = []
-    top_acc, low_acc = acc & 0x7FFFFFFF, 0
-    if top_acc > _INFINITY:
+    a_size, b_size, acc_size = a & ~0x8000, b & ~0x8000, acc & ~_SIGN
+    if a_size > 0x7C00 or b_size > 0x7C00 or acc_size > _INFINITY:
         return NAN
-    if top_acc == _INFINITY:
-        infinities.append(acc >> 31)
-    a_top, b_top = a & 0x7FFF, b & 0x7FFF
-    if a_top > 0x7C00 or b_top > 0x7C00:
-        return NAN
-    if a_top == 0x7C00 or b_top == 0x7C00:
-        if a_top == low_acc or b_top == low_acc:
+    signs = {acc >> 31} if acc_size == _INFINITY else set()
+    if 0x7C00 in (a_size, b_size):
+        if 0 in (a_size, b_size):
             return NAN
-        infinities.append((a ^ b) >> 15)
-    return NAN if len(set(infinities)) > 1 else infinities[0] << 31 | _INFINITY
+        signs.add((a ^ b) >> 15)
+    return NAN if len(signs) > 1 else signs.pop() << 31 | _INFINITY

@@ -4,7 +4,7 @@ The wiring comes from ``golden.datatypes.DataType.lane``, so a new entry of that
 """
 
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, product
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
@@ -107,12 +107,12 @@ class LaneMapper(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        chosen = Const(0, self.codes.shape().size)
-        for number, entry in enumerate(self.maps):
-            codes = self._trits(m, entry) if entry.ternary else self._dense(entry)
-            lanes = [_lane(code, entry.wires) for row in codes for code in row]
-            chosen = chosen | Mux(self.select[number], Cat(lanes), 0)
-        m.d.comb += self.codes.as_value().eq(chosen)
+        codes = [self._trits(m, entry) if entry.ternary else self._dense(entry) for entry in self.maps]
+        for row, lane in product(range(self.config.rows), range(self.config.lanes)):
+            chosen = Const(0, LANE_BITS)
+            for number, entry in enumerate(self.maps):
+                chosen = chosen | Mux(self.select[number], _lane(codes[number][row][lane], entry.wires), 0)
+            m.d.comb += self.codes[row][lane].eq(chosen)
         return m
 
     def _part(self, entry: LaneMap, take: int) -> Value:

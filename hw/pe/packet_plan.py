@@ -90,8 +90,8 @@ def plan_layout(config: Config) -> data.StructLayout:
 
     ``lane_map`` is one-hot over ``lane_maps(config)``. ``code_granules`` are those of a chunk's earlier
     windows and of its last one, number ``code_last``; ``scale_granules`` those of each window of scales, the
-    last one number ``scale_last``. ``joined``: the scales, and the next group's selectors, are few enough to be
-    read together with the last codes of their group.
+    last one number ``scale_last``. ``joined``: the scales, and the next group's selectors, are few enough to
+    be read together with the last codes of their group.
     """
     granules = exact_log2(config.word_bits // config.rows) + 1
     takes = _longest_scales(config)

@@ -40,7 +40,7 @@ class ProcessingElement(wiring.Component):
     Members:
         terms (in): one term a lane.
         multiples (in): the multiples of every lane's activation.
-        shift (in): common shift of the terms of ``SUM_LATENCY`` cycles before, one-hot over ``config.shifts``.
+        shift (in): common shift, one-hot over ``config.shifts``, of the terms ``SUM_LATENCY`` cycles before.
         first (in): those terms open a group.
         capture (in): the accumulator holds a finished group; copy it to ``dot``.
         dot (out): P plus the group's accumulated ``lane_bias``, modulo ``2**product_bits``.

@@ -11,7 +11,7 @@ from hw.config import Config
 __all__ = ["Realigner", "extra_granules", "window_bits"]
 
 _EXTRA = 24
-"""Granules of scales that are read beside codes: fp16 scales with 8-bit zeros are the longest without offset."""
+"""Granules of scales that can be read beside codes: fp16 scales with 8-bit zeros just fit."""
 
 
 def extra_granules(config: Config) -> int:
@@ -25,7 +25,7 @@ def window_bits(config: Config) -> int:
 
 
 class Realigner(wiring.Component):
-    """Show the next bits of a packet and consume whole granules of ``rows`` bits, up to a word and more a cycle.
+    """Show the next bits of a packet and consume whole granules of ``rows`` bits, a word or more a cycle.
 
     The previous word and the one at the input, shifted right by the granules already consumed, make the
     window; this is the only wide shifter of the unpacker. ``words.ready``, ``available`` and ``window`` are

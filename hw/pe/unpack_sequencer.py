@@ -19,11 +19,11 @@ room_layout = data.StructLayout({"chunks": 1, "scales": 1, "channels": 1})
 """Which output registers can be loaded in this cycle."""
 
 load_layout = data.StructLayout(
-    {"header": 1, "selectors": 1, "part": 1, "chunk": 1, "scales": 1, "channels": 1, "joined": 1}
+    {"header": 1, "selectors": 1, "part": 1, "chunk": 1, "scales": 1, "channels": 1}
 )
 """Which register takes the window: ``part`` is a chunk's earlier window, ``chunk`` its last one.
 
-``joined``: scales, and then the next group's selectors, come right after the chunk; otherwise a field is alone.
+Scales can come right after a chunk, and selectors right after scales, in one cycle.
 """
 
 place_layout = data.StructLayout({"last": 1, "final": 1, "finished": 1, "error": 1})
@@ -88,6 +88,7 @@ class UnpackSequencer(wiring.Component):
         group = Signal.like(self.summary.groups)
         block = Signal.like(self.counts.last_block)
         last_group = Signal.like(group)
+        selector_bits = Signal.like(plan.selector_bits)  # of the group after this one
         short, body = Signal(), Signal()
 
         def begin_group(groups_left: Value) -> None:
@@ -100,7 +101,17 @@ class UnpackSequencer(wiring.Component):
             with m.Else():
                 m.next = "selectors"
 
+        def finish_group() -> None:
+            """Go on behind a group's scales, and behind the next group's selectors if they came with them."""
+            begin_group(group - 1)
+            m.d.comb += load.selectors.eq(plan.joined & selector_bits.any())
+            with m.If(plan.joined):
+                m.next = "codes"
+            with m.If(place.final):
+                m.next = "channels"
+
         m.d.comb += [
+            selector_bits.eq(Mux(place.final, 0, plan.selector_bits)),
             last_group.eq(self.summary.groups - 1),
             place.last.eq(chunk == 0),
             place.final.eq(group == 0),
@@ -146,33 +157,22 @@ class UnpackSequencer(wiring.Component):
                 m.d.comb += [body.eq(1), self.granules.eq(plan.code_granules[complete])]
                 m.d.comb += self.take.eq(self.available & (self.room.chunks | ~complete))
                 m.d.comb += [load.part.eq(self.take & ~complete), load.chunk.eq(self.take & complete)]
-                joins = complete & place.last & plan.joined & self.room.scales
-                with m.If(joins):
-                    m.d.comb += self.extra.eq(
-                        plan.scale_granules[0] + Mux(place.final, 0, plan.selector_bits)
-                    )
-                m.d.comb += load.joined.eq(self.take & joins & self.whole)
+                with m.If(complete & place.last & plan.joined & self.room.scales):
+                    m.d.comb += self.extra.eq(plan.scale_granules[0] + selector_bits)
+                    m.d.comb += load.scales.eq(self.take & self.whole)
                 with m.If(self.take & self._last_step(m, plan.code_last)):
                     m.d.sync += chunk.eq(chunk - 1)
                     with m.If(place.last):
                         m.next = "scales"
-                    with m.If(load.joined):
-                        m.d.comb += [
-                            load.scales.eq(1),
-                            load.selectors.eq(~place.final & plan.selector_bits.any()),
-                        ]
-                        begin_group(group - 1)
-                        m.next = "codes"
-                        with m.If(place.final):
-                            m.next = "channels"
+                with m.If(load.scales):
+                    finish_group()
 
             with m.State("scales"):
-                m.d.comb += [body.eq(1), self.granules.eq(plan.scale_granules[step])]
+                following = Mux(plan.joined, selector_bits, 0)
+                m.d.comb += [body.eq(1), self.granules.eq(plan.scale_granules[step] + following)]
                 m.d.comb += [self.take.eq(self.available & self.room.scales), load.scales.eq(self.take)]
                 with m.If(self.take & self._last_step(m, plan.scale_last)):
-                    begin_group(group - 1)
-                    with m.If(place.final):
-                        m.next = "channels"
+                    finish_group()
 
             with m.State("channels"):
                 m.d.comb += [body.eq(1), self.granules.eq(sum(bits for _, bits in CHANNEL_FIELDS))]

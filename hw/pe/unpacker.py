@@ -23,18 +23,19 @@ __all__ = ["Unpacker"]
 class Unpacker(wiring.Component):
     """Unpack weights at up to one word and one chunk a cycle.
 
-    With W = word_bits and R = rows, and no stall anywhere, a packet takes one cycle that loads its first word,
-    ceil(256 / W) for its header, ``bits_for(chunks) + 2`` for the check and one that offers ``header``; then a
+    With W = word_bits and R = rows, and no stall anywhere, a packet takes one cycle to load its first word,
+    ceil(256 / W) for its header, ``bits_for(chunks) + 2`` for the check and one to offer ``header``. Then a
     row block takes
 
     * ``takes`` cycles a chunk: ceil(lanes / floor(W / (R x bits))), for ternary ceil(chunk bits / W);
     * no cycle for a group's scales and the next group's selectors if they are at most 24 granules of R bits
       (and at most one word) and lie, like the chunk before them, within the two words at hand. Otherwise
-      they take one cycle each, and scales one for each word that they need;
+      they take one cycle if they are at most that long, else one for selectors and one for each word that the
+      scales need;
     * one cycle for the first group's selectors, if there are any, and one for the channels.
 
-    So chunks that fill their words are read at the rate of the words: for 4-bit codes with W = lanes x R x 4
-    and m granules of metadata a group, one cycle in W / (m x R) groups is lost, no more than the words need.
+    So a matrix whose chunks fill whole words (W = lanes x R x bits) is read as fast as its words come, and
+    two or three cycles more a row block.
 
     A chunk's earlier windows wait in a staging register, so that reading overlaps with the use of the chunk
     before: a consumer that needs ``takes`` or more cycles a chunk gets the next one without a gap. Scales are
@@ -92,7 +93,7 @@ class Unpacker(wiring.Component):
             sequencer.whole.eq(realigner.whole),
             loader.window.eq(metadata),
             loader.plan.eq(sequencer.plan),
-            loader.step.eq(sequencer.step),
+            loader.step.eq(Mux(sequencer.load.chunk, 0, sequencer.step)),
             loader.load.eq(sequencer.load.scales),
             sequencer.room.scales.eq(loader.room),
             self.error_header.eq(sequencer.error_header),
@@ -108,11 +109,10 @@ class Unpacker(wiring.Component):
         """The window from its begin or, after codes that it is read together with, from their end."""
         metadata = Signal(metadata_bits(self.config))
         m.d.comb += metadata.eq(window)
-        with m.If(sequencer.extra.any()):
-            with m.Switch(sequencer.plan.code_granules[1]):
-                for granules in sorted({entry.granules[1] for entry in lane_maps(self.config)}):
-                    with m.Case(granules):
-                        m.d.comb += metadata.eq(window[granules * self.config.rows :])
+        with m.If(sequencer.extra.any()), m.Switch(sequencer.plan.code_granules[1]):
+            for granules in sorted({entry.granules[1] for entry in lane_maps(self.config)}):
+                with m.Case(granules):
+                    m.d.comb += metadata.eq(window[granules * self.config.rows :])
         return metadata
 
     def _header(self, m: Module, sequencer: UnpackSequencer, window: Value) -> data.View:
@@ -122,9 +122,8 @@ class Unpacker(wiring.Component):
         header = Signal(header_layout, reset_less=True)
         plan = Signal(plan_layout(self.config), reset_less=True)
         with m.If(sequencer.load.header):
-            m.d.sync += header.as_value().eq(Cat(header.as_value(), window)[-HEADER_BITS:])
-            if self.config.word_bits >= HEADER_BITS:
-                m.d.sync += header.as_value().eq(window)
+            part = window[: min(self.config.word_bits, HEADER_BITS)]
+            m.d.sync += header.as_value().eq(Cat(header.as_value()[len(part) :], part))
         m.d.sync += plan.eq(table.plan)
         m.d.comb += [
             table.header.eq(header),
@@ -177,7 +176,7 @@ class Unpacker(wiring.Component):
         selectors = Signal(self.chunks.p.selectors.shape(), reset_less=True)
         columns = Signal(2 * rows)
         m.d.comb += columns.eq(window)
-        with m.If(load.joined), m.Switch(plan.scale_granules[0]):
+        with m.If(load.scales), m.Switch(plan.scale_granules[0]):
             for granules in joined_scales(self.config):
                 with m.Case(granules):
                     m.d.comb += columns.eq(metadata[granules * rows :])

@@ -18,14 +18,17 @@ EDGES = (0x000, 0x001, 0x155, 0x200, 0x3FE, 0x3FF)
 KINDS = ("any", "middle", "edges", "subnormal", "subnormal_times_large", "mixed", "cancel", "special", "idle")
 RESULTS = ("zero", "finite", "infinity", "nan")
 
-coverage = Coverage("fp16_mac", {"kind": KINDS, "result": RESULTS})
+kinds = Coverage("fp16_mac_kinds", {"kind": KINDS})
+results = Coverage("fp16_mac_results", {"result": RESULTS})
 
 Operation = tuple[int, int, int]
 
 
 def number(low: int, high: int) -> int:
     """Random FP16 bits with an exponent field from ``low`` to ``high``."""
-    fraction = random.choice((random.getrandbits(10), random.choice(EDGES), random.getrandbits(10) >> random.randrange(10)))
+    fraction = random.choice(
+        (random.getrandbits(10), random.choice(EDGES), random.getrandbits(10) >> random.randrange(10))
+    )
     return random.getrandbits(1) << 15 | random.randint(low, high) << 10 | fraction
 
 
@@ -37,18 +40,24 @@ def operands(kind: str, before: tuple[int, int]) -> tuple[int, int]:
         case "middle":
             return number(10, 20), number(10, 20)
         case "edges":
-            return number(1, 30) & ~0x3FF | random.choice(EDGES), number(1, 30) & ~0x3FF | random.choice(EDGES)
+            return number(1, 30) & ~0x3FF | random.choice(EDGES), number(1, 30) & ~0x3FF | random.choice(
+                EDGES
+            )
         case "subnormal":
             return number(0, 0), number(0, 2)
         case "subnormal_times_large":
             pair = number(0, 0), number(random.choice((14, 24)), 30)
             return pair if random.random() < 0.5 else pair[::-1]
         case "mixed":
-            return number(*random.choice(((0, 0), (1, 30), (24, 30)))), number(*random.choice(((0, 0), (1, 30))))
+            return number(*random.choice(((0, 0), (1, 30), (24, 30)))), number(
+                *random.choice(((0, 0), (1, 30)))
+            )
         case "cancel":
             if random.random() < 0.6:
                 a, b = before
-                return a ^ 0x8000 ^ random.choice((0, 0, 1, 2)), b ^ random.choice((0, 0, 1 << random.randrange(15)))
+                return a ^ 0x8000 ^ random.choice((0, 0, 1, 2)), b ^ random.choice(
+                    (0, 0, 1 << random.randrange(15))
+                )
             return number(0, 30), number(8, 20)
         case "special":
             return random.choice(SPECIALS), random.choice((random.choice(SPECIALS), number(0, 30)))
@@ -58,15 +67,15 @@ def operands(kind: str, before: tuple[int, int]) -> tuple[int, int]:
 
 def operations(count: int) -> Iterator[tuple[str, Operation]]:
     """Random sums of 1 to 60 terms in every slot, mostly of one kind: kind and (a, b, first)."""
-    left, kinds, before = [0] * SLOTS, ["any"] * SLOTS, [(0, 0)] * SLOTS
+    left, styles, before = [0] * SLOTS, ["any"] * SLOTS, [(0, 0)] * SLOTS
     for index in range(count):
         slot = index % SLOTS
         first = left[slot] == 0
         if first:
             left[slot] = random.choice((1, 2, 5, 20, 60))
-            kinds[slot] = random.choice(KINDS)
+            styles[slot] = random.choice(KINDS)
         left[slot] -= 1
-        kind = kinds[slot] if random.random() < 0.9 else random.choice(("mixed", "idle", "cancel"))
+        kind = styles[slot] if random.random() < 0.9 else random.choice(("mixed", "idle", "cancel"))
         before[slot] = operands(kind, before[slot])
         yield kind, (*before[slot], int(first))
 
@@ -108,9 +117,11 @@ class Checker:
         expected = self._accumulators[slot] = golden.accumulate(before, a, b)
         got = self._read()
         assert got == expected, (
-            f"operation {index} ({kind}, slot {slot}): {before:#010x} + {a:#06x} * {b:#06x} = {expected:#010x}, got {got:#010x}"
+            f"operation {index} ({kind}, slot {slot}): {before:#010x} + {a:#06x} * {b:#06x}"
+            f" = {expected:#010x}, got {got:#010x}"
         )
-        coverage.hit(kind=kind, result=result_class(expected))
+        kinds.hit(kind=kind)
+        results.hit(result=result_class(expected))
         self.checked += 1
 
     def restart(self) -> None:

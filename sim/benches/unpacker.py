@@ -270,7 +270,7 @@ class Bench:
         assert self.errors.counts == dict.fromkeys(ERRORS, 0) | errors, self.errors.counts
 
 
-async def start(dut: Any, stalls: str, cycle_limit: int = 100_000) -> Bench:
+async def start(dut: Any, stalls: str, cycle_limit: int = 30_000) -> Bench:
     domain = await reset(dut, cycle_limit)
     return Bench(dut, domain, config_of_run(), stalls)
 
@@ -443,14 +443,18 @@ def block_cycles(config: Config, packet: Packet, takes: int) -> Iterator[int]:
         cycles = 1 + (selector > 0) + packet.groups * config.chunks * takes
         consumed += selector
         for number in range(packet.groups):
-            last_codes = packet.chunk_bits // config.rows - (takes - 1) * -(-config.lanes // takes) * packet.dtype.bits
+            last_codes = (
+                packet.chunk_bits // config.rows - (takes - 1) * -(-config.lanes // takes) * packet.dtype.bits
+            )
             if packet.dtype.name == "ternary":
                 last_codes = packet.chunk_bits // config.rows - (takes - 1) * word
             consumed += codes
             following = selector if number < packet.groups - 1 else 0
             begin = (consumed - last_codes) % word
-            if scale + selector > min(24, word) or begin + last_codes + scale + following >= 2 * word:
+            if scale + selector > min(24, word):
                 cycles += 1 + (following > 0)
+            elif begin + last_codes + scale + following >= 2 * word:
+                cycles += 1
             consumed += scale + following
         consumed += 16
         yield cycles
@@ -462,7 +466,7 @@ async def full_throughput(dut: Any) -> None:
     bench = await start(dut, "free_running")
     config = bench.config
     window = config.word_bits // config.rows
-    for dtype in config.types:
+    for dtype in config.types if context.parameters()["thorough"] else ("bitmod4", "int5_asym", "ternary"):
         kind = datatypes.get(dtype)
         q = random_weights(config, dtype, "int8", 3 * config.rows, 8 * config.group, config.group, False)
         before = {name: len(seen) for name, seen in bench.arrivals.items()}
@@ -476,20 +480,26 @@ async def full_throughput(dut: Any) -> None:
         cycles = list(block_cycles(config, expected.packet, takes))
         assert np.diff(chunks[: config.chunks]).tolist() == [takes] * (config.chunks - 1), dtype
         assert np.diff(channels).tolist() == cycles[1:], dtype
+        if window == config.lanes * kind.bits:  # codes fill their words, so words are all that limits
+            assert max(cycles) <= expected.packet.block_bits / config.word_bits + 3, dtype
 
 
 @cocotb.test()
 async def reading_hides_behind_use(dut: Any) -> None:
-    """A consumer that needs four cycles a chunk never waits within a row block, not even for 8-bit codes."""
+    """A consumer two cycles slower than the reading never waits within a row block, whatever the metadata."""
     config = config_of_run()
-    bench = Bench(dut, await reset(dut), config, "free_running", lambda _: itertools.cycle((1, 1, 1, 0)))
+    domain = await reset(dut, 30_000)
+    period = 2 + -(-config.lanes // (config.word_bits // config.rows // 8))
+    accepting = [False] * (period - 1) + [True]
+    bench = Bench(
+        dut, domain, config, "free_running", lambda _: itertools.cycle(not yes for yes in accepting)
+    )
     for dtype in ("int8", "bitmod4", "int6_asym"):
         before = len(bench.arrivals["chunks"])
-        bench.send_intact(
-            random_weights(config, dtype, "int8", config.rows, 3 * config.group, config.group, False)
-        )
+        inputs = 3 * config.group
+        bench.send_intact(random_weights(config, dtype, "int8", config.rows, inputs, config.group, False))
         await bench.finish()
-        assert set(np.diff(bench.arrivals["chunks"][before:])) == {4}, dtype
+        assert set(np.diff(bench.arrivals["chunks"][before:])) == {period}, dtype
 
 
 @cocotb.test()

@@ -1,4 +1,4 @@
-"""FP16 multiply-accumulate: the golden model against exact rationals, the circuit against the golden model."""
+"""FP16 multiply-accumulate: golden model against exact rationals, circuit against golden model."""
 
 import random
 from fractions import Fraction
@@ -52,7 +52,7 @@ def test_every_sum_matches_rationals() -> None:
 
 @pytest.mark.quick
 def test_one_rounding_not_two() -> None:
-    """1 + (2**-24 + 2**-45): FP32 of the sum in float64 order is right only if nothing is rounded before."""
+    """Just above a tie, exactly on it, just below it: decided by product bits far below the last place."""
     one = golden.accumulate(0, 0x3C00, 0x3C00)
     assert single(golden.accumulate(one, 0x0C00, 0x0C00)) == 1.0  # 2**-24: a tie, to even
     assert single(golden.accumulate(one, 0x0C01, 0x0C00)) == np.nextafter(np.float32(1), np.float32(2))

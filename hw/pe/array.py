@@ -1,0 +1,146 @@
+"""The array: rows x columns processing elements, codes broadcast along a row, activations along a column.
+
+Meaning: ``golden.pe.dot``. One beat of codes and one of activations enter together; ``term_count`` cycles
+later the next pair may. Group dot products leave side by side.
+"""
+
+from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from golden.datatypes import MAXIMUM_TERMS
+from hw import payloads
+from hw.config import Config
+from hw.pe.multiples import Multiples
+from hw.pe.processing_element import SUM_LATENCY, ProcessingElement, lane_bias
+from hw.pe.term_encoder import TermEncoder
+
+__all__ = ["CAPTURE_LATENCY", "Array"]
+
+CAPTURE_LATENCY = SUM_LATENCY + 3
+"""Cycles from the last term of a group at the encoders to its valid dot products."""
+
+
+class Array(wiring.Component):
+    """Group dot products of ``rows`` outputs and ``columns`` tokens.
+
+    A chunk takes as many cycles as its type has terms; chunks, groups and data types follow one another
+    without an idle cycle, as long as ``dots`` is free when a group ends. Nothing behind the encoders can
+    stall, so the array looks ahead: it starts a group's last term only if ``dots`` is free, being taken, or
+    promised.
+
+    Members:
+        chunks (in stream): codes of ``rows`` x ``lanes`` weights.
+        activations (in stream): aligned activations, one beat a chunk.
+        promise (in): ``dots`` will be accepted within ``CAPTURE_LATENCY`` cycles, this one included.
+        dots (out stream): biased group dot products, ``CAPTURE_LATENCY`` cycles after the group's last term.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        super().__init__(
+            {
+                "chunks": In(stream.Signature(payloads.chunk(config))),
+                "activations": In(stream.Signature(payloads.activations(config))),
+                "promise": In(1),
+                "dots": Out(stream.Signature(payloads.dots(config))),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        config = self.config
+        chunk = self.chunks.payload
+
+        step = Signal(ceil_log2(MAXIMUM_TERMS))
+        pending = Signal(CAPTURE_LATENCY - 1)
+        last_term, ends, free, issue = Signal(), Signal(), Signal(), Signal()
+        m.d.comb += [
+            last_term.eq(step == chunk.format.last_term),
+            ends.eq(last_term & chunk.last),
+            free.eq(~pending.any() & (~self.dots.valid | self.dots.ready | self.promise)),
+            issue.eq(self.chunks.valid & self.activations.valid & (free | ~ends)),
+            self.chunks.ready.eq(issue & last_term),
+            self.activations.ready.eq(issue & last_term),
+        ]
+        with m.If(issue):
+            m.d.sync += step.eq(Mux(last_term, 0, step + 1))
+        m.d.sync += pending.eq(Cat(issue & ends, pending))
+
+        capture = pending[-1]
+        shift, first = self._schedule(m, issue, step, last_term)
+        bias = self._bias(m, shift, first, capture)
+        final = Signal(CAPTURE_LATENCY - 1)
+        m.d.sync += final.eq(Cat(chunk.final, final))
+        with m.If(self.dots.ready):
+            m.d.sync += self.dots.valid.eq(0)
+        with m.If(capture):
+            m.d.sync += [self.dots.valid.eq(1), self.dots.payload.final.eq(final[-1])]
+        m.d.comb += self.dots.payload.bias.eq(bias)
+
+        terms = [self._encoder(m, row, issue, step) for row in range(config.rows)]
+        for column in range(config.columns):
+            m.submodules[f"multiples{column}"] = multiples = Multiples(config)
+            m.d.comb += [
+                multiples.activations.eq(self.activations.payload[column]),
+                multiples.programming.eq(chunk.format.programming),
+            ]
+            for row in range(config.rows):
+                m.submodules[f"element{column}_{row}"] = element = ProcessingElement(config)
+                m.d.comb += [
+                    element.terms.eq(terms[row]),
+                    element.multiples.eq(multiples.multiples),
+                    element.shift.eq(shift),
+                    element.first.eq(first),
+                    element.capture.eq(capture),
+                    self.dots.payload.dots[column][row].eq(element.dot),
+                ]
+        return m
+
+    def _encoder(self, m: Module, row: int, issue: Signal, step: Signal):
+        """Encoder of one row; returns its registered terms."""
+        m.submodules[f"encoder{row}"] = encoder = TermEncoder(self.config)
+        chunk = self.chunks.payload
+        m.d.comb += [
+            encoder.codes.eq(chunk.codes[row]),
+            encoder.selector.eq(chunk.selectors[row]),
+            encoder.format.eq(chunk.format),
+            encoder.step.eq(step),
+            encoder.enable.eq(issue),
+        ]
+        return encoder.terms
+
+    def _schedule(self, m: Module, issue: Signal, step: Signal, last_term: Signal) -> tuple[Signal, Signal]:
+        """Common shift and group start, delayed to where the terms meet the accumulators."""
+        chunk = self.chunks.payload
+        opening = Signal(init=1)
+        with m.If(issue):
+            m.d.sync += opening.eq(last_term & chunk.last)
+        remaining = Signal(len(step))
+        m.d.comb += remaining.eq(chunk.format.last_term - step)
+        shift = Cat(issue & (remaining == number) for number in range(len(self.config.shifts)))
+        first = issue & opening
+        for stage in range(SUM_LATENCY + 1):
+            delayed_shift = Signal(len(self.config.shifts), name=f"shift{stage}")
+            delayed_first = Signal(name=f"first{stage}", reset_less=True)
+            m.d.sync += [delayed_shift.eq(shift), delayed_first.eq(first)]
+            shift, first = delayed_shift, delayed_first
+        return shift, first
+
+    def _bias(self, m: Module, shift: Signal, first: Signal, capture: Signal) -> Signal:
+        """What the lane biases of a group add up to: the processing elements' accumulator, once more."""
+        config = self.config
+        accumulator = Signal(config.product_bits, reset_less=True)
+        bias = Signal(config.product_bits, reset_less=True)
+        added = sum(
+            (
+                Mux(bit, lane_bias(config) << place, 0)
+                for bit, place in zip(shift, config.shifts, strict=True)
+            ),
+            start=Mux(first, 0, accumulator),
+        )
+        m.d.sync += accumulator.eq(added)
+        with m.If(capture):
+            m.d.sync += bias.eq(accumulator)
+        return bias

@@ -1,0 +1,104 @@
+"""Rescale unit: one group dot product to its contribution to an output.
+
+Meaning: ``golden.pe.rescale``:  (mantissa * (dot - bias + zero_point * sum)) >> amount, rounded down.
+BitMoD (HPCA 2025, section IV-B) multiplies by the scale bit-serially inside every PE and truncates. Since a
+row needs it once a group, one pipelined multiplier that many rows share is smaller than many serial ones.
+"""
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from hw import payloads
+from hw.config import Config
+from hw.pe.carry_save import compress
+
+__all__ = ["LATENCY", "RescaleUnit"]
+
+LATENCY = 6
+"""Cycles, with ``advance``, from the inputs to ``contribution``."""
+
+
+class RescaleUnit(wiring.Component):
+    """Multiply, shift and round down; one contribution a cycle.
+
+    Members:
+        advance (in): the whole pipeline moves.
+        dot, bias (in): a biased dot product and its bias; equal ones stand for zero.
+        sum (in): sum of the group's activations.
+        zero_point (in): integer that the sum is multiplied by before the scale.
+        mantissa (in): scale or offset.
+        amount (in): right shift; the product is first shifted left by ``config.headroom``.
+        contribution (out): what the output's accumulator gains.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        super().__init__(
+            {
+                "advance": In(1),
+                "dot": In(config.product_bits),
+                "bias": In(config.product_bits),
+                "sum": In(signed(config.sum_bits)),
+                "zero_point": In(signed(payloads.ZERO_POINT_BITS)),
+                "mantissa": In(signed(payloads.MANTISSA_BITS + 1)),
+                "amount": In(config.amount_bits),
+                "contribution": Out(signed(config.accumulator_bits)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        config = self.config
+        operand_bits, scaled_bits = config.operand_bits, config.scaled_bits
+
+        dot = self._hold(m, "dot", (self.dot - self.bias)[: config.product_bits].as_signed())
+        zero_point = self._hold(m, "zero_point", self.zero_point)
+        mantissa, amount = self.mantissa, self.amount
+
+        extended = Cat(dot, dot[-1].replicate(operand_bits))[:operand_bits]
+        rows = [extended, *_partial_products(m, self.sum, zero_point, operand_bits)]
+        sums = [self._hold(m, f"operand{n}", row) for n, row in enumerate(compress(m, rows, operand_bits))]
+        operand = self._hold(m, "operand", (sums[0] + sums[1])[:operand_bits].as_signed())
+        for stage in range(3):
+            mantissa = self._hold(m, f"mantissa{stage}", mantissa)
+        for stage in range(5):
+            amount = self._hold(m, f"amount{stage}", amount)
+
+        rows = compress(m, _partial_products(m, operand, mantissa, scaled_bits), scaled_bits)
+        sums = [self._hold(m, f"product{n}", row) for n, row in enumerate(rows)]
+        product = self._hold(m, "product", (sums[0] + sums[1])[:scaled_bits].as_signed())
+        shifted = Signal(signed(scaled_bits + config.headroom))
+        m.d.comb += shifted.eq((product << config.headroom) >> amount)
+        contribution = self._hold(m, "contribution", shifted[: config.accumulator_bits].as_signed())
+        m.d.comb += self.contribution.eq(contribution)
+        return m
+
+    def _hold(self, m: Module, name: str, value: Value) -> Signal:
+        """A pipeline register of the value's own shape."""
+        held = Signal(value.shape(), name=f"held_{name}", reset_less=True)
+        with m.If(self.advance):
+            m.d.sync += held.eq(value)
+        return held
+
+
+def _partial_products(m: Module, factor: Value, multiplier: Value, width: int) -> list[Value]:
+    """Rows whose sum is ``factor * multiplier`` modulo ``2**width``, both signed (Baugh and Wooley, 1973).
+
+    A row is the factor where a bit of the multiplier is set, its sign bit inverted instead of extended; the
+    last one is complemented, since the multiplier's top bit counts negatively. One constant mends the rest.
+    """
+    bits = len(factor)
+    rows: list[Value] = []
+    constant = 0
+    for place in range(len(multiplier)):
+        taken = Signal(bits, name=f"partial{place}")
+        m.d.comb += taken.eq(Mux(multiplier[place], factor, 0))
+        if place + 1 < len(multiplier):
+            row = Cat(taken[:-1], ~taken[-1])
+            constant -= 1 << place + bits - 1
+        else:
+            row = Cat(~taken[:-1], taken[-1])
+            constant += (1 - (1 << bits - 1)) << place
+        rows.append(Cat(Const(0, place), row)[:width] if place else row[:width])
+    return [*rows, Const(constant % (1 << width), width)]

@@ -1,0 +1,272 @@
+"""Rescaler: group dot products to results, for all rows and columns.
+
+Meaning: ``golden.pe.rescale``, ``golden.pe.output_converter``. While the array works on a group, the rows of
+the group before pass through the rescale units one after another; after a block's last group the sums leave
+through the output converters.
+"""
+
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value, signed
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import bits_for
+
+from hw import payloads
+from hw.config import Config
+from hw.pe import output_converter, rescale_unit
+from hw.pe.accumulators import Accumulators
+from hw.pe.lookahead import Lookahead
+from hw.pe.output_converter import OutputConverter
+from hw.pe.rescale_unit import RescaleUnit
+
+__all__ = ["Rescaler"]
+
+_BIAS_FP16 = 15
+_BIAS_BF16 = 127
+
+
+class Rescaler(wiring.Component):
+    """Scale, align and accumulate; convert finished sums.
+
+    A group takes ``slots`` cycles, twice that with offsets. Results appear ``rescale_unit.LATENCY`` +
+    ``output_converter.LATENCY`` cycles after their row's turn in the block's last group.
+
+    Members:
+        dots (in stream): biased group dot products; taken with the group's last row.
+        promise (out): ``dots`` will be taken within ``CAPTURE_LATENCY`` cycles, this one included.
+        scales (in stream): scales and offsets of a group; taken with ``dots``.
+        summaries (in stream): exponents and sums of the activations of a group; taken with ``dots``.
+        channels (in stream): output scales of a row block; taken with the block's last row.
+        room (in): results that the consumer is sure to take without a stall; lets the promise reach further.
+        results (out stream): outputs, ``rescale_units`` rows a beat.
+        overflow (out): a result beat that is being taken holds a value that became infinite.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        super().__init__(
+            {
+                "dots": In(stream.Signature(payloads.dots(config))),
+                "promise": Out(1),
+                "scales": In(stream.Signature(payloads.group_scales(config))),
+                "summaries": In(stream.Signature(payloads.summary(config))),
+                "channels": In(stream.Signature(payloads.channels(config))),
+                "room": In(bits_for(4 * config.slots)),
+                "results": Out(stream.Signature(payloads.result(config))),
+                "overflow": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        config = self.config
+        m.submodules.lookahead = lookahead = Lookahead(config)
+        advance, issue = Signal(), Signal()
+        turn = Signal(self._turn_layout())
+        m.d.comb += [
+            issue.eq(advance & self.dots.valid & self.scales.valid & self.summaries.valid),
+            lookahead.issue.eq(issue),
+            self.promise.eq(lookahead.promise),
+        ]
+        self._take_turns(m, issue, turn, lookahead)
+
+        later = [turn]
+        for stage in range(rescale_unit.LATENCY):
+            held = Signal(turn.shape(), name=f"turn{stage}")
+            with m.If(advance):
+                m.d.sync += held.eq(later[-1])
+            later.append(held)
+        done = later[-1]
+        leaves = Signal()
+        m.d.comb += [
+            leaves.eq(done.valid & done.final),
+            lookahead.left_pipeline.eq(leaves & advance),
+            advance.eq((~self.results.valid | self.results.ready) & (~leaves | self.channels.valid)),
+        ]
+        totals = self._rescale(m, advance, turn, done)
+        self._convert(m, advance, leaves, done, totals, lookahead)
+        return m
+
+    def _turn_layout(self) -> data.StructLayout:
+        """One pass of one row of each rescale unit, on its way through the pipeline."""
+        column = data.StructLayout({"reference": payloads.EXPONENT_BITS, "special": 1})
+        return data.StructLayout(
+            {
+                "valid": 1,
+                "slot": bits_for(self.config.slots - 1),
+                "second": 1,
+                "start": 1,
+                "rotate": 1,
+                "final": 1,
+                "columns": data.ArrayLayout(column, self.config.columns),
+                "format": payloads.ActivationFormat,
+            }
+        )
+
+    def _take_turns(self, m: Module, issue: Value, turn: data.View, lookahead: Lookahead) -> None:
+        """Count rows and passes; take the group's streams with its last turn."""
+        slots = self.config.slots
+        slot = Signal(bits_for(slots - 1))
+        second = Signal()
+        opening = Signal(init=1)
+        rotate, last = Signal(), Signal()
+        final, has_offset = self.dots.payload.final, self.scales.payload.has_offset
+        m.d.comb += [
+            rotate.eq(second | ~has_offset),
+            last.eq(rotate & (slot == slots - 1)),
+            turn.valid.eq(issue),
+            turn.slot.eq(slot),
+            turn.second.eq(second),
+            turn.start.eq(opening & ~second),
+            turn.rotate.eq(rotate),
+            turn.final.eq(final & rotate),
+            turn.format.eq(self.summaries.payload.format),
+            lookahead.left.eq(Mux(has_offset, 2 * (slots - slot) - second, slots - slot)),
+            lookahead.coming.eq(Mux(final, slots - slot, 0)),
+            lookahead.issued.eq(issue & final & rotate),
+        ]
+        for column, summary in zip(turn.columns, self.summaries.payload.columns, strict=True):
+            m.d.comb += [column.reference.eq(summary.reference), column.special.eq(summary.special)]
+        for taken in (self.dots, self.scales, self.summaries):
+            m.d.comb += taken.ready.eq(issue & last)
+        with m.If(issue):
+            m.d.sync += second.eq(~rotate)
+            with m.If(rotate):
+                m.d.sync += slot.eq(Mux(last, 0, slot + 1))
+            with m.If(last):
+                m.d.sync += opening.eq(final)
+
+    def _rescale(self, m: Module, advance: Value, turn: data.View, done: data.View) -> list[list[Value]]:
+        """Rescale units and accumulators; returns the finished sums, ``[unit][column]``."""
+        config = self.config
+        totals = []
+        for unit in range(config.rescale_units):
+            rows = [
+                self.scales.payload.rows[unit :: config.rescale_units][slot] for slot in range(config.slots)
+            ]
+            scale = Signal(rows[0].shape(), name=f"scale{unit}")
+            m.d.comb += scale.as_value().eq(Array(row.as_value() for row in rows)[turn.slot])
+            totals.append(
+                [self._cell(m, advance, unit, column, scale, turn, done) for column in range(config.columns)]
+            )
+        return totals
+
+    def _cell(
+        self,
+        m: Module,
+        advance: Value,
+        unit: int,
+        column: int,
+        scale: data.View,
+        turn: data.View,
+        done: data.View,
+    ) -> Value:
+        """One rescale unit of one token column with its accumulators."""
+        config = self.config
+        dots = self.dots.payload.dots[column]
+        summary = self.summaries.payload.columns[column]
+        lowering = Signal(signed(payloads.EXPONENT_BITS + 3), name=f"lowering{unit}_{column}")
+        amount = Signal(signed(payloads.EXPONENT_BITS + 4), name=f"amount{unit}_{column}")
+        limit = (1 << config.amount_bits) - 1
+        m.submodules[f"unit{unit}_{column}"] = rescale = RescaleUnit(config)
+        m.submodules[f"accumulators{unit}_{column}"] = accumulators = Accumulators(config)
+        m.d.comb += [
+            lowering.eq(self.scales.payload.reach - (config.numerics.alignment - config.headroom)),
+            amount.eq(
+                Mux(turn.second, scale.offset_distance, scale.scale_distance) + summary.distance + lowering
+            ),
+            rescale.advance.eq(advance),
+            rescale.bias.eq(self.dots.payload.bias),
+            rescale.dot.eq(
+                Array(dots[unit + config.rescale_units * slot] for slot in range(config.slots))[turn.slot]
+            ),
+            rescale.zero_point.eq(scale.zero_point),
+            rescale.sum.eq(summary.sum),
+            rescale.mantissa.eq(scale.scale),
+            rescale.amount.eq(Mux(amount > limit, limit, amount)),
+        ]
+        with m.If(turn.second):
+            m.d.comb += [
+                rescale.dot.eq(self.dots.payload.bias),
+                rescale.zero_point.eq(1),
+                rescale.mantissa.eq(scale.offset),
+            ]
+        m.d.comb += [
+            accumulators.enable.eq(done.valid & advance),
+            accumulators.start.eq(done.start),
+            accumulators.rotate.eq(done.rotate),
+            accumulators.contribution.eq(rescale.contribution),
+        ]
+        return accumulators.total
+
+    def _convert(
+        self,
+        m: Module,
+        advance: Value,
+        leaves: Value,
+        done: data.View,
+        totals: list[list[Value]],
+        lookahead: Lookahead,
+    ) -> None:
+        """Output converters, and beside them what a result beat says of itself."""
+        config = self.config
+        units, channels = config.rescale_units, self.channels.payload
+        beat = Signal(_beat_layout(config))
+        following_slot = Signal(range(config.slots))
+        place = Signal(range(config.rows))
+        following = Signal(range(config.rows + units))
+        m.d.comb += [
+            place.eq(done.slot * units),
+            following.eq(place + units),
+            beat.present.eq(leaves),
+            beat.valid.eq(leaves & (channels.count > place)),
+            beat.count.eq(Mux(channels.count >= following, units, channels.count - place)),
+            beat.last.eq(channels.last & (channels.count <= following)),
+            beat.error.eq(channels.error),
+            lookahead.block.eq(Mux(self.channels.valid, config.slots - following_slot, 0)),
+            lookahead.room.eq(self.room),
+            self.channels.ready.eq(leaves & advance & (done.slot == config.slots - 1)),
+        ]
+        with m.If(leaves & advance):
+            m.d.sync += following_slot.eq(Mux(self.channels.ready, 0, following_slot + 1))
+        later = [beat]
+        for stage in range(output_converter.LATENCY):
+            held = Signal(beat.shape(), name=f"beat{stage}")
+            with m.If(advance):
+                m.d.sync += held.eq(later[-1])
+            later.append(held)
+        sent = later[-1]
+        m.d.comb += [
+            self.results.valid.eq(sent.valid),
+            self.results.payload.count.eq(sent.count),
+            self.results.payload.last.eq(sent.last),
+            self.results.payload.error.eq(sent.error),
+            lookahead.sent.eq(sent.present & advance),
+        ]
+        overflows = []
+        for unit in range(units):
+            rows = [channels.rows[unit + units * slot].exponent for slot in range(config.slots)]
+            channel = Signal(signed(payloads.EXPONENT_BITS), name=f"channel{unit}")
+            m.d.comb += channel.eq(Array(rows)[done.slot])
+            for column in range(config.columns):
+                m.submodules[f"converter{unit}_{column}"] = converter = OutputConverter(config)
+                bias = Mux(done.format == payloads.ActivationFormat.BF16, _BIAS_BF16, _BIAS_FP16)
+                fixed = config.activation_bits - 2 + config.numerics.alignment
+                m.d.comb += [
+                    converter.advance.eq(advance),
+                    converter.value.eq(totals[unit][column]),
+                    converter.exponent.eq(
+                        done.columns[column].reference + channel + channels.reach - fixed - bias
+                    ),
+                    converter.special.eq(done.columns[column].special),
+                    converter.format.eq(channels.output),
+                    self.results.payload.rows[unit][column].eq(converter.result),
+                ]
+                overflows.append(converter.overflow & (sent.count > unit))
+        m.d.comb += self.overflow.eq(sent.valid & self.results.ready & Cat(overflows).any())
+
+
+def _beat_layout(config: Config) -> data.StructLayout:
+    """What travels beside a value through its output converter."""
+    return data.StructLayout(
+        {"present": 1, "valid": 1, "count": bits_for(config.rescale_units), "last": 1, "error": 1}
+    )

@@ -1,0 +1,111 @@
+"""Tile: activations and codes in, results out.
+
+Meaning: ``golden.matvec``. Aligner, activation buffer, array and rescaler, with a small buffer for results so that
+a row block's results never hold up the next block.
+"""
+
+from amaranth.hdl import Module
+from amaranth.lib import stream, wiring
+from amaranth.lib.fifo import SyncFIFOBuffered
+from amaranth.lib.wiring import In, Out, connect, flipped
+from amaranth.utils import bits_for
+
+from hw import payloads
+from hw.config import Config
+from hw.pe import aligner, array, output_converter, rescale_unit
+from hw.pe.activation_buffer import ActivationBuffer
+from hw.pe.aligner import Aligner
+from hw.pe.array import Array
+from hw.pe.rescaler import Rescaler
+
+__all__ = ["Tile", "fill_latency"]
+
+
+def fill_latency(config: Config) -> int:
+    """Cycles beyond the array's own from the first accepted chunk to the last result, without stalls.
+
+    The last group passes through the array's pipeline and, row by row, through the rescale unit and the output
+    converter, and each result through the result buffer.
+    """
+    buffered = 2 if config.result_beats else 0
+    return array.CAPTURE_LATENCY + rescale_unit.LATENCY + output_converter.LATENCY + config.slots + buffered
+
+
+class Tile(wiring.Component):
+    """Matrix-vector products, one row block of ``rows`` outputs after the other.
+
+    A row block takes the sum over its groups of chunks * terms cycles while its streams keep up, the last
+    result of a product comes ``fill_latency`` cycles later.
+
+    Members:
+        beats (in stream): FP16 or BF16 activations; two vectors are buffered.
+        vector_valid (out), vector_beats (out): a vector is complete for the next ``passes``; its length.
+        passes (in stream): how many row blocks to multiply by that vector, and whether to keep it.
+        chunks, scales, channels (in streams): the matrix, from the unpacker.
+        results (out stream): outputs.
+        overflow (out): a value among the results became infinite.
+        error_long (out): one cycle for a vector that was longer than ``maximum_inputs`` and was cut there.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        beats = config.maximum_inputs // config.activation_lanes
+        super().__init__(
+            {
+                "beats": In(stream.Signature(payloads.activation_beat(config))),
+                "vector_valid": Out(1),
+                "vector_beats": Out(bits_for(beats)),
+                "passes": In(stream.Signature(payloads.passes)),
+                "chunks": In(stream.Signature(payloads.chunk(config))),
+                "scales": In(stream.Signature(payloads.group_scales(config))),
+                "channels": In(stream.Signature(payloads.channels(config))),
+                "results": Out(stream.Signature(payloads.result(config))),
+                "overflow": Out(1),
+                "error_long": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        config = self.config
+        m.submodules.aligner = align = Aligner(config)
+        m.submodules.activation_buffer = buffer = ActivationBuffer(config)
+        m.submodules.array = products = Array(config)
+        m.submodules.rescaler = rescaler = Rescaler(config)
+
+        connect(m, flipped(self.beats), align.beats)
+        connect(m, align.aligned, buffer.aligned)
+        connect(m, flipped(self.passes), buffer.passes)
+        connect(m, buffer.activations, products.activations)
+        connect(m, flipped(self.chunks), products.chunks)
+        connect(m, products.dots, rescaler.dots)
+        connect(m, buffer.summaries, rescaler.summaries)
+        connect(m, flipped(self.scales), rescaler.scales)
+        connect(m, flipped(self.channels), rescaler.channels)
+        m.d.comb += [
+            products.promise.eq(rescaler.promise),
+            self.vector_valid.eq(buffer.vector_valid),
+            self.vector_beats.eq(buffer.vector_beats),
+            self.error_long.eq(align.error_long),
+            self.overflow.eq(rescaler.overflow),
+        ]
+        self._results(m, rescaler)
+        return m
+
+    def _results(self, m: Module, rescaler: Rescaler) -> None:
+        """The result buffer; its free places let the rescaler promise ahead."""
+        depth = self.config.result_beats
+        if not depth:
+            connect(m, rescaler.results, flipped(self.results))
+            return
+        width = payloads.result(self.config).size
+        m.submodules.results = fifo = SyncFIFOBuffered(width=width, depth=depth)
+        m.d.comb += [
+            fifo.w_data.eq(rescaler.results.payload),
+            fifo.w_en.eq(rescaler.results.valid),
+            rescaler.results.ready.eq(fifo.w_rdy),
+            rescaler.room.eq(depth - fifo.w_level),
+            self.results.payload.eq(fifo.r_data),
+            self.results.valid.eq(fifo.r_rdy),
+            fifo.r_en.eq(self.results.ready),
+        ]

@@ -1,0 +1,30 @@
+"""The array and its parts against golden dot products."""
+
+import pytest
+
+from hw.config import Config, preset
+from hw.pe.array import Array
+from hw.pe.term_encoder import TermEncoder
+from sim import runner
+
+TWO_COLUMNS = Config(rows=4, columns=2, lanes=4, group=32, maximum_inputs=512, word_bits=64)
+WIDE = Config(rows=4, lanes=16, group=64, maximum_inputs=1024, activation_bits=16, word_bits=64)
+
+
+def parameters(config: Config) -> dict[str, object]:
+    return {"config": config.model_dump()}
+
+
+@pytest.mark.quick
+def test_term_encoder(simulator: str) -> None:
+    config = preset("tiny")
+    runner.run(TermEncoder(config), "sim.benches.term_encoder", simulator, parameters(config))
+
+
+@pytest.mark.quick
+def test_array(simulator: str) -> None:
+    runner.run(Array(TWO_COLUMNS), "sim.benches.array", simulator, parameters(TWO_COLUMNS))
+
+
+def test_wide_array() -> None:
+    runner.run(Array(WIDE), "sim.benches.array", "verilator", parameters(WIDE))

@@ -1,0 +1,290 @@
+"""Synthesis reports on small circuits whose cost can be counted by hand."""
+
+import gzip
+import json
+import os
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from amaranth.hdl import Module, Signal
+from amaranth.lib import wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+
+from hw.verilog import convert
+from synth import asic, compare, hierarchy, liberty, report, targets, yosys
+from synth.measure import measure
+
+pytestmark = pytest.mark.quick
+
+NF = (asic.Recipe(mapper="nf"),)
+
+
+class Gates(wiring.Component):
+    """Two NANDs, an XOR and a flip-flop."""
+
+    a: In(1)
+    b: In(1)
+    c: In(1)
+    y: Out(2)
+    q: Out(1)
+
+    def elaborate(self, platform):
+        m = Module()
+        q = Signal(reset_less=True)
+        m.d.comb += [self.y.eq((~(self.a & self.b)) | (~(self.b & self.c)) << 1), self.q.eq(q)]
+        m.d.sync += q.eq(self.a ^ self.c)
+        return m
+
+
+class Sum(wiring.Component):
+    """Registered sum of unsigned operands."""
+
+    def __init__(self, operands: int, width: int):
+        super().__init__({"x": In(operands * width), "y": Out(width + operands.bit_length())})
+        self.operands, self.width = operands, width
+
+    def elaborate(self, platform):
+        m = Module()
+        total = Signal.like(self.y, reset_less=True)
+        m.d.sync += total.eq(sum(self.x.word_select(i, self.width) for i in range(self.operands)))
+        m.d.comb += self.y.eq(total)
+        return m
+
+
+class Store(wiring.Component):
+    """A memory, two equal counters and a different one."""
+
+    address: In(6)
+    data: In(32)
+    write: In(1)
+    y: Out(32)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.memory = memory = Memory(shape=32, depth=64, init=[])
+        write, read = memory.write_port(), memory.read_port()
+        m.submodules.count_0, m.submodules.count_1 = counters = [Counter(3), Counter(3)]
+        m.submodules.wide = wide = Counter(5)
+        m.d.comb += [
+            write.addr.eq(self.address),
+            write.data.eq(self.data),
+            write.en.eq(self.write),
+            read.addr.eq(self.address),
+            read.en.eq(1),
+            self.y.eq(read.data ^ counters[0].y ^ counters[1].y ^ wide.y),
+        ]
+        for counter in (*counters, wide):
+            m.d.comb += counter.step.eq(self.data[0])
+        return m
+
+
+class Counter(wiring.Component):
+    def __init__(self, width: int):
+        super().__init__({"step": In(1), "y": Out(width)})
+
+    def elaborate(self, platform):
+        m = Module()
+        with m.If(self.step):
+            m.d.sync += self.y.eq(self.y + 1)
+        return m
+
+
+def small_library(adder: str) -> str:
+    """The generic library with another full adder cell (or none) in place of its own."""
+    text = targets.generic_liberty()
+    start = text.index("cell (FA)")
+    return text[:start] + adder + text[text.index("cell (DFF)") :]
+
+
+INVERTED_ADDER = """cell (ADD_SMALL) { area : 3;
+  pin (P) { direction : input; } pin (Q) { direction : input; } pin (R) { direction : input; }
+  pin (SN) { direction : output; function : "!(P ^ Q ^ R)"; }
+  pin (CN) { direction : output; function : "(P' Q') + (Q' R') + (P' R')"; } }
+"""
+
+
+def test_generic_area_is_the_hand_count():
+    found = measure(Gates(), "gates", recipes=NF)
+    assert found.area == pytest.approx(2 * 1.00 + 2.00 + 5.67)
+    assert (found.unit, found.flip_flops, found.cells) == ("GE", 1, 4)
+
+
+def test_every_step_is_deterministic():
+    first, second = (measure(Sum(5, 6), "adder", recipes=NF).to_dict() for _ in range(2))
+    assert first == second
+
+
+def test_large_memories_are_bits_and_small_ones_are_flip_flops():
+    found = measure(Store(), "store", recipes=NF)
+    assert found.memory_bits == 64 * 32
+    assert found.flip_flops < 64
+    counted = {part.name: (part.instances, part.flip_flops) for part in found.components}
+    assert counted == {"store": (1, 0), "count": (2, 6), "wide": (1, 5)}
+
+
+def test_own_areas_add_up_to_the_total():
+    found = measure(Store(), "store", recipes=NF)
+    top = next(part for part in found.components if part.module == "store")
+    assert sum(part.own_area for part in found.components) == pytest.approx(top.total_area)
+    assert found.area == pytest.approx(top.total_area)
+    for part in found.components:
+        assert sum(part.areas.values()) == pytest.approx(part.own_area)
+
+
+def test_a_sum_of_many_operands_uses_full_adder_cells(tmp_path):
+    library = tmp_path / "inverted.lib.gz"
+    library.write_bytes(gzip.compress(small_library(INVERTED_ADDER).encode()))
+    found = measure(Sum(8, 8), "adder", str(library), 10.0, recipes=(asic.Recipe(mapper="nf"),))
+    # 64 operand bits become at most 2 * 11: each full adder takes one bit away
+    assert 38 <= found.counts["ADD_SMALL"] <= 50
+    without = measure(
+        Sum(8, 8), "adder", str(library), 10.0, recipes=(asic.Recipe(mapper="nf", adders="gates"),)
+    )
+    assert "ADD_SMALL" not in without.counts
+    assert found.area < without.area
+
+
+def test_a_library_without_full_adders_works(tmp_path):
+    library = tmp_path / "plain.lib"
+    library.write_text(small_library(""))
+    assert liberty.full_adder(liberty.parse(library.read_text()).values()) is None
+    assert measure(Sum(4, 4), "adder", str(library), 10.0, recipes=NF).area > 0
+
+
+@pytest.mark.parametrize(
+    ("function", "table"),
+    [
+        ("A*B", (0, 0, 0, 1)),
+        ("A B", (0, 0, 0, 1)),
+        ("!A | B'", (1, 1, 1, 0)),
+        ("A ^ B", (0, 1, 1, 0)),
+        ("(A + 0) & !(B ^ 1)", (0, 0, 0, 1)),
+        ("A & C", None),
+        ("(A", None),
+    ],
+)
+def test_liberty_functions(function, table):
+    assert liberty.truth_table(function, "AB") == table
+
+
+def test_full_adders_whose_carry_is_unused_are_taken_apart():
+    cells = {
+        "used": {
+            "type": "$fa",
+            "connections": {"A": [2], "X": [3], "Y": [4]},
+            "port_directions": {"A": "input"},
+        },
+        "half": {
+            "type": "$fa",
+            "connections": {"A": [3], "X": [5], "Y": [6]},
+            "port_directions": {"A": "input"},
+        },
+    }
+    for cell in cells.values():
+        cell["port_directions"] |= {"X": "output", "Y": "output"}
+    ports = {"y": {"direction": "output", "bits": [4, 6]}}
+    assert asic.wasted_adders({"top": {"ports": ports, "cells": cells}}) == ["top/half"]
+
+
+@pytest.mark.parametrize("family", sorted(targets.FPGAS))
+def test_fpga_resources(family):
+    found = measure(Store(), "store", family)
+    assert found.flip_flops >= 11
+    assert found.area >= 5
+    assert found.counts.get("BRAM", 0) + found.counts.get("LUTRAM", 0) > 0
+    assert found.memory_bits == 0
+
+
+def test_component_names():
+    assert hierarchy.component_name(["t_lane_0_add", "t_lane_1_add"], "t") == "lane_add"
+    assert hierarchy.component_name(["t_lane_3"], "t") == "lane_3"
+    assert hierarchy.component_name(["t"], "t") == "t"
+
+
+def test_yosys_errors_are_one_line():
+    with pytest.raises(yosys.YosysError) as caught:
+        measure("module top(input a; endmodule\n", "top", recipes=NF)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_yosys_is_named(monkeypatch):
+    monkeypatch.setattr(yosys, "_ENGINES", {"no_such_engine": ""})
+    with pytest.raises(yosys.YosysError, match="install 'pyosys'"):
+        yosys.engine()
+
+
+@pytest.fixture
+def blocks(monkeypatch):
+    """Two small blocks in place of the real ones."""
+    components = {"tile": lambda config: Store(), "fp16_mac": lambda config: Sum(4, 4)}
+    fake = SimpleNamespace(
+        names=lambda: tuple(components),
+        get=lambda name: components[name],
+        macs_per_cycle=lambda name, config: {"int4": 4.0, "fp4": 8.0} if name == "tile" else {},
+    )
+    monkeypatch.setitem(sys.modules, "hw.blocks", fake)
+
+
+@pytest.mark.usefixtures("blocks")
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--preset", "huge"], ["--preset", "'huge'", "tiny"]),
+        (["--block", "table"], ["--block", "'table'", "tile"]),
+        (["--target", "vhdl"], ["--target", "'vhdl'", "generic"]),
+        (["--target", "missing.lib"], ["--target", "'missing.lib'", "No such file"]),
+        (["--period", "0"], ["--period", "'0'", "above 0"]),
+        (["--period", "fast"], ["--period", "'fast'", "above 0"]),
+        (["--config", "missing.toml"], ["config", "missing.toml"]),
+    ],
+)
+@pytest.mark.parametrize("program", [report, compare])
+def test_wrong_arguments_are_one_line(program, arguments, words, capsys, tmp_path):
+    out = tmp_path / "out"
+    with pytest.raises(SystemExit) as caught:
+        program.main([*arguments, "--out", str(out)])
+    assert caught.value.code == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    assert all(word in captured.err for word in words)
+    assert not out.exists()
+
+
+@pytest.mark.usefixtures("blocks")
+def test_report_writes_everything(tmp_path, capsys):
+    assert report.main(["--preset", "tiny", "--out", str(tmp_path / "out")]) == 0
+    assert "count" in capsys.readouterr().out
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == ["area-tile-tiny-on-generic.png", "report.json", "report.md"]
+    (entry,) = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert entry["area_per_mac_per_cycle"]["fp4"] == pytest.approx(entry["area"] / 8)
+    assert "| fp4 | 8 |" in (tmp_path / "out" / "report.md").read_text()
+
+
+@pytest.mark.usefixtures("blocks")
+def test_compare_names_the_ratio(tmp_path):
+    assert compare.main(["--preset", "tiny", "--out", str(tmp_path)]) == 0
+    entry = json.loads((tmp_path / "comparison.json").read_text())
+    assert entry["datatype"] == "fp4"
+    assert entry["ratio"] == pytest.approx(entry["baseline"]["area"] / (entry["block"]["area"] / 8))
+
+
+SHARED = Path(os.environ.get("KVLOOM_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+NANGATE = SHARED / "pdk" / "nangate45" / "nangate45_typ.lib.gz"
+
+
+@pytest.mark.skipif(not NANGATE.exists(), reason="no Nangate45 library beside the repository")
+def test_nangate45_timing_and_full_adders():
+    found = measure(Sum(16, 14), "adder", str(NANGATE), 2.0, recipes=NF)
+    assert found.counts["FA_X1"] > 150
+    assert found.met
+    assert 0.3 < found.timing.min_period < 2.0
+
+
+def test_verilog_text_and_component_cost_the_same():
+    verilog = convert(Sum(3, 4), "adder")
+    assert measure(verilog, "adder", recipes=NF).area == measure(Sum(3, 4), "adder", recipes=NF).area
