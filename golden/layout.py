@@ -16,7 +16,8 @@ scale                 8           position in ``scales.FORMATS``
 has_offset            1           groups carry an offset
 keep_activations      1           the next packet uses the same activation vector
 output                2           format of the results: 0 fp16, 1 bf16, 2 fp32
-reserved              4           0
+unsigned_codes        1           asymmetric types with an offset: zero points are 2**(b-1), not 0
+reserved              3           0
 rows                  8           R, outputs in a row block: 4, 8, 16 or 32
 lanes                 8           L, inputs in a chunk: 4, 8 or 16
 reserved              8           0
@@ -37,9 +38,7 @@ scale distance        d           absent if the scale format has none (distance 
 zero                  b           2**(b-1) - zero_point; asymmetric types without an offset only
 offset mantissa       12          two's complement; only with an offset
 offset distance       5           only with an offset
-**- channel**                     once in a row block, after its last group
-channel mantissa      8
-channel exponent      8           two's complement
+channel exponent      8           two's complement; once a row block, after its last group
 ====================  ==========  ===========================================================================
 
 Ternary codes are packed five a byte. The codes of a chunk (0, 1 or 2; all R rows of the first column, then of
@@ -47,14 +46,13 @@ the next) are base-3 digits, the first one least significant: ceil(R * L / 5) by
 granule. It is the only field whose order depends on L. Bytes above 242 are illegal.
 
 Worked example: R = 4, L = 4, data type int4, scale int8, K = 2, C = 3, group 4; codes 1 2 3 and 4 5 6, scale
-mantissas 200 and 100, channels 128 * 2**-3 and 255 * 2**1. The packet is 32 + 20 bytes, padded to 56:
+mantissas 200 and 100, channel exponents -3 and 1. The packet is 32 + 16 bytes:
 
     6b 01 07 00 00 04 04 00  02 00 00 00 03 00 00 00
     04 00 01 00 03 00 01 00  00 00 00 00 00 00 00 00    header
     41 00 52 00 63 00 00 00                             codes: inputs 0, 1, 2 and padding
     c8 64 00 00                                         scale mantissas
-    80 ff 00 00 fd 01 00 00                             channel mantissas, channel exponents
-    00 00 00 00                                         padding to 64-bit words
+    fd 01 00 00                                         channel exponents
 """
 
 from collections.abc import Iterator
@@ -98,7 +96,17 @@ def pack(
     outputs, inputs = q.shape
     has_offset = q.offset_mantissa is not None
     packet = Packet(
-        q.dtype, q.scale_format, outputs, inputs, q.group, rows, lanes, has_offset, keep_activations, output
+        dtype=q.dtype,
+        scale=q.scale_format,
+        outputs=outputs,
+        inputs=inputs,
+        group=q.group,
+        rows=rows,
+        lanes=lanes,
+        has_offset=has_offset,
+        keep_activations=keep_activations,
+        output=output,
+        unsigned_codes=has_offset and q.dtype.asymmetric and bool(q.zero_point.all()),
     )
     arrays = in_blocks(_stored(q, packet), packet)
     parts = [packet.header()]
@@ -136,7 +144,6 @@ def _stored(q: QuantizedWeights, packet: Packet) -> Arrays:
         "scale_mantissa": q.scale_mantissa,
         "scale_distance": q.scale_distance,
         "zero": (1 << q.dtype.bits - 1) - q.zero_point.astype(np.int32),
-        "channel_mantissa": q.channel_mantissa,
         "channel_exponent": q.channel_exponent,
     }
     if packet.has_offset:
@@ -161,7 +168,8 @@ def _check_shape(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
 def _check_range(name: str, array: np.ndarray, width: int | None, packet: Packet) -> None:
     """Check a field against its bits; one that is not stored must hold what ``unpack`` will say."""
     if width is None:
-        absent = {"scale_mantissa": 1, "zero": 1 << packet.dtype.bits - 1}.get(name, 0)
+        zero = (1 << packet.dtype.bits - 1) - packet.fixed_zero_point
+        absent = {"scale_mantissa": 1, "zero": zero}.get(name, 0)
         low, high = absent, absent
     else:
         low = -(1 << width - 1) if name in SIGNED_FIELDS else 0
@@ -181,6 +189,7 @@ def _quantized(arrays: Arrays, packet: Packet) -> QuantizedWeights:
     """Arrays by field name as a matrix, with what is not stored filled in."""
     shape = (packet.outputs, packet.groups)
     half = 1 << packet.dtype.bits - 1
+    zero = arrays.get("zero", np.full(shape, half - packet.fixed_zero_point))
     return QuantizedWeights(
         dtype=packet.dtype,
         group=packet.group,
@@ -189,9 +198,8 @@ def _quantized(arrays: Arrays, packet: Packet) -> QuantizedWeights:
         selector=arrays.get("selector", np.zeros(shape)).astype(np.uint8),
         scale_mantissa=arrays.get("scale_mantissa", np.ones(shape)).astype(np.uint16),
         scale_distance=arrays.get("scale_distance", np.zeros(shape)).astype(np.uint8),
-        zero_point=(half - arrays.get("zero", np.full(shape, half))).astype(np.int16),
+        zero_point=(half - zero).astype(np.int16),
         offset_mantissa=arrays["offset_mantissa"].astype(np.int16) if packet.has_offset else None,
         offset_distance=arrays["offset_distance"].astype(np.uint8) if packet.has_offset else None,
-        channel_mantissa=arrays["channel_mantissa"].astype(np.uint8),
         channel_exponent=arrays["channel_exponent"].astype(np.int16),
     )

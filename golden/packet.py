@@ -10,7 +10,7 @@ from functools import cached_property
 
 from golden import datatypes, scales
 from golden.datatypes import DataType
-from golden.scales import ScaleFormat
+from golden.scales import CHANNEL_EXPONENT_BITS, ScaleFormat
 
 __all__ = [
     "CHANNEL_FIELDS",
@@ -43,7 +43,8 @@ HEADER_FIELDS = (
     ("has_offset", 1),
     ("keep_activations", 1),
     ("output", 2),
-    ("reserved_flags", 4),
+    ("unsigned_codes", 1),
+    ("reserved_flags", 3),
     ("rows", 8),
     ("lanes", 8),
     ("reserved_byte", 8),
@@ -61,7 +62,7 @@ HEADER_BITS = sum(bits for _, bits in HEADER_FIELDS)
 Field = tuple[str, int]
 """Name of a field and the bits of one of its entries."""
 
-CHANNEL_FIELDS: tuple[Field, ...] = (("channel_mantissa", 8), ("channel_exponent", 8))
+CHANNEL_FIELDS: tuple[Field, ...] = (("channel_exponent", CHANNEL_EXPONENT_BITS),)
 _OFFSET_FIELDS: tuple[Field, ...] = (
     ("offset_mantissa", scales.OFFSET_MANTISSA_BITS + 1),
     ("offset_distance", 5),
@@ -108,7 +109,9 @@ class Packet:
         group: elements of a full group, a multiple of ``lanes``; the last group may be shorter.
         rows: outputs R in a row block, and bits in a granule.
         lanes: inputs L in a chunk.
-        has_offset: groups carry an offset (and then no zero point).
+        has_offset: groups carry an offset, and no zero of their own.
+        unsigned_codes: beside an offset, every group of an asymmetric type of b bits has the zero point
+            2**(b-1), so that its values are 0..2**b - 1; otherwise it has none.
         keep_activations: the same activation vector serves the next packet too.
         output: number format of the results, one of ``OUTPUTS``.
 
@@ -126,6 +129,7 @@ class Packet:
     has_offset: bool = False
     keep_activations: bool = False
     output: str = "fp16"
+    unsigned_codes: bool = False
 
     def __post_init__(self) -> None:
         _require("rows", self.rows, self.rows in (4, 8, 16, 32), "4, 8, 16 or 32")
@@ -136,6 +140,13 @@ class Packet:
         legal = 1 <= self.group <= 65535 and self.group % self.lanes == 0
         _require("group", self.group, legal, f"a multiple of lanes {self.lanes} in 1..65535")
         _require("groups", self.groups, self.groups <= 65535, "1..65535")
+        legal = not self.unsigned_codes or (self.has_offset and self.dtype.asymmetric)
+        _require("unsigned_codes", 1, legal, "0 without an offset or an asymmetric type")
+
+    @property
+    def fixed_zero_point(self) -> int:
+        """Zero point of every group where groups carry no zero of their own."""
+        return 1 << self.dtype.bits - 1 if self.unsigned_codes else 0
 
     @property
     def groups(self) -> int:
@@ -192,6 +203,7 @@ class Packet:
             "scale": scales.FORMATS.index(self.scale),
             "has_offset": int(self.has_offset),
             "keep_activations": int(self.keep_activations),
+            "unsigned_codes": int(self.unsigned_codes),
             "output": OUTPUTS.index(self.output),
             "specials": special_bits(self.dtype),
         } | {name: getattr(self, name) for name in _COUNTS}
@@ -226,6 +238,7 @@ class Packet:
             has_offset=bool(header["has_offset"]),
             keep_activations=bool(header["keep_activations"]),
             output=OUTPUTS[header["output"]],
+            unsigned_codes=bool(header["unsigned_codes"]),
         )
         for name in _DERIVED:
             expected = getattr(packet, name)

@@ -17,7 +17,7 @@ def reach(group: int, activation_bits: int, dtype: DataType, scale: ScaleFormat,
     Args:
         group: longest group G the hardware is built for, in elements.
         activation_bits: width A of an aligned activation, sign included.
-        dtype: data type of the codes; an asymmetric one has an integer zero point unless there is an offset.
+        dtype: data type of the codes; an asymmetric one may have an integer zero point, also with an offset.
         scale: format of the group's scale.
         has_offset: the groups carry an offset.
 
@@ -25,7 +25,7 @@ def reach(group: int, activation_bits: int, dtype: DataType, scale: ScaleFormat,
         The smallest such number that the widths alone guarantee.
     """
     largest_sum = group * ((1 << activation_bits - 1) - 1)
-    zero_point = 1 << dtype.bits - 1 if dtype.asymmetric and not has_offset else 0
+    zero_point = 1 << dtype.bits - 1 if dtype.asymmetric else 0
     product = (largest_sum * (dtype.largest + zero_point)).bit_length() + scale.significand_bits
     if not has_offset:
         return product

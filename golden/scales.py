@@ -1,9 +1,10 @@
 """Scale formats: how a group's scale is stored as a mantissa and a distance below the output's reference.
 
-The scale of output ``o`` and group ``g`` is ``channel[o] * mantissa[o,g] * 2**-distance[o,g]``. Every format is
-a choice of how many bits the two parts take:
+The scale of output ``o`` and group ``g`` is ``channel[o] * mantissa[o,g] * 2**-distance[o,g]``. Every format
+is a choice of how many bits the two parts take:
 
-* ``int8``: BitMoD's second level, an 8-bit mantissa under one channel scale an output;
+* ``int8``: BitMoD's second level, an 8-bit mantissa under one channel scale an output. The channel is a
+  power of two, since the data type search runs after it is chosen and loses nothing by it;
 * ``fp16``: the scale as IEEE half precision (GPTQ, AWQ, GGUF), its exponent kept as the distance to the
   largest one of the output, so that it fits five bits exactly;
 * ``e8m0``: a power of two (OCP MX); ``e4m3``: 4-bit significand and exponent (NVFP4).
@@ -11,9 +12,9 @@ a choice of how many bits the two parts take:
 
 from dataclasses import dataclass
 
-__all__ = ["CHANNEL_MANTISSA_BITS", "FORMATS", "OFFSET_MANTISSA_BITS", "ScaleFormat", "get"]
+__all__ = ["CHANNEL_EXPONENT_BITS", "FORMATS", "OFFSET_MANTISSA_BITS", "ScaleFormat", "get"]
 
-CHANNEL_MANTISSA_BITS = 8
+CHANNEL_EXPONENT_BITS = 8
 OFFSET_MANTISSA_BITS = 11
 
 

@@ -140,31 +140,20 @@ def _width(
     return np.maximum(high, -low), levels
 
 
-class Channel(NamedTuple):
-    """Scale of every output, ``mantissa * 2^exponent``: uint8 ``[K]`` and int16 ``[K]``."""
+def channel_for(largest: NDArray[np.float64], form: ScaleFormat) -> NDArray[np.int16]:
+    """Exponent ``[K]`` of the smallest power of two that brings a row's ``largest`` scale ``[K]`` to the top
+    code or below; 0 for a row of zeros.
 
-    mantissa: NDArray[np.uint8]
-    exponent: NDArray[np.int16]
-
-    @property
-    def value(self) -> NDArray[np.float64]:
-        """Real value ``[K, 1]``, with 1 in place of 0."""
-        real = np.ldexp(self.mantissa.astype(np.float64), self.exponent.astype(np.int32))
-        return np.where(self.mantissa > 0, real, 1.0)[:, None]
-
-
-def channel_for(largest: NDArray[np.float64], form: ScaleFormat) -> Channel:
-    """The channel that brings a row's ``largest`` scale ``[K]`` to the top code, rounded up to 8 bits.
-
-    Formats that hold scales as they are have powers of two, chosen in ``encode``; here they get 0.
+    Formats that hold scales as they are get theirs in ``encode``.
     """
-    fraction, exponent = np.frexp(largest / _TOP.get(form.name, np.inf))
-    mantissa = np.ceil(np.ldexp(fraction, 8))
-    carry = mantissa == 256
-    mantissa = np.where(carry, 128, mantissa)
-    exponent = exponent - 8 + carry
-    mantissa = np.where((exponent < -128) & (mantissa > 0), 128, mantissa)
-    return Channel(mantissa.astype(np.uint8), np.maximum(exponent, -128).astype(np.int16))
+    fraction, exponent = np.frexp(largest / _TOP.get(form.name, 1.0))
+    smallest = np.where(fraction == 0.5, exponent - 1, exponent)
+    return np.where(largest > 0, np.clip(smallest, -128, 127), 0).astype(np.int16)
+
+
+def _value(channel: NDArray[np.int16]) -> NDArray[np.float64]:
+    """Real channel scale, ``[K, 1]``."""
+    return np.ldexp(1.0, channel.astype(np.int32))[:, None]
 
 
 def half(value: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -172,16 +161,16 @@ def half(value: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.clip(value, -65504.0, 65504.0).astype(np.float16).astype(np.float64)
 
 
-def round_to_stored(scale: NDArray[np.float64], channel: Channel, form: ScaleFormat) -> NDArray[np.float64]:
+def round_to_stored(scale: NDArray[np.float64], channel: NDArray[np.int16], form: ScaleFormat) -> NDArray[np.float64]:
     """Round scales ``[K, D]`` to what ``form`` stores; a positive scale stays positive."""
     if form.name == "fp16":
         return np.where(scale > 0, np.maximum(half(scale), 2.0**-24), 0.0)
     if form.name == "e8m0":
         return np.where(scale > 0, np.clip(scale, 2.0**-121, 2.0**127), 0.0)
-    ratio = np.minimum(scale / channel.value, _TOP[form.name])
+    ratio = np.minimum(scale / _value(channel), _TOP[form.name])
     step = np.ones_like(ratio) if form.name == "int8" else np.ldexp(1.0, -_distance(ratio))
     code = np.where(scale > 0, np.maximum(np.rint(ratio / step), 1), 0.0)
-    return code * step * channel.value
+    return code * step * _value(channel)
 
 
 def _distance(ratio: NDArray[np.float64]) -> NDArray[np.int32]:
@@ -190,7 +179,7 @@ def _distance(ratio: NDArray[np.float64]) -> NDArray[np.int32]:
 
 
 def encode(
-    scale: NDArray[np.float64], offset: NDArray[np.float64] | None, channel: Channel, form: ScaleFormat
+    scale: NDArray[np.float64], offset: NDArray[np.float64] | None, channel: NDArray[np.int16], form: ScaleFormat
 ) -> dict[str, NDArray]:
     """Split stored scales and offsets ``[K, D]`` into the integer fields of ``QuantizedWeights``."""
     fields = {}
@@ -198,7 +187,7 @@ def encode(
         mantissa, exponent = _half_parts(scale)
         low, low_exponent = _half_parts(np.zeros_like(scale) if offset is None else offset)
         top = np.maximum(exponent * (mantissa != 0), low_exponent * (low != 0)).max(1)
-        channel = _power(top - 25, top > 0)
+        channel = np.where(top > 0, top - 25, 0)
         distance = np.where(mantissa != 0, top[:, None] - exponent, 0)
         if offset is not None:
             fields["offset_mantissa"] = low.astype(np.int16)
@@ -206,25 +195,18 @@ def encode(
     elif form.name == "e8m0":
         exponent = np.where(scale > 0, np.frexp(scale)[1] - 1, -1000)
         top = exponent.max(1)
-        channel = _power(top, top > -1000)
+        channel = np.where(top > -1000, top, 0)
         mantissa = np.ones_like(exponent)
-        distance = np.where(channel.mantissa[:, None] > 0, np.minimum(top[:, None] - exponent, 255), 0)
+        distance = np.where(top[:, None] > -1000, np.minimum(top[:, None] - exponent, 255), 0)
     else:
-        ratio = scale / channel.value
+        ratio = scale / _value(channel)
         distance = np.zeros(ratio.shape, np.int32) if form.name == "int8" else _distance(ratio)
         mantissa = np.ldexp(ratio, distance)
     return fields | {
         "scale_mantissa": mantissa.astype(np.uint16),
         "scale_distance": distance.astype(np.uint8),
-        "channel_mantissa": channel.mantissa,
-        "channel_exponent": channel.exponent,
+        "channel_exponent": channel.astype(np.int16),
     }
-
-
-def _power(exponent: NDArray[np.integer], present: NDArray[np.bool_]) -> Channel:
-    """Channel of ``2^exponent``, or 0 where no group needs one."""
-    mantissa = np.where(present, 128, 0).astype(np.uint8)
-    return Channel(mantissa, np.where(present, exponent - 7, 0).astype(np.int16))
 
 
 def _half_parts(value: NDArray[np.float64]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:

@@ -4,7 +4,7 @@ Weight ``w[o, c]`` of output o and input c, which lies in group ``g = c // group
 
     channel[o] * (scale[o,g] * (v + zero_point[o,g]) + offset[o,g])
 
-    channel = channel_mantissa * 2^channel_exponent
+    channel = 2^channel_exponent
     scale   = scale_mantissa * 2^-scale_distance
     offset  = offset_mantissa * 2^-offset_distance
 
@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from golden import datatypes, scales, search
 from golden.datatypes import DataType
-from golden.scales import CHANNEL_MANTISSA_BITS, OFFSET_MANTISSA_BITS, ScaleFormat
+from golden.scales import CHANNEL_EXPONENT_BITS, OFFSET_MANTISSA_BITS, ScaleFormat
 from golden.search import Candidate, Extent, Nearest
 
 __all__ = ["ZEROS", "QuantizedWeights", "quantize"]
@@ -45,7 +45,6 @@ class QuantizedWeights:
         scale_mantissa, scale_distance: uint16 and uint8 ``[K, D]``.
         zero_point: int16 ``[K, D]``, added to every value of the group: ``2^(n-1) - z`` for an asymmetric
             type of n bits with zero code z, usually 0 beside a separate offset, else 0.
-        channel_mantissa: uint8 ``[K]``, 128..255, or 0 for a row of zeros.
         channel_exponent: int16 ``[K]`` within -128..127.
         offset_mantissa, offset_distance: int16 within ±2047 and uint8 ``[K, D]``, or None without an offset.
     """
@@ -58,7 +57,6 @@ class QuantizedWeights:
     scale_mantissa: NDArray[np.uint16]
     scale_distance: NDArray[np.uint8]
     zero_point: NDArray[np.int16]
-    channel_mantissa: NDArray[np.uint8]
     channel_exponent: NDArray[np.int16]
     offset_mantissa: NDArray[np.int16] | None = None
     offset_distance: NDArray[np.uint8] | None = None
@@ -88,7 +86,7 @@ class QuantizedWeights:
     @cached_property
     def channel(self) -> NDArray[np.float64]:
         """Scale of every output, float64 ``[K]``, exact."""
-        return np.ldexp(self.channel_mantissa.astype(np.float64), self.channel_exponent.astype(np.int32))
+        return np.ldexp(1.0, self.channel_exponent.astype(np.int32))
 
     def integers(self) -> NDArray[np.int16]:
         """Integer ``v`` of every code, without the zero point, int16 ``[K, C]``."""
@@ -115,7 +113,7 @@ class QuantizedWeights:
     @property
     def bits_per_weight(self) -> float:
         """Bits of a weight, its share of selector, scale, zero point, offset and channel included."""
-        per_output = CHANNEL_MANTISSA_BITS + 8
+        per_output = CHANNEL_EXPONENT_BITS
         per_group = self.dtype.selector_bits + self.scale_format.bits
         if self.offset_mantissa is not None:
             per_group += 1 + OFFSET_MANTISSA_BITS + self.scale_format.distance_bits

@@ -29,7 +29,6 @@ __all__ = [
 MANTISSA_BITS = 11
 DISTANCE_BITS = 8
 ZERO_POINT_BITS = 9
-CHANNEL_MANTISSA_BITS = 8
 EXPONENT_BITS = 8
 REACH_BITS = 6
 
@@ -76,7 +75,8 @@ def aligned_beat(config: Config) -> data.StructLayout:
 def packet_header(config: Config) -> data.StructLayout:
     """What a packet asks of the activations; accepted or rejected before its first chunk.
 
-    ``inputs`` elements in ``groups`` groups, all of ``group_chunks`` chunks but the last of ``last_chunks``.
+    ``inputs`` elements in ``groups`` groups, all of ``group_chunks`` chunks but the last of ``last_chunks``;
+    ``blocks`` row blocks are multiplied by them.
     """
     return data.StructLayout(
         {
@@ -84,6 +84,7 @@ def packet_header(config: Config) -> data.StructLayout:
             "groups": bits_for(config.maximum_inputs // config.lanes),
             "group_chunks": bits_for(config.chunks),
             "last_chunks": bits_for(config.chunks),
+            "blocks": 16,
             "keep_activations": 1,
         }
     )
@@ -145,12 +146,12 @@ def group_scales(config: Config) -> data.StructLayout:
 
 
 def channels(config: Config) -> data.StructLayout:
-    """Output scale of every row of a block: ``mantissa * 2**exponent``.
+    """Output scale of every row of a block: ``2**exponent``.
 
     ``rows`` beyond ``count`` are padding and give no result; ``last`` marks the packet's last block;
     ``error`` says that the packet ended early and its missing bits were read as zero.
     """
-    row = data.StructLayout({"mantissa": CHANNEL_MANTISSA_BITS, "exponent": signed(EXPONENT_BITS)})
+    row = data.StructLayout({"exponent": signed(EXPONENT_BITS)})
     return data.StructLayout(
         {
             "rows": data.ArrayLayout(row, config.rows),

@@ -2,6 +2,7 @@
 
 Amaranth's stock writer leaves ``always @*`` blocks that depend on constants only, which Icarus never
 runs. Here Yosys lowers every process first, so the text holds assignments, registers and instances.
+Amaranth also writes a module for each instance; here equal ones are written once.
 The text is deterministic and carries no source paths.
 """
 
@@ -18,6 +19,9 @@ from amaranth.lib import wiring
 __all__ = ["convert", "ports"]
 
 _MINIMUM_YOSYS = (0, 40)
+
+_MODULE = re.compile(r"((?:^attribute [^\n]*\n)*)^module (\S+)\n(.*?)^end$", re.MULTILINE | re.DOTALL)
+_CELL = re.compile(r"^(  cell )(\S+)", re.MULTILINE)
 
 _PASSES = """
 proc
@@ -64,10 +68,32 @@ def convert(component: wiring.Component, name: str) -> str:
     fragment = Fragment.get(component, None)
     text, _ = rtlil.convert_fragment(fragment, dict(ports(component)), name, emit_src=False)
     os.environ.setdefault("AMARANTH_USE_YOSYS", "builtin")
+    text = _merged(text)
     yosys = find_yosys(lambda version: version >= _MINIMUM_YOSYS)
     script = f"read_rtlil <<rtlil\n{text}\nrtlil\n{_PASSES}\nwrite_verilog -noattr\n"
     verilog = yosys.run(["-q", "-"], script, ignore_warnings=True)
     return _plain_identifiers(verilog)
+
+
+def _merged(text: str) -> str:
+    """Keep one of the RTLIL modules that are equal letter for letter, sub-modules being equal too.
+
+    Amaranth writes a module before those that it instantiates, so that going backwards settles the inner
+    ones first.
+    """
+    kept: dict[str, str] = {}
+    stands_for: dict[str, str] = {}
+    merged: list[str] = []
+
+    def settle(match: re.Match[str]) -> str:
+        return match.group(1) + stands_for.get(match.group(2), match.group(2))
+
+    for attributes, name, body in reversed(_MODULE.findall(text)):
+        body = _CELL.sub(settle, body)
+        stands_for[name] = kept.setdefault(attributes + body, name)
+        if stands_for[name] == name:
+            merged.append(f"{attributes}module {name}\n{body}end\n")
+    return "\n".join(reversed(merged))
 
 
 def _plain_identifiers(verilog: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from synth.hierarchy import Design, component_name
+from synth.hierarchy import Design, component_name, template
 from synth.timing import Timing
 
 __all__ = ["AreaReport", "Component", "best", "cell_counts", "tabulate"]
@@ -15,11 +15,11 @@ __all__ = ["AreaReport", "Component", "best", "cell_counts", "tabulate"]
 
 @dataclass(frozen=True)
 class Component:
-    """All instances of one kind of module, taken together; areas in the report's unit.
+    """All modules whose names differ in numbers only, taken together; areas in the report's unit.
 
     Attributes:
         name: readable name.
-        module: name of the Verilog module measured.
+        modules: names of the different circuits among them.
         instances: how often it occurs.
         own_area: without the components inside it.
         total_area: with them.
@@ -31,7 +31,7 @@ class Component:
     """
 
     name: str
-    module: str
+    modules: tuple[str, ...]
     instances: int
     own_area: float
     total_area: float
@@ -127,36 +127,71 @@ def tabulate(
     area: Callable[[str], float],
     purpose: Callable[[str], str],
 ) -> list[Component]:
-    """One entry for each kind of module, largest own area first."""
+    """One entry for each component, largest own area first.
 
-    def leaves(module: str) -> dict[str, int]:
-        skip = {*design.aliases, "$mem_v2"}
-        return {cell: number for cell, number in counts[module].items() if cell not in skip}
+    Args:
+        design: the modules and their names.
+        counts: cells by type of each module, instances of other modules among them.
+        memory_bits: bits of the memories left whole, by module.
+        area: area of a cell type.
+        purpose: what a cell type's area is spent on.
+    """
+    skip = {*design.aliases, "$mem_v2"}
+
+    def leaves(module: str) -> Counter[str]:
+        return Counter({cell: number for cell, number in counts[module].items() if cell not in skip})
 
     def own(module: str) -> float:
         return sum(area(cell) * number for cell, number in leaves(module).items())
 
     def total(module: str) -> float:
-        return own(module) + sum(total(child) * number for child, number in design.children[module].items())
+        inside = {child: number for child, number in counts[module].items() if child in design.aliases}
+        return own(module) + sum(total(child) * number for child, number in inside.items())
 
+    instances = _instances(design, counts)
+    groups: dict[str, list[str]] = {}
+    for module in instances:
+        groups.setdefault(template(module), []).append(module)
     rows = []
-    for module, instances in design.instances().items():
-        cells = {cell: number * instances for cell, number in leaves(module).items()}
+    for modules in groups.values():
+        cells: Counter[str] = Counter()
+        for module in modules:
+            cells.update({cell: number * instances[module] for cell, number in leaves(module).items()})
         areas: Counter[str] = Counter()
         for cell, number in cells.items():
             areas[purpose(cell)] += area(cell) * number
+        same = [
+            name
+            for module in modules
+            for name in design.aliases[module]
+            if template(name) == template(module)
+        ]
         rows.append(
             Component(
-                name=component_name(design.aliases[module], design.top),
-                module=module,
-                instances=instances,
-                own_area=round(own(module) * instances, 4),
-                total_area=round(total(module) * instances, 4),
-                memory_bits=memory_bits.get(module, 0) * instances,
+                name=component_name(same, design.top),
+                modules=tuple(modules),
+                instances=sum(instances[module] for module in modules),
+                own_area=round(sum(areas.values()), 4),
+                total_area=round(sum(total(module) * instances[module] for module in modules), 4),
+                memory_bits=sum(memory_bits.get(module, 0) * instances[module] for module in modules),
                 cells=sum(cells.values()),
                 flip_flops=sum(number for cell, number in cells.items() if purpose(cell) == "registers"),
-                counts=cells,
-                areas={name: round(value, 4) for name, value in areas.items()},
+                counts=dict(sorted(cells.items())),
+                areas={name: round(value, 4) for name, value in sorted(areas.items())},
             )
         )
-    return sorted(rows, key=lambda row: (-row.own_area, row.module))
+    return sorted(rows, key=lambda row: (-row.own_area, row.name))
+
+
+def _instances(design: Design, counts: Mapping[str, Mapping[str, int]]) -> Counter[str]:
+    """How often each module occurs in the whole design after synthesis."""
+    found: Counter[str] = Counter()
+
+    def visit(module: str, count: int) -> None:
+        found[module] += count
+        for child, number in counts[module].items():
+            if child in design.aliases:
+                visit(child, count * number)
+
+    visit(design.top, 1)
+    return found

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-from synth import targets, timing, yosys
+from synth import asic, targets, timing, yosys
 
-__all__ = ["Parser", "block_names", "build", "configurations", "macs_per_cycle", "publish", "run"]
+__all__ = ["Parser", "block_names", "build", "configurations", "macs_per_cycle", "publish", "run", "ways"]
 
 
 class Parser(argparse.ArgumentParser):
@@ -107,6 +107,19 @@ def macs_per_cycle(block: str, config: Any) -> dict[str, float]:
     """Multiplications a cycle by data type; empty where a block does not multiply."""
     rates = getattr(importlib.import_module("hw.blocks"), "macs_per_cycle", None)
     return dict(rates(block, config)) if rates else {}
+
+
+def ways(target: str, quick: bool, flatten: bool) -> tuple[asic.Recipe, ...] | None:
+    """Recipes to try for the options given; None for all of them."""
+    goal = targets.parse(target)
+    if isinstance(goal, targets.Fpga) or not (quick or flatten):
+        return None
+    mappers = ("nf", "map") if quick and goal.timed else ("nf",) if quick else None
+    return tuple(
+        recipe
+        for recipe in asic.recipes(goal, components=True)
+        if recipe.flatten == flatten and (mappers is None or recipe.mapper in mappers)
+    )
 
 
 def publish(out: Path, write: Callable[[Path], None]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from synth import command, render, targets
+from synth import asic, command, render, targets
 from synth.area import AreaReport, Component
 from synth.measure import measure
 
@@ -110,6 +110,7 @@ def compare(
     block: str = "tile",
     baseline: str = "fp16_mac",
     datatype: str | None = None,
+    recipes: tuple[asic.Recipe, ...] | None = None,
     progress: Any = lambda _: None,
 ) -> Comparison:
     """Measure a block and the baseline by the same flow.
@@ -121,6 +122,7 @@ def compare(
         block: name of the block.
         baseline: name of the baseline block.
         datatype: data type compared; None takes the block's fastest of 4 bits (a name with ``4``).
+        recipes: ways to try; None tries all.
         progress: called with a few words before each step.
 
     Raises:
@@ -134,7 +136,7 @@ def compare(
         )
     block_result, baseline_result = (
         render.Result(
-            measure(command.build(name, config), name, target, period, progress=progress),
+            measure(command.build(name, config), name, target, period, recipes=recipes, progress=progress),
             command.macs_per_cycle(name, config),
         )
         for name in (block, baseline)
@@ -169,6 +171,11 @@ def parser() -> command.Parser:
     add("--block", type=command.block_name, default="tile", metavar="NAME", help="block (tile)")
     add("--baseline", type=command.block_name, default="fp16_mac", metavar="NAME", help="baseline (fp16_mac)")
     add("--datatype", metavar="NAME", help="data type compared (the block's fastest of 4 bits)")
+    add(
+        "--quick",
+        action="store_true",
+        help="only try one way for area and one for speed: larger, much sooner",
+    )
     add("--out", type=command.folder, metavar="DIR", help="write comparison.json and comparison.md here")
     return found
 
@@ -194,6 +201,7 @@ def _compare(arguments: argparse.Namespace) -> None:
             block=arguments.block,
             baseline=arguments.baseline,
             datatype=arguments.datatype,
+            recipes=command.ways(arguments.target, arguments.quick, flatten=False),
             progress=status.update,
         )
     heads = ("", result.block.report.top, result.baseline.report.top)

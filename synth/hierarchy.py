@@ -6,12 +6,11 @@ saves time and gives a report one row for each kind of component. Modules are re
 
 import hashlib
 import re
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Design", "component_name", "merge_identical"]
+__all__ = ["Design", "component_name", "merge_identical", "template"]
 
 _ROUNDS = 12
 """Steps of refinement; two circuits that agree this far around every net are taken for the same."""
@@ -24,24 +23,10 @@ class Design:
     Attributes:
         top: name of the top module.
         aliases: module name to the names of all modules equal to it, itself first.
-        children: module name to how many instances of each module it holds directly.
     """
 
     top: str
     aliases: dict[str, list[str]]
-    children: dict[str, Counter[str]]
-
-    def instances(self) -> Counter[str]:
-        """How often each module occurs in the whole design."""
-        total: Counter[str] = Counter()
-
-        def visit(module: str, count: int) -> None:
-            total[module] += count
-            for child, number in self.children[module].items():
-                visit(child, count * number)
-
-        visit(self.top, 1)
-        return total
 
     def merge_commands(self) -> str:
         """Yosys commands that replace every module by the one it equals."""
@@ -60,7 +45,6 @@ def merge_identical(modules: Mapping[str, Any], top: str) -> Design:
     chosen: dict[str, str] = {}
     merged: dict[str, str] = {}
     aliases: dict[str, list[str]] = {}
-    children: dict[str, Counter[str]] = {}
 
     def visit(name: str) -> str:
         if name not in merged:
@@ -69,11 +53,10 @@ def merge_identical(modules: Mapping[str, Any], top: str) -> Design:
             found = chosen.setdefault(fingerprint(modules[name], types), name)
             merged[name] = found
             aliases.setdefault(found, []).append(name)
-            children[found] = Counter(types[cell["type"]] for cell in cells if cell["type"] in types)
         return merged[name]
 
     visit(top)
-    return Design(top, aliases, children)
+    return Design(top, aliases)
 
 
 def fingerprint(module: Mapping[str, Any], types: Mapping[str, str]) -> str:
@@ -134,17 +117,20 @@ def _digest(*parts: Any) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
-def component_name(aliases: Iterable[str], top: str) -> str:
-    """What names have in common: ``top_lane_3_adder`` and ``top_lane_4_adder`` give ``lane_adder``."""
-    names = list(aliases)
-    if names == [top]:
-        return top
-    parts = [name.removeprefix(f"{top}_").split("_") for name in names]
+def template(name: str) -> str:
+    """A module name without its numbers: modules of one template are one component of a report."""
+    return re.sub(r"\d+", "#", name)
+
+
+def component_name(modules: Sequence[str], top: str) -> str:
+    """What names of one template have in common: ``top_lane_3_add`` and ``top_lane_4_add`` give ``lane_add``.
+
+    Numbers that differ are dropped, and so are numbers on their own between underscores.
+    """
+    names = [name.removeprefix(f"{top}_") for name in modules]
     if len(names) == 1:
-        return "_".join(parts[0])
-    if len({len(tokens) for tokens in parts}) == 1:
-        common = [tokens[0] for tokens in zip(*parts, strict=True) if len(set(tokens)) == 1]
-    else:
-        common = [token for token in parts[0] if all(token in tokens for tokens in parts)]
-    common = [token for token in common if not token.isdigit()]
-    return "_".join(common) or re.sub(r"\d+$", "", names[0])
+        return names[0]
+    numbers = zip(*(re.findall(r"\d+", name) for name in names), strict=True)
+    common = iter([seen[0] if len(set(seen)) == 1 else "" for seen in numbers])
+    parts = re.sub(r"\d+", lambda _: next(common), names[0]).split("_")
+    return "_".join(part for part in parts if part and not part.isdigit()) or names[0]

@@ -136,7 +136,7 @@ class _Shape:
         yosys.run(asic.gates_script(whole, adder is not None), folder, None, "gates")
         self.target, self.top, self.folder, self.adder = target, top, folder, adder
         self.modules = _modules(folder / "gates.json")
-        self.design = hierarchy.Design(top, {top: [top]}, {top: Counter()}) if flatten else design
+        self.design = hierarchy.Design(top, {top: [top]}) if flatten else design
         self.clock = "clk" if "clk" in modules[top]["ports"] else ""
         self.memory_bits: Counter[str] = Counter()
         for (module, _), bits in whole.items():

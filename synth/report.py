@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from synth import asic, command, picture, render, targets
+from synth import command, picture, render, targets
 from synth.measure import AreaReport, Component, measure
 
 __all__ = ["AreaReport", "Component", "main", "measure"]
@@ -65,6 +65,11 @@ def parser() -> command.Parser:
         action="store_true",
         help="only dissolve all components: one row, often the smallest area",
     )
+    add(
+        "--quick",
+        action="store_true",
+        help="only try one way for area and one for speed: larger, much sooner",
+    )
     add("--out", type=command.folder, metavar="DIR", help="write report.json, report.md and pictures here")
     return found
 
@@ -83,7 +88,7 @@ def _report(arguments: argparse.Namespace) -> None:
                 block,
                 target,
                 arguments.period,
-                recipes=_recipes(target) if arguments.flatten else None,
+                recipes=command.ways(target, arguments.quick, arguments.flatten),
                 progress=progress,
             )
         results.append(render.Result(report, command.macs_per_cycle(block, config), name))
@@ -91,14 +96,6 @@ def _report(arguments: argparse.Namespace) -> None:
     if arguments.out:
         command.publish(arguments.out, lambda folder: write(results, folder))
         console.print(f"\nwritten to {arguments.out}: report.json, report.md and {len(results)} pictures")
-
-
-def _recipes(target: str) -> tuple[asic.Recipe, ...] | None:
-    """Only the ways that dissolve components."""
-    goal = targets.parse(target)
-    if isinstance(goal, targets.Fpga):
-        return None
-    return tuple(recipe for recipe in asic.recipes(goal, components=True) if recipe.flatten)
 
 
 @contextmanager

@@ -46,7 +46,6 @@ def random_weights(
         zero_point=draw(1 - half, half, per_group, np.int16) if has_zero else np.zeros(per_group, np.int16),
         offset_mantissa=draw(-2048, 2047, per_group, np.int16) if offset else None,
         offset_distance=draw(0, 31, per_group, np.uint8) if offset else None,
-        channel_mantissa=draw(0, 255, (outputs,), np.uint8),
         channel_exponent=draw(-128, 127, (outputs,), np.int16),
     )
 
@@ -103,12 +102,12 @@ def test_round_trip_in_several_slabs(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("dtype", "scale", "offset", "bits"),
     [
-        ("int4", "int8", False, 2 * (128 * 4 + 8) + 48 * 4 + 8 + 16),
-        ("bitmod3", "int8", False, 2 * (2 + 128 * 3 + 8) + (2 + 48 * 3 + 8) + 16),
-        ("int4_asym", "fp16", False, 2 * (128 * 4 + 16 + 4) + 48 * 4 + 16 + 4 + 16),
-        ("int4_asym", "fp16", True, 2 * (128 * 4 + 16 + 17) + 48 * 4 + 16 + 17 + 16),
-        ("e2m1", "e8m0", False, 2 * (128 * 4 + 8) + 48 * 4 + 8 + 16),
-        ("ternary", "int8", False, 2 * (8 * 26 + 8) + 3 * 26 + 8 + 16),
+        ("int4", "int8", False, 2 * (128 * 4 + 8) + 48 * 4 + 8 + 8),
+        ("bitmod3", "int8", False, 2 * (2 + 128 * 3 + 8) + (2 + 48 * 3 + 8) + 8),
+        ("int4_asym", "fp16", False, 2 * (128 * 4 + 16 + 4) + 48 * 4 + 16 + 4 + 8),
+        ("int4_asym", "fp16", True, 2 * (128 * 4 + 16 + 17) + 48 * 4 + 16 + 17 + 8),
+        ("e2m1", "e8m0", False, 2 * (128 * 4 + 8) + 48 * 4 + 8 + 8),
+        ("ternary", "int8", False, 2 * (8 * 26 + 8) + 3 * 26 + 8 + 8),
     ],
 )
 def test_size(dtype: str, scale: str, offset: bool, bits: int) -> None:
@@ -129,7 +128,6 @@ def test_worked_example() -> None:
         scale_mantissa=np.array([[200], [100]], np.uint16),
         scale_distance=np.zeros((2, 1), np.uint8),
         zero_point=np.zeros((2, 1), np.int16),
-        channel_mantissa=np.array([128, 255], np.uint8),
         channel_exponent=np.array([-3, 1], np.int16),
     )
     text = (layout.__doc__ or "").partition("Worked example")[2]
@@ -157,6 +155,7 @@ def corrupted(buf: bytes, name: str, value: int) -> bytes:
         ("dtype", 0, r"specials \d+ must be 0 for its type"),
         ("scale", 4, r"scale 4 must be 0\.\.3"),
         ("output", 3, r"output 3 must be 0\.\.2"),
+        ("unsigned_codes", 1, r"unsigned_codes 1 must be 0 without an offset or an asymmetric type"),
         ("reserved_flags", 1, r"reserved_flags 1 must be 0"),
         ("reserved_byte", 1, r"reserved_byte 1 must be 0"),
         ("reserved_end", 1, r"reserved_end 1 must be 0"),
@@ -213,7 +212,7 @@ def test_illegal_trits() -> None:
         ({"scale_distance": np.ones((8, 2), np.uint8)}, r"scale_distance reaches 1\.\.1, must be 0\.\.0"),
         ({"zero_point": np.ones((8, 2), np.int16)}, r"zero reaches 7\.\.7, must be 8\.\.8"),
         ({"channel_exponent": np.full(8, 128, np.int16)}, r"channel_exponent reaches .* must be -128\.\.127"),
-        ({"channel_mantissa": np.zeros(7, np.uint8)}, r"channel_mantissa has shape \(7,\), must be \(8,\)"),
+        ({"channel_exponent": np.zeros(7, np.int16)}, r"channel_exponent has shape \(7,\), must be \(8,\)"),
     ],
 )
 def test_unpackable_weights(change: dict[str, object], message: str) -> None:
@@ -238,13 +237,25 @@ def test_flags_reach_the_header() -> None:
     assert (packet.has_offset, packet.keep_activations, packet.output) == (True, True, "fp32")
 
 
+def test_unsigned_codes() -> None:
+    """Zero points of 2**(b-1) beside an offset, as in GGUF Q4_1, take one bit of the header."""
+    signed = random_weights("int4_asym", "fp16", 8, 64, 32, offset=True)
+    q = dataclasses.replace(signed, zero_point=np.full((8, 2), 8, np.int16))
+    buf = layout.pack(q)
+    assert_same(layout.unpack(buf), q)
+    assert len(buf) == len(layout.pack(signed))
+    mixed = dataclasses.replace(signed, zero_point=np.array([[8, 7]] * 8, np.int16))
+    with pytest.raises(ValueError, match=r"^zero reaches 0\.\.1, must be 0\.\.0$"):
+        layout.pack(mixed)
+
+
 @pytest.mark.parametrize("offset", [False, True])
 @pytest.mark.parametrize("scale", scales.FORMATS, ids=lambda entry: entry.name)
 @pytest.mark.parametrize("dtype", datatypes.names())
 def test_reach(dtype: str, scale: scales.ScaleFormat, offset: bool) -> None:
     """The largest contribution of all stays below the bound."""
     kind, group, largest = datatypes.get(dtype), 32, (1 << 11) - 1
-    zero_point = 1 << kind.bits - 1 if kind.asymmetric and not offset else 0
+    zero_point = 1 << kind.bits - 1 if kind.asymmetric else 0
     mantissa = (1 << scale.mantissa_bits) - 1 if scale.mantissa_bits else 1
     contribution = mantissa * group * largest * (kind.largest + zero_point)
     contribution += 2048 * group * largest * offset

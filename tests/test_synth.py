@@ -127,7 +127,7 @@ def test_large_memories_are_bits_and_small_ones_are_flip_flops():
 
 def test_own_areas_add_up_to_the_total():
     found = measure(Store(), "store", recipes=NF)
-    top = next(part for part in found.components if part.module == "store")
+    top = next(part for part in found.components if part.name == "store")
     assert sum(part.own_area for part in found.components) == pytest.approx(top.total_area)
     assert found.area == pytest.approx(top.total_area)
     for part in found.components:
@@ -198,10 +198,18 @@ def test_fpga_resources(family):
     assert found.memory_bits == 0
 
 
-def test_component_names():
-    assert hierarchy.component_name(["t_lane_0_add", "t_lane_1_add"], "t") == "lane_add"
-    assert hierarchy.component_name(["t_lane_3"], "t") == "lane_3"
-    assert hierarchy.component_name(["t"], "t") == "t"
+@pytest.mark.parametrize(
+    ("modules", "name"),
+    [
+        (["t_lane_0_add", "t_lane_1_add"], "lane_add"),
+        (["t_lane0_0", "t_lane1_0"], "lane"),
+        (["t_fp16_mac_0", "t_fp16_mac_1"], "fp16_mac"),
+        (["t_lane_3"], "lane_3"),
+        (["t"], "t"),
+    ],
+)
+def test_component_names(modules, name):
+    assert hierarchy.component_name(modules, "t") == name
 
 
 def test_yosys_errors_are_one_line():

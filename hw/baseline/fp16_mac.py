@@ -388,7 +388,7 @@ class Round(wiring.Component):
         m.d.comb += [
             up.eq((half & (kept[0] | pending | some)) | (kept[0] & pending & every)),
             significand.eq(kept + up),
-            zero.eq(~kept[-1]),  # a pending one never stands alone: where numbers cancel, none is in the last place
+            zero.eq(~kept[-1] & ~pending),  # pending implies a leading one; said so, it maps smaller
         ]
         return significand, zeros, zero
 

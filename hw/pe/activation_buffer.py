@@ -108,25 +108,29 @@ class ActivationBuffer(wiring.Component):
         self, m: Module, loading: Signal, present: Signal, readers: tuple["_PassReader", "_PassReader"]
     ) -> None:
         """Which bank loads, which one waits for a command, and which ones a reader still needs."""
-        waiting = Signal(BANKS)
-        complete = self.aligned.valid & self.aligned.ready & self.aligned.p.last
+        waiting, loading_next, ready = Signal(BANKS), Signal(), Signal(init=1)
+        complete = self.aligned.valid & ready & self.aligned.p.last
         claimed = self.passes.valid & self.passes.ready & ~self.passes.p.keep
-        needed = [Signal(BANKS, name=f"needed_{number}") for number in range(len(readers))]
-        busy = Signal(BANKS)
+        completed, busy = Signal(BANKS), Signal(BANKS)
         m.d.comb += [
-            busy.eq(needed[0] | needed[1]),
-            self.aligned.ready.eq(~busy.bit_select(loading, 1)),
+            loading_next.eq(loading ^ complete),
+            completed.eq(Mux(loading, complete << 1, complete)),
+            self.aligned.ready.eq(ready),
             self.vector_valid.eq(waiting.bit_select(present, 1)),
         ]
-        m.d.sync += [loading.eq(loading ^ complete), present.eq(present ^ claimed)]
-        for bank in range(BANKS):
-            with m.If(claimed & (present == bank)):
-                m.d.sync += waiting[bank].eq(0)
-            for reader, flags in zip(readers, needed, strict=True):
-                with m.If(reader.free & (reader.place_bank == bank)):
-                    m.d.sync += flags[bank].eq(0)
-            with m.If(complete & (loading == bank)):
-                m.d.sync += [waiting[bank].eq(1), *(flags[bank].eq(1) for flags in needed)]
+        m.d.sync += [
+            loading.eq(loading_next),
+            present.eq(present ^ claimed),
+            waiting.eq(waiting & ~Mux(present, claimed << 1, claimed) | completed),
+            ready.eq(~busy.bit_select(loading_next, 1)),  # a register: it drives a write enable for each bit
+        ]
+        needed_next = []
+        for number, reader in enumerate(readers):
+            needed, after = (Signal(BANKS, name=f"{name}_{number}") for name in ("needed", "needed_next"))
+            m.d.comb += after.eq(needed & ~Mux(reader.place_bank, reader.free << 1, reader.free) | completed)
+            m.d.sync += needed.eq(after)
+            needed_next.append(after)
+        m.d.comb += busy.eq(needed_next[0] | needed_next[1])
 
     def _load(self, m: Module, banks: list[Signal], loading: Signal, beat: Signal, group: Signal) -> None:
         """Count a vector's beats and groups, and keep what is known of it."""

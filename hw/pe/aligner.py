@@ -44,7 +44,7 @@ class Aligner(wiring.Component):
 
     A vector longer than ``maximum_inputs`` ends there: its other beats are dropped up to ``last``.
 
-    ``beats.ready`` and every output come from registers.
+    Every output but ``beats.ready`` comes from a register; that one depends on registers only.
 
     Members:
         beats (in): vectors, each closed by ``last``; ``format`` counts in a vector's first beat.

@@ -16,17 +16,28 @@ from hw.pe.multiples import Multiples
 from hw.pe.processing_element import SUM_LATENCY, ProcessingElement, lane_bias
 from hw.pe.term_encoder import TermEncoder
 
-__all__ = ["CAPTURE_LATENCY", "Array"]
+__all__ = ["CAPTURE_LATENCY", "Array", "group_cycles"]
 
 CAPTURE_LATENCY = SUM_LATENCY + 3
 """Cycles from the last term of a group at the encoders to its valid dot products."""
+
+
+def group_cycles(chunks: int, terms: int) -> int:
+    """Cycles from one group's last term to the next one's.
+
+    Args:
+        chunks: chunks of the later group.
+        terms: terms of its data type.
+    """
+    return max(chunks * terms, CAPTURE_LATENCY)
 
 
 class Array(wiring.Component):
     """Group dot products of ``rows`` outputs and ``columns`` tokens.
 
     A chunk takes as many cycles as its type has terms; chunks, groups and data types follow one another
-    without an idle cycle, as long as ``dots`` is free when a group ends. Nothing behind the encoders can
+    without an idle cycle (groups of fewer than ``CAPTURE_LATENCY`` terms aside), as long as ``dots`` is free
+    when a group ends. Nothing behind the encoders can
     stall, so the array looks ahead: it starts a group's last term only if ``dots`` is free, being taken, or
     promised.
 

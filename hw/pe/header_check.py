@@ -68,6 +68,7 @@ class HeaderCheck(wiring.Component):
             self.summary.groups.eq(header.groups),
             self.summary.group_chunks.eq(group_chunks),
             self.summary.last_chunks.eq(last_chunks),
+            self.summary.blocks.eq(header.blocks),
             self.summary.keep_activations.eq(header.keep_activations),
         ]
 

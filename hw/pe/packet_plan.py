@@ -1,18 +1,19 @@
 """Packet plan: what a header's type numbers mean for the unpacker, worked out from the golden tables."""
 
-from amaranth.hdl import Cat, Const, Module, Mux
+from amaranth.hdl import Cat, Const, Module, Mux, Value, signed
 from amaranth.lib import data, enum, wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import bits_for, exact_log2
+from amaranth.utils import bits_for
 
 from golden import datatypes, scales
+from golden.datatypes import DataType
 from golden.packet import HEADER_FIELDS, Field, metadata_fields
 from golden.reach import reach
 from golden.scales import ScaleFormat
 from hw import payloads
 from hw.config import Config
 from hw.pe.lane_mapper import lane_map, lane_maps, staged_parts
-from hw.pe.realigner import extra_granules
+from hw.pe.realigner import extra_granules, granule_bits
 
 __all__ = [
     "PacketPlan",
@@ -91,9 +92,11 @@ def plan_layout(config: Config) -> data.StructLayout:
     ``lane_map`` is one-hot over ``lane_maps(config)``. ``code_granules`` are those of a chunk's earlier
     windows and of its last one, number ``code_last``; ``scale_granules`` those of each window of scales, the
     last one number ``scale_last``. ``joined``: the scales, and the next group's selectors, are few enough to
-    be read together with the last codes of their group.
+    be read together with the last codes of their group; ``joined_granules`` is the number of all those, in
+    the last group of a row block without selectors. A group's zero point is ``zero_base`` minus its zero,
+    if it has one.
     """
-    granules = exact_log2(config.word_bits // config.rows) + 1
+    granules = granule_bits(config)
     takes = _longest_scales(config)
     return data.StructLayout(
         {
@@ -105,9 +108,11 @@ def plan_layout(config: Config) -> data.StructLayout:
             "scale": bits_for(len(scales.FORMATS) - 1),
             "tail": Tail,
             "zero_bits": 4,
+            "zero_base": signed(payloads.ZERO_POINT_BITS),
             "scale_last": bits_for(takes - 1),
             "scale_granules": data.ArrayLayout(granules, takes),
             "joined": 1,
+            "joined_granules": data.ArrayLayout(granules + 1, 2),
             "reach": payloads.REACH_BITS,
         }
     )
@@ -143,7 +148,7 @@ class PacketPlan(wiring.Component):
                 packing = lane_map(entry, config)
                 with m.Case(numbers.index(entry.name)):
                     m.d.comb += [
-                        self.known.eq(self.header.scale < len(scales.FORMATS)),
+                        self.known.eq((self.header.scale < len(scales.FORMATS)) & self._flags_agree(entry)),
                         plan.format.decoder.eq(config.decoders.index(entry.decoder)),
                         plan.format.last_term.eq(entry.term_count - 1),
                         plan.format.programming.eq(Cat(Const(bit, 1) for bit in entry.programming)),
@@ -153,10 +158,20 @@ class PacketPlan(wiring.Component):
                         plan.code_granules[1].eq(packing.granules[1]),
                         plan.selector_bits.eq(entry.selector_bits),
                         plan.zero_bits.eq(entry.bits),
+                        plan.zero_base.eq(entry.digit_offset + self._half(entry)),
                         plan.tail.eq(Tail.ZERO if entry.asymmetric else Tail.NONE),
                     ]
         with m.If(self.header.has_offset):
             m.d.comb += plan.tail.eq(Tail.OFFSET)
+
+    def _flags_agree(self, entry: DataType) -> Value:
+        """Unsigned codes belong to an asymmetric type with an offset."""
+        return ~self.header.unsigned_codes | (self.header.has_offset & entry.asymmetric)
+
+    def _half(self, entry: DataType) -> Value:
+        """The zero point that belongs to a zero of 0."""
+        counts = ~self.header.has_offset | self.header.unsigned_codes
+        return Mux(counts & entry.asymmetric, 1 << entry.bits - 1, 0)
 
     def _scales(self, m: Module) -> None:
         """The windows of scales."""
@@ -171,8 +186,12 @@ class PacketPlan(wiring.Component):
                         fixed = sum(bits for name, bits in fields if name != "zero")
                         zero = Mux("zero" in dict(fields), plan.zero_bits, 0)
                         m.d.comb += plan.scale_granules[step].eq(fixed + zero)
-        fits = plan.scale_granules[0] + plan.selector_bits <= extra_granules(self.config)
-        m.d.comb += plan.joined.eq(fits & (plan.scale_last == 0))
+        selectors = plan.scale_granules[0] + plan.selector_bits
+        m.d.comb += [
+            plan.joined.eq((selectors <= extra_granules(self.config)) & (plan.scale_last == 0)),
+            plan.joined_granules[0].eq(plan.code_granules[1] + selectors),
+            plan.joined_granules[1].eq(plan.code_granules[1] + plan.scale_granules[0]),
+        ]
 
     def _reach(self, m: Module) -> None:
         """The bound of a group's contribution."""

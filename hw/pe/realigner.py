@@ -3,12 +3,12 @@
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import bits_for, exact_log2
+from amaranth.utils import exact_log2
 
 from hw import payloads
 from hw.config import Config
 
-__all__ = ["Realigner", "extra_granules", "window_bits"]
+__all__ = ["Realigner", "extra_granules", "granule_bits", "window_bits"]
 
 _EXTRA = 24
 """Granules of scales that can be read beside codes: fp16 scales with 8-bit zeros just fit."""
@@ -17,6 +17,11 @@ _EXTRA = 24
 def extra_granules(config: Config) -> int:
     """Granules of the window beyond one word."""
     return min(_EXTRA, config.word_bits // config.rows)
+
+
+def granule_bits(config: Config) -> int:
+    """Width of a number of granules, up to a word."""
+    return exact_log2(config.word_bits // config.rows) + 1
 
 
 def window_bits(config: Config) -> int:
@@ -39,8 +44,8 @@ class Realigner(wiring.Component):
     Members:
         words (in): the packets.
         granules (in): number of granules wanted, 1..word_bits / rows.
-        extra (in): so many more are welcome, up to ``extra_granules(config)``.
-        whole (out): the two words hold the extra ones too; otherwise they are left for later.
+        more (in): number of granules that are welcome, at most ``extra_granules(config)`` more than wanted.
+        whole (out): the two words hold all that are welcome; otherwise only the wanted ones are meant.
         window (out): the wanted granules, first one lowest; what lies above them is undefined.
         available (out): the window holds all of them.
         take (in): consume them; only while ``available``.
@@ -52,12 +57,11 @@ class Realigner(wiring.Component):
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.offset_bits = exact_log2(config.word_bits // config.rows)
         super().__init__(
             {
                 "words": In(stream.Signature(payloads.word(config))),
-                "granules": In(self.offset_bits + 1),
-                "extra": In(bits_for(extra_granules(config))),
+                "granules": In(granule_bits(config)),
+                "more": In(granule_bits(config) + 1),
                 "whole": Out(1),
                 "window": Out(window_bits(config)),
                 "available": Out(1),
@@ -73,7 +77,7 @@ class Realigner(wiring.Component):
         m = Module()
         words = self.words
         previous = Signal(self.config.word_bits, reset_less=True)
-        offset = Signal(self.offset_bits)
+        offset = Signal(granule_bits(self.config) - 1)
         filled, closed, beyond, draining = Signal(), Signal(), Signal(), Signal()
 
         # ``closed``: the previous word is the packet's last one, so the word at the input is not part of it.
@@ -81,10 +85,10 @@ class Realigner(wiring.Component):
         m.d.comb += incoming.eq(Mux(closed, 0, words.p.data))
         m.d.comb += self.window.eq(_shifted(Cat(previous, incoming), offset, self.config))
 
-        end, farther = Signal(self.offset_bits + 1), Signal(self.offset_bits + 2)
+        end, farther = Signal(len(offset) + 1), Signal(len(offset) + 2)
         moves, crosses, ended = end[-1], Signal(), Signal()
         m.d.comb += [
-            farther.eq(offset + self.granules + self.extra),
+            farther.eq(offset + self.more),
             self.whole.eq(~farther[-1]),
             end.eq(Mux(self.whole, farther, offset + self.granules)),
             crosses.eq(moves & end[:-1].any()),

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from amaranth.hdl import Cat, Module, Shape, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Shape, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -79,8 +79,8 @@ class ScaleLoader(wiring.Component):
         return [
             bank.reach.eq(self.plan.reach),
             bank.has_offset.eq(self.plan.tail == Tail.OFFSET),
-            *(row.scale.eq(1) for row in rows),
-            *(row[name].eq(0) for row in rows for name in row.shape().members if name != "scale"),
+            *(row.eq(Const({"scale": 1}, row.shape())) for row in rows),
+            *(row.zero_point.eq(self.plan.zero_base) for row in rows),
         ]
 
     def _capture(self, m: Module, bank: Value) -> None:
@@ -109,14 +109,14 @@ class ScaleLoader(wiring.Component):
         return {start for name, _, start in placed if name == "zero"}
 
     def _zero_points(self, m: Module, start: int) -> list[Value]:
-        """``2**(n-1) - z`` of every row, with z in a column of n bits an entry that begins at ``start``."""
+        """Zero point of every row, from a column of zeros that begins at ``start``."""
         width = payloads.ZERO_POINT_BITS
         points = [Signal(width, name=f"zero_point_{start}_{row}") for row in range(self.config.rows)]
         with m.Switch(self.plan.zero_bits):
             for bits in sorted({entry.bits for entry in self.config.datatypes if entry.asymmetric}):
                 with m.Case(bits):
                     for row, point in enumerate(points):
-                        m.d.comb += point.eq((1 << bits - 1) - self.window[start + row * bits :][:bits])
+                        m.d.comb += point.eq(self.plan.zero_base - self.window[start + row * bits :][:bits])
         return points
 
 

@@ -1,7 +1,7 @@
 """Tile: activations and codes in, results out.
 
-Meaning: ``golden.matvec``. Aligner, activation buffer, array and rescaler, with a small buffer for results so that
-a row block's results never hold up the next block.
+Meaning: ``golden.matvec``. Aligner, activation buffer, array and rescaler, with a small buffer for results so
+that a row block's results never hold up the next block.
 """
 
 from amaranth.hdl import Module
@@ -12,23 +12,40 @@ from amaranth.utils import bits_for
 
 from hw import payloads
 from hw.config import Config
-from hw.pe import aligner, array, output_converter, rescale_unit
+from hw.pe import array, output_converter, rescale_unit
 from hw.pe.activation_buffer import ActivationBuffer
 from hw.pe.aligner import Aligner
 from hw.pe.array import Array
 from hw.pe.rescaler import Rescaler
 
-__all__ = ["Tile", "fill_latency"]
+__all__ = ["Tile", "fill_latency", "product_cycles"]
 
 
 def fill_latency(config: Config) -> int:
     """Cycles beyond the array's own from the first accepted chunk to the last result, without stalls.
 
-    The last group passes through the array's pipeline and, row by row, through the rescale unit and the output
-    converter, and each result through the result buffer.
+    The last group passes through the array's pipeline and, row by row, through the rescale unit and the
+    output converter, and each result through the result buffer.
     """
     buffered = 2 if config.result_beats else 0
     return array.CAPTURE_LATENCY + rescale_unit.LATENCY + output_converter.LATENCY + config.slots + buffered
+
+
+def product_cycles(config: Config, blocks: int, inputs: int, terms: int, offsets: bool = False) -> int:
+    """Cycles of a matrix-vector product in the array, without stalls.
+
+    Every group takes chunks * terms cycles, unless it is so short that its rows take longer to rescale.
+
+    Args:
+        config: the tile's configuration.
+        blocks: row blocks.
+        inputs: length of the vector.
+        terms: terms of the data type.
+        offsets: groups carry offsets, which take the rescale unit's time twice.
+    """
+    full, rest = divmod(inputs, config.group)
+    lengths = [config.chunks] * full + [-(-rest // config.lanes)] * (rest > 0)
+    return blocks * sum(array.group_cycles(chunks, terms) for chunks in lengths)
 
 
 class Tile(wiring.Component):

@@ -6,6 +6,7 @@ all output bits, and undefined entries become whatever makes two sub-tables equa
 """
 
 from collections.abc import Sequence
+from functools import cache
 from itertools import permutations
 
 from amaranth.hdl import Const, Module, Mux, Signal, Value
@@ -27,14 +28,20 @@ def lookup(m: Module, inputs: Sequence[Value], entries: Sequence[int | None], wi
     Returns:
         The entry's bits as a value of ``width`` bits.
     """
-    planes = [tuple(None if e is None else e >> bit & 1 for e in entries) for bit in range(width)]
-    order = min(_orders(len(inputs)), key=lambda order: _cost(planes, order))
+    planes = tuple(tuple(None if e is None else e >> bit & 1 for e in entries) for bit in range(width))
+    order = _best_order(planes, len(inputs))
     nodes: dict[Table, Value] = {}
     result = Signal(width)
     for bit, plane in enumerate(planes):
         ordered = _reorder(plane, order)
         m.d.comb += result[bit].eq(_node(m, [inputs[index] for index in order], ordered, nodes))
     return result
+
+
+@cache
+def _best_order(planes: tuple[Table, ...], count: int) -> tuple[int, ...]:
+    """Order of the inputs that needs the fewest multiplexers."""
+    return min(_orders(count), key=lambda order: _cost(planes, order))
 
 
 def _orders(count: int) -> list[tuple[int, ...]]:

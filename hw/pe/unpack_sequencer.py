@@ -3,7 +3,6 @@
 from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import bits_for, exact_log2
 
 from golden.packet import CHANNEL_FIELDS, HEADER_BITS
 from hw import payloads
@@ -11,9 +10,9 @@ from hw.config import Config
 from hw.pe.header_check import counts_layout
 from hw.pe.lane_mapper import staged_parts
 from hw.pe.packet_plan import plan_layout
-from hw.pe.realigner import extra_granules
+from hw.pe.realigner import granule_bits
 
-__all__ = ["UnpackSequencer", "load_layout", "place_layout", "room_layout"]
+__all__ = ["UnpackSequencer", "begin_layout", "load_layout", "place_layout", "room_layout"]
 
 room_layout = data.StructLayout({"chunks": 1, "scales": 1, "channels": 1})
 """Which output registers can be loaded in this cycle."""
@@ -25,6 +24,9 @@ load_layout = data.StructLayout(
 
 Scales can come right after a chunk, and selectors right after scales, in one cycle.
 """
+
+begin_layout = data.StructLayout({"codes": 1, "scales": 1})
+"""What the window begins with; neither: header, selectors or channels."""
 
 place_layout = data.StructLayout({"last": 1, "final": 1, "finished": 1, "error": 1})
 """Last chunk of a group, last group of a row block, last row block; the block misses bits."""
@@ -40,8 +42,9 @@ class UnpackSequencer(wiring.Component):
         offer (out): ask whether the packet is wanted.
         answer, reject (in): the answer while ``offer``.
         room (in): output registers that can be loaded.
-        available, missing, whole (in): from the realigner, about ``granules`` and ``extra``.
-        granules, extra, take, finish, drop (out): to the realigner.
+        available, missing, whole (in): from the realigner, about ``granules`` and ``more``.
+        granules, more, take, finish, drop (out): to the realigner.
+        begin (out): kind of the field that the window begins with.
         step (out): number of the window within a field that needs several.
         load (out): the register that takes the window, in the cycle of ``take``.
         place (out): where in the packet that is.
@@ -68,11 +71,12 @@ class UnpackSequencer(wiring.Component):
                 "available": In(1),
                 "missing": In(1),
                 "whole": In(1),
-                "extra": Out(bits_for(extra_granules(config))),
-                "granules": Out(exact_log2(config.word_bits // config.rows) + 1),
+                "more": Out(granule_bits(config) + 1),
+                "granules": Out(granule_bits(config)),
                 "take": Out(1),
                 "finish": Out(1),
                 "drop": Out(1),
+                "begin": Out(begin_layout),
                 "step": Out(range(steps)),
                 "load": Out(load_layout),
                 "place": Out(place_layout),
@@ -87,36 +91,39 @@ class UnpackSequencer(wiring.Component):
         chunk = Signal.like(self.summary.group_chunks)
         group = Signal.like(self.summary.groups)
         block = Signal.like(self.counts.last_block)
-        last_group = Signal.like(group)
-        selector_bits = Signal.like(plan.selector_bits)  # of the group after this one
+        last, final, finished = Signal(), Signal(), Signal()
         short, body = Signal(), Signal()
+        selector_bits = Signal.like(plan.selector_bits)  # of the group after this one
 
-        def begin_group(groups_left: Value) -> None:
-            """Set the counters of the next group; both are one less than what they count."""
-            last = groups_left == 0
-            m.d.sync += group.eq(groups_left)
-            m.d.sync += chunk.eq(Mux(last, self.summary.last_chunks, self.summary.group_chunks) - 1)
-            with m.If(plan.selector_bits == 0):
-                m.next = "codes"
-            with m.Else():
+        def begin_group(groups: Value) -> None:
+            """Set the counters of the next group, with ``groups`` left including itself."""
+            chunks = Signal.like(chunk, name="chunks")
+            m.d.comb += chunks.eq(Mux(groups == 1, self.summary.last_chunks, self.summary.group_chunks))
+            m.d.sync += [group.eq(groups), final.eq(groups == 1), chunk.eq(chunks), last.eq(chunks == 1)]
+            m.next = "codes"
+
+        def begin_block(is_last: Value) -> None:
+            m.d.sync += finished.eq(is_last)
+            begin_group(self.summary.groups)
+            with m.If(plan.selector_bits.any()):
                 m.next = "selectors"
 
         def finish_group() -> None:
             """Go on behind a group's scales, and behind the next group's selectors if they came with them."""
             begin_group(group - 1)
             m.d.comb += load.selectors.eq(plan.joined & selector_bits.any())
-            with m.If(plan.joined):
-                m.next = "codes"
-            with m.If(place.final):
+            with m.If(~plan.joined & selector_bits.any()):
+                m.next = "selectors"
+            with m.If(final):
                 m.next = "channels"
 
         m.d.comb += [
-            selector_bits.eq(Mux(place.final, 0, plan.selector_bits)),
-            last_group.eq(self.summary.groups - 1),
-            place.last.eq(chunk == 0),
-            place.final.eq(group == 0),
-            place.finished.eq(block == 0),
+            selector_bits.eq(Mux(final, 0, plan.selector_bits)),
+            place.last.eq(last),
+            place.final.eq(final),
+            place.finished.eq(finished),
             place.error.eq(short | self.missing),
+            self.more.eq(self.granules),
         ]
         m.d.sync += [self.error_header.eq(0), self.error_short.eq(body & self.take & self.missing & ~short)]
         with m.If(body & self.take & self.missing):
@@ -142,7 +149,7 @@ class UnpackSequencer(wiring.Component):
                 m.d.comb += [self.offer.eq(1), self.drop.eq(self.answer & self.reject)]
                 with m.If(self.answer):
                     m.d.sync += [short.eq(0), block.eq(self.counts.last_block)]
-                    begin_group(last_group)
+                    begin_block(self.counts.last_block == 0)
                     with m.If(self.reject):
                         m.next = "header"
 
@@ -154,22 +161,30 @@ class UnpackSequencer(wiring.Component):
 
             with m.State("codes"):
                 complete = step == plan.code_last
-                m.d.comb += [body.eq(1), self.granules.eq(plan.code_granules[complete])]
+                m.d.comb += [
+                    body.eq(1),
+                    self.begin.codes.eq(1),
+                    self.granules.eq(plan.code_granules[complete]),
+                ]
                 m.d.comb += self.take.eq(self.available & (self.room.chunks | ~complete))
                 m.d.comb += [load.part.eq(self.take & ~complete), load.chunk.eq(self.take & complete)]
-                with m.If(complete & place.last & plan.joined & self.room.scales):
-                    m.d.comb += self.extra.eq(plan.scale_granules[0] + selector_bits)
+                with m.If(complete & last & plan.joined & self.room.scales):
+                    m.d.comb += self.more.eq(plan.joined_granules[final])
                     m.d.comb += load.scales.eq(self.take & self.whole)
                 with m.If(self.take & self._last_step(m, plan.code_last)):
-                    m.d.sync += chunk.eq(chunk - 1)
-                    with m.If(place.last):
+                    m.d.sync += [chunk.eq(chunk - 1), last.eq(chunk == 2)]
+                    with m.If(last):
                         m.next = "scales"
                 with m.If(load.scales):
                     finish_group()
 
             with m.State("scales"):
                 following = Mux(plan.joined, selector_bits, 0)
-                m.d.comb += [body.eq(1), self.granules.eq(plan.scale_granules[step] + following)]
+                m.d.comb += [
+                    body.eq(1),
+                    self.begin.scales.eq(1),
+                    self.granules.eq(plan.scale_granules[step] + following),
+                ]
                 m.d.comb += [self.take.eq(self.available & self.room.scales), load.scales.eq(self.take)]
                 with m.If(self.take & self._last_step(m, plan.scale_last)):
                     finish_group()
@@ -177,11 +192,11 @@ class UnpackSequencer(wiring.Component):
             with m.State("channels"):
                 m.d.comb += [body.eq(1), self.granules.eq(sum(bits for _, bits in CHANNEL_FIELDS))]
                 m.d.comb += [self.take.eq(self.available & self.room.channels), load.channels.eq(self.take)]
-                m.d.comb += self.finish.eq(place.finished)
+                m.d.comb += self.finish.eq(finished)
                 with m.If(self.take):
                     m.d.sync += block.eq(block - 1)
-                    begin_group(last_group)
-                    with m.If(place.finished):
+                    begin_block(block == 1)
+                    with m.If(finished):
                         m.next = "header"
         return m
 

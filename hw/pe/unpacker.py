@@ -7,6 +7,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from golden import scales
 from golden.packet import HEADER_BITS
 from hw import payloads
 from hw.config import Config
@@ -85,7 +86,7 @@ class Unpacker(wiring.Component):
         metadata = self._metadata(m, sequencer, window)
         wiring.connect(m, wiring.flipped(self.words), realigner.words)
         wiring.connect(m, loader.scales, wiring.flipped(self.scales))
-        for name in "granules", "extra", "take", "finish", "drop":
+        for name in "granules", "more", "take", "finish", "drop":
             m.d.comb += getattr(realigner, name).eq(getattr(sequencer, name))
         m.d.comb += [
             sequencer.available.eq(realigner.available),
@@ -93,7 +94,7 @@ class Unpacker(wiring.Component):
             sequencer.whole.eq(realigner.whole),
             loader.window.eq(metadata),
             loader.plan.eq(sequencer.plan),
-            loader.step.eq(Mux(sequencer.load.chunk, 0, sequencer.step)),
+            loader.step.eq(Mux(sequencer.begin.codes, 0, sequencer.step)),
             loader.load.eq(sequencer.load.scales),
             sequencer.room.scales.eq(loader.room),
             self.error_header.eq(sequencer.error_header),
@@ -109,7 +110,7 @@ class Unpacker(wiring.Component):
         """The window from its begin or, after codes that it is read together with, from their end."""
         metadata = Signal(metadata_bits(self.config))
         m.d.comb += metadata.eq(window)
-        with m.If(sequencer.extra.any()), m.Switch(sequencer.plan.code_granules[1]):
+        with m.If(sequencer.begin.codes), m.Switch(sequencer.plan.code_granules[1]):
             for granules in sorted({entry.granules[1] for entry in lane_maps(self.config)}):
                 with m.Case(granules):
                     m.d.comb += metadata.eq(window[granules * self.config.rows :])
@@ -176,7 +177,7 @@ class Unpacker(wiring.Component):
         selectors = Signal(self.chunks.p.selectors.shape(), reset_less=True)
         columns = Signal(2 * rows)
         m.d.comb += columns.eq(window)
-        with m.If(load.scales), m.Switch(plan.scale_granules[0]):
+        with m.If(sequencer.begin.as_value().any()), m.Switch(plan.scale_granules[0]):
             for granules in joined_scales(self.config):
                 with m.Case(granules):
                     m.d.comb += columns.eq(metadata[granules * rows :])
@@ -206,6 +207,5 @@ class Unpacker(wiring.Component):
                 payload.error.eq(place.error),
             ]
             for row in range(rows):
-                mantissa, exponent = (window.word_select(half * rows + row, 8) for half in range(2))
-                m.d.sync += payload.rows[row].mantissa.eq(mantissa)
+                exponent = window.word_select(row, scales.CHANNEL_EXPONENT_BITS)
                 m.d.sync += payload.rows[row].exponent.eq(exponent)

@@ -11,7 +11,7 @@ from golden.datatypes import DataType
 from golden.pe.dot import group_dot
 from hw import payloads
 from hw.config import Config
-from hw.pe.array import CAPTURE_LATENCY
+from hw.pe.array import CAPTURE_LATENCY, group_cycles
 from sim import context
 from sim.coverage import Coverage
 from sim.matrices import format_value
@@ -124,7 +124,7 @@ async def no_idle_cycle(dut: Any) -> None:
         await sink.wait_for(len(groups))
         assert sink_codec is not None
         gaps = {later - earlier for earlier, later in pairwise(arrivals)}
-        assert gaps == {config.chunks * dtype.term_count}, (dtype.name, gaps)
+        assert gaps == {group_cycles(config.chunks, dtype.term_count)}, (dtype.name, gaps)
         await domain.reset()
 
 

@@ -46,6 +46,7 @@ def random_weights(
     per_group = (outputs, -(-inputs // group))
     half = 1 << kind.bits - 1
     zero = kind.asymmetric and not offset
+    unsigned = kind.asymmetric and offset and random.random() < 0.5
 
     def draw(low: int, high: int, shape: tuple[int, ...], dtype: type) -> np.ndarray:
         return rng.integers(low, high + 1, shape).astype(dtype)
@@ -59,10 +60,9 @@ def random_weights(
         selector=draw(0, (1 << kind.selector_bits) - 1, per_group, np.uint8),
         scale_mantissa=draw(int(top == 0), max(top, 1), per_group, np.uint16),
         scale_distance=draw(0, (1 << form.distance_bits) - 1, per_group, np.uint8),
-        zero_point=draw(1 - half if zero else 0, half if zero else 0, per_group, np.int16),
+        zero_point=draw(half * unsigned + (1 - half) * zero, half * (zero or unsigned), per_group, np.int16),
         offset_mantissa=draw(-2048, 2047, per_group, np.int16) if offset else None,
         offset_distance=draw(0, 31, per_group, np.uint8) if offset else None,
-        channel_mantissa=draw(0, 255, (outputs,), np.uint8),
         channel_exponent=draw(-128, 127, (outputs,), np.int16),
     )
 
@@ -93,6 +93,7 @@ class Expected:
             "groups": q.groups,
             "group_chunks": q.group // lanes,
             "last_chunks": -(-(q.shape[1] - (q.groups - 1) * q.group) // lanes),
+            "blocks": self.packet.blocks,
             "keep_activations": int(keep_activations),
         }
         self.chunks = list(self._chunks())
@@ -137,13 +138,14 @@ class Expected:
 
     def _scales(self) -> Iterator[dict[str, Any]]:
         q = self.q
-        integer_zero = q.dtype.asymmetric and not self.has_offset
-        zero_fill = 1 << q.dtype.bits - 1 if integer_zero else 0
+        counts = q.dtype.asymmetric and (not self.has_offset or q.zero_point.all())
+        zero_fill = 1 << q.dtype.bits - 1 if counts else 0
         for block, group in itertools.product(range(self.packet.blocks), range(q.groups)):
+            points = self._padded(q.zero_point, block, group, zero_fill)
             columns = {
                 "scale": self._padded(q.scale_mantissa, block, group, int(not q.scale_format.mantissa_bits)),
                 "scale_distance": self._padded(q.scale_distance, block, group, 0),
-                "zero_point": self._padded(q.zero_point, block, group, zero_fill),
+                "zero_point": [point + q.dtype.digit_offset for point in points],
                 "offset": self._padded(q.offset_mantissa, block, group, 0),
                 "offset_distance": self._padded(q.offset_distance, block, group, 0),
             }
@@ -154,16 +156,10 @@ class Expected:
         q, size = self.q, self.config.rows
         for block in range(self.packet.blocks):
             start = block * size
-            mantissas, exponents = (
-                [*values[start : start + size].tolist(), *[0] * size][:size]
-                for values in (q.channel_mantissa, q.channel_exponent)
-            )
+            exponents = q.channel_exponent[start : start + size].tolist()
             end = HEADER_BITS + (block + 1) * self.packet.block_bits
             yield {
-                "rows": [
-                    {"mantissa": mantissa, "exponent": exponent}
-                    for mantissa, exponent in zip(mantissas, exponents, strict=True)
-                ],
+                "rows": [{"exponent": exponent} for exponent in [*exponents, *[0] * size][:size]],
                 "count": min(size, q.shape[0] - start),
                 "output": OUTPUTS.index(self.output),
                 "reach": self.reach,
@@ -355,7 +351,7 @@ def illegal_headers(config: Config, packet: Packet) -> Iterator[tuple[str, int]]
     yield from (("magic", MAGIC ^ 0x80), ("version", 0), ("version", 2))
     yield from (("dtype", len(datatypes.names())), ("dtype", 255), ("scale", len(SCALES)), ("scale", 255))
     yield from (("output", 3), ("rows", config.rows * 2), ("lanes", config.lanes // 2))
-    yield from (("reserved_flags", 8), ("reserved_byte", 1), ("reserved_end", 1 << 43))
+    yield from (("unsigned_codes", 1), ("reserved_flags", 4), ("reserved_byte", 1), ("reserved_end", 1 << 43))
     yield from (("outputs", 0), ("inputs", 0), ("group", 0), ("groups", 0), ("last_inputs", 0), ("blocks", 0))
     yield from (("outputs", packet.outputs + config.rows), ("outputs", packet.outputs | 1 << 31))
     yield from (("blocks", packet.blocks + 1), ("blocks", packet.blocks | 1 << 15))
@@ -402,16 +398,18 @@ async def illegal_packets(dut: Any, stalls: str) -> None:
             count += 1
     empty_last = {"inputs": packet.group * (packet.groups - 1), "last_inputs": 0}
     too_long_last = {"inputs": packet.group * packet.groups + 1, "last_inputs": packet.group + 1}
-    for fields in (one_group, empty_last, too_long_last):
+    for fields in (one_group, empty_last, too_long_last, {"outputs": 0, "blocks": 0}):
         bench.send(overwritten(words, config, fields))
+        count += 1
     bench.send([random.getrandbits(width) & ~0xFF])
     bench.send([0])
+    count += 2
     if width < HEADER_BITS // 2:
         bench.send(words[: HEADER_BITS // width // 2])
         count += 1
     bench.send_intact(q)
     coverage_faults.hit(fault="header", situation=stalls)
-    await bench.finish(header=count + 5)
+    await bench.finish(header=count)
 
 
 @cocotb.test()
@@ -456,7 +454,7 @@ def block_cycles(config: Config, packet: Packet, takes: int) -> Iterator[int]:
             elif begin + last_codes + scale + following >= 2 * word:
                 cycles += 1
             consumed += scale + following
-        consumed += 16
+        consumed += 8
         yield cycles
 
 

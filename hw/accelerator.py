@@ -1,0 +1,154 @@
+"""The accelerator: packets of packed weights and activation vectors in, results out, over AXI.
+
+Meaning: ``golden.matvec`` for numbers, ``golden.layout`` for packets. Unpacker and tile, a controller that pairs
+packets with vectors, and the registers.
+"""
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+from amaranth.utils import ceil_log2
+
+from hw import payloads
+from hw.bus import axi_stream, registers
+from hw.bus.registers import Registers
+from hw.config import Config
+from hw.payloads import ActivationFormat
+from hw.pe.tile import Tile
+from hw.pe.unpacker import Unpacker
+
+__all__ = ["Accelerator"]
+
+_PENDING_BITS = 16
+_EXPONENTS = {ActivationFormat.FP16: slice(10, 15), ActivationFormat.BF16: slice(7, 15)}
+
+
+class Accelerator(wiring.Component):
+    """Products of low-bit matrices, one a packet, and FP16 or BF16 vectors.
+
+    Packets and vectors are paired in the order in which they come. A packet is multiplied by the present
+    vector, which then makes way for the next one unless the packet's header says ``keep_activations``. If the
+    vector's length in beats is not ceil(inputs / activation_lanes), the packet is dropped without results and
+    counted, and the vector goes or stays as the header says, so that the packets behind it meet their own
+    vectors. An illegal header drops its packet and no vector. No bad input stops the streams.
+
+    A row block takes the sum over its groups of chunks * terms cycles while words, activations and results
+    keep up; the last result comes ``tile.fill_latency`` cycles after the last chunk was unpacked. The
+    unpacker's docstring says how fast words are read.
+
+    Members:
+        weights (AXI4-Stream in): packets of ``golden.layout``, whole words, ``tlast`` in the last one.
+        activations (AXI4-Stream in): ``activation_lanes`` elements of every token column a beat,
+            ``[column][lane]``; missing bytes (``tkeep``) read as +0, ``tlast`` closes the vector. The format is
+            the one that CONTROL holds when a vector's first beat is taken.
+        results (AXI4-Stream out): ``[unit][column]`` results of 32 bits, of consecutive output rows; 16-bit
+            formats are in the low half. ``tkeep`` marks the rows that are meant, ``tlast`` ends a packet's
+            results, ``tuser`` says that the packet was too short for its header.
+        control (AXI4-Lite in): ``hw.bus.registers``.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.result_rows = payloads.result(config)["rows"].shape
+        super().__init__(
+            {
+                "weights": In(axi_stream.Signature(config.word_bits)),
+                "activations": In(
+                    axi_stream.Signature(payloads.activation_beat(config)["elements"].shape, keep=True)
+                ),
+                "results": Out(axi_stream.Signature(self.result_rows, keep=True, user=1)),
+                "control": In(registers.bus_signature()),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.unpacker = unpacker = Unpacker(self.config)
+        m.submodules.tile = tile = Tile(self.config)
+        m.submodules.registers = bank = Registers(self.config)
+        connect(m, flipped(self.control), bank.bus)
+        for name in "chunks", "scales", "channels":
+            connect(m, getattr(unpacker, name), getattr(tile, name))
+
+        m.d.comb += [
+            *axi_stream.handshake_from(self.weights, unpacker.words),
+            unpacker.words.p.data.eq(self.weights.tdata),
+            unpacker.words.p.last.eq(self.weights.tlast),
+            *axi_stream.handshake_to(tile.results, self.results),
+            self.results.tdata.eq(tile.results.p.rows),
+            self.results.tkeep.eq(axi_stream.keep_elements(self.result_rows, tile.results.p.count)),
+            self.results.tlast.eq(tile.results.p.last),
+            self.results.tuser.eq(tile.results.p.error),
+        ]
+        special = self._activations(m, tile, bank.settings.format)
+        rejected = self._pair(m, unpacker, tile)
+        busy, done = self._progress(m, unpacker, rejected)
+        events = bank.events
+        m.d.comb += [
+            events.overflow.eq(tile.overflow),
+            events.special.eq(special),
+            events.busy.eq(busy),
+            events.header.eq(unpacker.error_header),
+            events.short.eq(unpacker.error_short),
+            events.long.eq(unpacker.error_long),
+            events.mismatch.eq(rejected),
+            events.vector.eq(tile.error_long),
+            events.packet.eq(done),
+        ]
+        return m
+
+    def _activations(self, m: Module, tile: Tile, form: Value) -> Value:
+        """Feed the tile; returns that a NaN or an infinity was taken."""
+        beat = tile.beats.p
+        m.d.comb += [
+            *axi_stream.handshake_from(self.activations, tile.beats),
+            beat.elements.eq(axi_stream.kept(self.activations)),
+            beat.last.eq(self.activations.tlast),
+        ]
+        # A vector has one format, whatever is written to CONTROL while it comes in.
+        inside, kept_form, special = Signal(), Signal(1), Signal()
+        taken = tile.beats.valid & tile.beats.ready
+        vector_form = Mux(inside, kept_form, form)
+        m.d.comb += beat.format.eq(vector_form)
+        with m.If(taken):
+            m.d.sync += [inside.eq(~beat.last), kept_form.eq(vector_form)]
+
+        def is_special(element: Value) -> Value:
+            fp16, bf16 = (element[bits].all() for bits in _EXPONENTS.values())
+            return Mux(vector_form == ActivationFormat.BF16.value, bf16, fp16)
+
+        found = [is_special(element) for column in beat.elements for element in column]
+        m.d.sync += special.eq(taken & Cat(found).any())
+        return special
+
+    def _pair(self, m: Module, unpacker: Unpacker, tile: Tile) -> Value:
+        """Answer a packet's header as soon as its vector is complete; returns that it was refused."""
+        header, passes = unpacker.header, tile.passes
+        lanes = self.config.activation_lanes
+        beats = (header.p.inputs + (lanes - 1)) >> ceil_log2(lanes)
+        fits, refused = Signal(), Signal()
+        m.d.comb += [
+            fits.eq(beats == tile.vector_beats),
+            unpacker.reject.eq(~fits),
+            passes.valid.eq(header.valid & tile.vector_valid),
+            header.ready.eq(passes.ready & tile.vector_valid),
+            passes.p.count.eq(Mux(fits, header.p.blocks, 0)),
+            passes.p.keep.eq(header.p.keep_activations),
+            refused.eq(passes.valid & passes.ready & ~fits),
+        ]
+        return refused
+
+    def _progress(self, m: Module, unpacker: Unpacker, rejected: Value) -> tuple[Value, Value]:
+        """Whether any packet is on its way, and the event that the last result of one leaves."""
+        pending = Signal(_PENDING_BITS)
+        inside, enters, done, busy = Signal(), Signal(), Signal(), Signal()
+        word = self.weights.tvalid & self.weights.tready
+        m.d.comb += [
+            enters.eq(word & ~inside),
+            done.eq(self.results.tvalid & self.results.tready & self.results.tlast),
+            busy.eq(pending.any() | inside),
+        ]
+        with m.If(word):
+            m.d.sync += inside.eq(~self.weights.tlast)
+        m.d.sync += pending.eq(pending + enters - done - rejected - unpacker.error_header)
+        return busy, done

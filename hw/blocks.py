@@ -1,0 +1,95 @@
+"""The registry of hardware blocks: what the generator, the synthesis reports and the tests may name."""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from amaranth.lib import wiring
+
+from hw.config import Config, ConfigurationError
+
+__all__ = ["DEFAULT", "get", "macs_per_cycle", "names", "summary"]
+
+DEFAULT = "accelerator"
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Where a component is, loaded when it is asked for.
+
+    Attributes:
+        module: module below ``hw``.
+        component: class name.
+        summary: one line.
+        multiplies: it holds the whole array.
+    """
+
+    module: str
+    component: str
+    summary: str
+    multiplies: bool = False
+
+
+_BLOCKS = {
+    "accelerator": _Block(
+        "accelerator", "Accelerator", "unpacker, tile and registers behind AXI (the default)", True
+    ),
+    "tile": _Block("pe.tile", "Tile", "activations and unpacked codes in, results out", True),
+    "array": _Block("pe.array", "Array", "rows x columns processing elements with their encoders", True),
+    "processing_element": _Block(
+        "pe.processing_element", "ProcessingElement", "one group dot product, bit-serial"
+    ),
+    "multiples": _Block("pe.multiples", "Multiples", "the multiples of activations that terms select from"),
+    "term_encoder": _Block("pe.term_encoder", "TermEncoder", "codes of a row to bit-serial terms"),
+    "aligner": _Block("pe.aligner", "Aligner", "FP16 or BF16 to integers with one exponent a group"),
+    "activation_buffer": _Block(
+        "pe.activation_buffer", "ActivationBuffer", "two aligned vectors, streamed once a row block"
+    ),
+    "rescaler": _Block("pe.rescaler", "Rescaler", "group dot products to results, all rows and columns"),
+    "rescale_unit": _Block("pe.rescale_unit", "RescaleUnit", "one scaled and aligned contribution a cycle"),
+    "output_converter": _Block("pe.output_converter", "OutputConverter", "sums to FP16, BF16 or FP32"),
+    "unpacker": _Block("pe.unpacker", "Unpacker", "packets of packed weights to codes and scales"),
+    "fp16_mac": _Block("baseline.fp16_mac", "Fp16Mac", "an FP16 multiply-add, for comparison"),
+}
+
+
+def names() -> tuple[str, ...]:
+    """Names of the blocks, the largest ones first."""
+    return tuple(_BLOCKS)
+
+
+def _block(name: str) -> _Block:
+    if name not in _BLOCKS:
+        raise ConfigurationError(f"block {name!r} must be one of {', '.join(_BLOCKS)}")
+    return _BLOCKS[name]
+
+
+def get(name: str) -> Callable[[Config], wiring.Component]:
+    """The component class of a block; call it with a configuration.
+
+    Raises:
+        ConfigurationError: no such block.
+    """
+    block = _block(name)
+    return getattr(importlib.import_module(f"hw.{block.module}"), block.component)
+
+
+def summary(name: str) -> str:
+    """What a block is, in one line.
+
+    Raises:
+        ConfigurationError: no such block.
+    """
+    return _block(name).summary
+
+
+def macs_per_cycle(name: str, config: Config) -> dict[str, float]:
+    """Multiplications a cycle by data type, without stalls; empty for blocks that do not hold the array.
+
+    Raises:
+        ConfigurationError: no such block.
+    """
+    if not _block(name).multiplies:
+        return {}
+    products = config.rows * config.lanes * config.columns
+    return {entry.name: products / entry.term_count for entry in config.datatypes}
