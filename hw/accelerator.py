@@ -1,7 +1,7 @@
 """The accelerator: packets of packed weights and activation vectors in, results out, over AXI.
 
-Meaning: ``golden.matvec`` for numbers, ``golden.layout`` for packets. Unpacker and tile, a controller that pairs
-packets with vectors, and the registers.
+Meaning: ``golden.matvec`` for numbers, ``golden.layout`` for packets. Unpacker and tile, a controller that
+pairs packets with vectors, and the registers.
 """
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
@@ -39,8 +39,8 @@ class Accelerator(wiring.Component):
     Members:
         weights (AXI4-Stream in): packets of ``golden.layout``, whole words, ``tlast`` in the last one.
         activations (AXI4-Stream in): ``activation_lanes`` elements of every token column a beat,
-            ``[column][lane]``; missing bytes (``tkeep``) read as +0, ``tlast`` closes the vector. The format is
-            the one that CONTROL holds when a vector's first beat is taken.
+            ``[column][lane]``; missing bytes (``tkeep``) read as +0, ``tlast`` closes the vector. The
+            format is the one that CONTROL holds when a vector's first beat is taken.
         results (AXI4-Stream out): ``[unit][column]`` results of 32 bits, of consecutive output rows; 16-bit
             formats are in the low half. ``tkeep`` marks the rows that are meant, ``tlast`` ends a packet's
             results, ``tuser`` says that the packet was too short for its header.

@@ -160,6 +160,7 @@ def tabulate(
         areas: Counter[str] = Counter()
         for cell, number in cells.items():
             areas[purpose(cell)] += area(cell) * number
+        number = sum(instances[module] for module in modules)
         same = [
             name
             for module in modules
@@ -168,9 +169,9 @@ def tabulate(
         ]
         rows.append(
             Component(
-                name=component_name(same, design.top),
+                name=component_name(same, design.top, number),
                 modules=tuple(modules),
-                instances=sum(instances[module] for module in modules),
+                instances=number,
                 own_area=round(sum(areas.values()), 4),
                 total_area=round(sum(total(module) * instances[module] for module in modules), 4),
                 memory_bits=sum(memory_bits.get(module, 0) * instances[module] for module in modules),

@@ -122,15 +122,13 @@ def template(name: str) -> str:
     return re.sub(r"\d+", "#", name)
 
 
-def component_name(modules: Sequence[str], top: str) -> str:
+def component_name(modules: Sequence[str], top: str, instances: int) -> str:
     """What names of one template have in common: ``top_lane_3_add`` and ``top_lane_4_add`` give ``lane_add``.
 
-    Numbers that differ are dropped, and so are numbers on their own between underscores.
+    Numbers that differ are dropped, and where there are many instances so are numbers between underscores.
     """
     names = [name.removeprefix(f"{top}_") for name in modules]
-    if len(names) == 1:
-        return names[0]
     numbers = zip(*(re.findall(r"\d+", name) for name in names), strict=True)
     common = iter([seen[0] if len(set(seen)) == 1 else "" for seen in numbers])
     parts = re.sub(r"\d+", lambda _: next(common), names[0]).split("_")
-    return "_".join(part for part in parts if part and not part.isdigit()) or names[0]
+    return "_".join(part for part in parts if part and (instances == 1 or not part.isdigit())) or names[0]

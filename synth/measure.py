@@ -169,7 +169,7 @@ class _Shape:
         for number in range(rounds):
             if report.met or report.timing is None or report.timing.source != "OpenSTA":
                 break
-            netlist = timing.Netlist(self.target, self.top, period, self.clock, self.folder, name)
+            netlist = self._netlist(period, name)
             slow = {self.adder_at(path) for path in timing.slow_cells(netlist, r"(\S*full_adder_\d+)\.fa/")}
             if not slow - apart:
                 break
@@ -177,6 +177,10 @@ class _Shape:
             name = f"{stem}-{number + 1}"
             report = min(report, self._map_once(recipe, period, name, apart), key=_shortfall)
         return report
+
+    def _netlist(self, period: float, name: str) -> timing.Netlist:
+        cut = bool(self.memory_bits)
+        return timing.Netlist(self.target, self.top, period, self.clock, self.folder, name, cut)
 
     def _map_once(self, recipe: asic.Recipe, period: float, name: str, apart: set[str]) -> AreaReport:
         target, top = self.target, self.top
@@ -207,9 +211,7 @@ class _Shape:
             memory_bits=sum(part.memory_bits for part in parts),
             flip_flops=sum(part.flip_flops for part in parts),
             cells=sum(part.cells for part in parts),
-            timing=timing.static_timing(
-                timing.Netlist(target, top, period, self.clock, self.folder, name), log
-            ),
+            timing=timing.static_timing(self._netlist(period, name), log),
             components=tuple(parts),
             counts=dict(sum((Counter(part.counts) for part in parts), Counter())),
         )

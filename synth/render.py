@@ -86,11 +86,15 @@ def summary(report: AreaReport) -> list[tuple[str, str]]:
 
 
 def cost_rows(result: Result) -> list[tuple[str, str, str]]:
-    """Data type, multiplications a cycle, and area for one multiplication a cycle."""
+    """Data types of one rate, multiplications a cycle, and area for one multiplication a cycle."""
+    names: dict[float, list[str]] = {}
+    for name, macs in result.macs.items():
+        if macs:
+            names.setdefault(macs, []).append(name)
+    unit = result.report.unit
     return [
-        (name, f"{macs:g}", f"{number(result.report.area / macs)} {result.report.unit}")
-        for name, macs in result.macs.items()
-        if macs
+        (", ".join(types), f"{macs:.4g}", f"{number(result.report.area / macs)} {unit}")
+        for macs, types in sorted(names.items(), reverse=True)
     ]
 
 

@@ -52,6 +52,7 @@ class Netlist:
         clock: name of the clock port, empty for a circuit without registers.
         folder: the working directory.
         name: stem of the netlist's file, NAME.v; it is flat.
+        cut_memories: memories were cut out, so their clock pins are outputs.
     """
 
     target: Asic
@@ -60,6 +61,7 @@ class Netlist:
     clock: str
     folder: Path
     name: str
+    cut_memories: bool = False
 
 
 def static_timing(netlist: Netlist, log: str) -> Timing | None:
@@ -102,6 +104,7 @@ def _open_sta(netlist: Netlist, question: str) -> str:
         "set_output_delay 0 -clock clock [all_outputs]",
         f"set_driving_cell -lib_cell {target.driver} [all_inputs]",
         f"set_load {target.load:g} [all_outputs]",
+        *(["set_false_path -to [get_ports *_CLK*]"] if netlist.cut_memories else []),
         question,
     ]
     (netlist.folder / f"{netlist.name}.tcl").write_text("\n".join(commands) + "\n")

@@ -199,17 +199,18 @@ def test_fpga_resources(family):
 
 
 @pytest.mark.parametrize(
-    ("modules", "name"),
+    ("modules", "instances", "name"),
     [
-        (["t_lane_0_add", "t_lane_1_add"], "lane_add"),
-        (["t_lane0_0", "t_lane1_0"], "lane"),
-        (["t_fp16_mac_0", "t_fp16_mac_1"], "fp16_mac"),
-        (["t_lane_3"], "lane_3"),
-        (["t"], "t"),
+        (["t_lane_0_add", "t_lane_1_add"], 2, "lane_add"),
+        (["t_lane0_0", "t_lane1_0"], 2, "lane"),
+        (["t_fp16_mac_0", "t_fp16_mac_1"], 2, "fp16_mac"),
+        (["t_lane_3"], 1, "lane_3"),
+        (["t_lane_3"], 8, "lane"),
+        (["t"], 1, "t"),
     ],
 )
-def test_component_names(modules, name):
-    assert hierarchy.component_name(modules, "t") == name
+def test_component_names(modules, instances, name):
+    assert hierarchy.component_name(modules, "t", instances) == name
 
 
 def test_yosys_errors_are_one_line():

@@ -42,12 +42,12 @@ class Signature(wiring.Signature):
 
 
 def handshake_from(axi: wiring.PureInterface, inner: stream.Interface) -> list[Value]:
-    """Assignments that move beats from AXI4-Stream to an Amaranth stream; the payload is left to the caller."""
+    """Assignments that take beats from AXI4-Stream; the payload is left to the caller."""
     return [inner.valid.eq(axi.tvalid), axi.tready.eq(inner.ready)]
 
 
 def handshake_to(inner: stream.Interface, axi: wiring.PureInterface) -> list[Value]:
-    """Assignments that move beats from an Amaranth stream to AXI4-Stream; the payload is left to the caller."""
+    """Assignments that send beats over AXI4-Stream; the payload is left to the caller."""
     return [axi.tvalid.eq(inner.valid), inner.ready.eq(axi.tready)]
 
 

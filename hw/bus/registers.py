@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, enum, wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import bits_for
 
 from hw.config import Config
 
@@ -196,8 +195,9 @@ def bus_signature() -> wiring.Signature:
 class Registers(wiring.Component):
     """The AXI4-Lite slave of ``TABLE``.
 
-    Reads answer one cycle after their address, writes one cycle after the later one of address and data, which
-    may come in any order; one access of each kind in two cycles. The lowest two address bits are ignored.
+    Reads answer one cycle after their address, writes one cycle after the later one of address and data,
+    which may come in any order; one access of each kind in two cycles. The two lowest address bits do not
+    count.
     Accesses to other addresses, and writes to registers that software can't change, are answered with SLVERR
     and do nothing. An event in the cycle of a clear is lost. Counters wrap.
 
@@ -319,6 +319,6 @@ def markdown() -> str:
         for field in register.fields:
             high = field.low + field.width - 1
             bits = f"{high}:{field.low}" if field.width > 1 else str(field.low)
-            cells = (f"0x{register.offset:02x}", register.name, bits, field.name, field.access.value, field.doc)
-            lines.append(f"| {' | '.join(cells)} |")
+            place = f"0x{register.offset:02x} | {register.name} | {bits}"
+            lines.append(f"| {place} | {field.name} | {field.access.value} | {field.doc} |")
     return "\n".join([*lines, ""])

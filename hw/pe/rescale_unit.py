@@ -54,10 +54,11 @@ class RescaleUnit(wiring.Component):
 
         dot = self._hold(m, "dot", (self.dot - self.bias)[: config.product_bits].as_signed())
         zero_point = self._hold(m, "zero_point", self.zero_point)
+        total = self._hold(m, "sum", self.sum)
         mantissa, amount = self.mantissa, self.amount
 
         extended = Cat(dot, dot[-1].replicate(operand_bits))[:operand_bits]
-        rows = [extended, *_partial_products(m, self.sum, zero_point, operand_bits)]
+        rows = [extended, *_partial_products(m, total, zero_point, operand_bits)]
         sums = [self._hold(m, f"operand{n}", row) for n, row in enumerate(compress(m, rows, operand_bits))]
         operand = self._hold(m, "operand", (sums[0] + sums[1])[:operand_bits].as_signed())
         for stage in range(3):

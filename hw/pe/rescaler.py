@@ -235,6 +235,8 @@ class Rescaler(wiring.Component):
                 m.d.sync += held.eq(later[-1])
             later.append(held)
         sent = later[-1]
+        with m.If(self.results.ready & ~advance):
+            m.d.sync += sent.valid.eq(0)
         m.d.comb += [
             self.results.valid.eq(sent.valid),
             self.results.payload.count.eq(sent.count),

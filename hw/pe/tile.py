@@ -28,7 +28,8 @@ def fill_latency(config: Config) -> int:
     output converter, and each result through the result buffer.
     """
     buffered = 2 if config.result_beats else 0
-    return array.CAPTURE_LATENCY + rescale_unit.LATENCY + output_converter.LATENCY + config.slots + buffered
+    pipelines = array.CAPTURE_LATENCY + rescale_unit.LATENCY + output_converter.LATENCY
+    return pipelines + config.slots - 1 + buffered
 
 
 def product_cycles(config: Config, blocks: int, inputs: int, terms: int, offsets: bool = False) -> int:

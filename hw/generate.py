@@ -1,0 +1,154 @@
+"""The generator: ``python -m hw.generate`` writes a block's Verilog and a manifest that describes it.
+
+For the accelerator it also writes the registers as a C header and a Markdown page. Equal configurations give
+equal bytes on any machine. Files appear complete or not at all.
+"""
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from hw import blocks, config, manifest, verilog
+from hw.bus import registers
+from hw.config import Config, ConfigurationError
+
+__all__ = ["generate", "main", "publish"]
+
+_DEFAULT_PRESET = "edge"
+_DEFAULT_OUT = Path("build") / "verilog"
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line and exit status 2."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")
+
+
+def generate(settings: Config, source: str, block: str) -> dict[str, str]:
+    """Make every file of a block.
+
+    Args:
+        settings: the configuration.
+        source: name of the preset, or of the configuration file without its suffix.
+        block: a name in ``blocks.names()``.
+
+    Returns:
+        File name to text; the manifest is the last one.
+
+    Raises:
+        ConfigurationError: no such block.
+    """
+    top = f"kvloom_{block}"
+    component = blocks.get(block)(settings)
+    files = {f"{source}_{block}.v": verilog.convert(component, top)}
+    text = files[f"{source}_{block}.v"]
+    if block == blocks.DEFAULT:
+        files[f"{source}_{block}.h"] = registers.c_header()
+        files[f"{source}_{block}.md"] = registers.markdown()
+    description = manifest.describe(component, settings, source, block, top, text)
+    files["manifest.json"] = manifest.as_json(description, files)
+    return files
+
+
+def publish(files: Mapping[str, str], out: Path) -> None:
+    """Write all files beside ``out``, then move them there, the last one last.
+
+    Raises:
+        OSError: the folder or a file cannot be written; what was there before is untouched.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        for name, text in files.items():
+            (folder / name).write_bytes(text.encode())
+        out.mkdir(exist_ok=True)
+        for name in files:
+            os.replace(folder / name, out / name)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _listing() -> str:
+    lines = [f"block  {name:20} {blocks.summary(name)}" for name in blocks.names()]
+    lines += [f"preset {name:20} {config.SUMMARIES[name]}" for name in config.presets()]
+    return "\n".join(lines)
+
+
+def _parser() -> _Parser:
+    parser = _Parser(prog="python -m hw.generate", description="Write a block's Verilog and its manifest.")
+    chosen = parser.add_mutually_exclusive_group()
+    chosen.add_argument(
+        "--preset", metavar="NAME", help=f"named configuration (default: {_DEFAULT_PRESET}); see --list"
+    )
+    chosen.add_argument("--config", metavar="FILE.toml", type=Path, help="configuration file")
+    parser.add_argument(
+        "--block",
+        metavar="NAME",
+        default=blocks.DEFAULT,
+        help="block to write (default: %(default)s); see --list",
+    )
+    parser.add_argument(
+        "--out", metavar="DIR", type=Path, default=_DEFAULT_OUT, help="folder (default: %(default)s)"
+    )
+    parser.add_argument("--list", action="store_true", help="show blocks and presets, then stop")
+    return parser
+
+
+def _settings(arguments: argparse.Namespace) -> tuple[Config, str]:
+    """The configuration and its name."""
+    if arguments.config is not None:
+        settings = config.load(arguments.config)
+        if not arguments.config.stem.replace("-", "_").isidentifier():
+            raise ConfigurationError(
+                f"config {arguments.config.name!r} must be named with letters, digits, - and _"
+            )
+        return settings, arguments.config.stem
+    name = _DEFAULT_PRESET if arguments.preset is None else arguments.preset
+    return config.preset(name), name
+
+
+def _require_folder(out: Path) -> None:
+    existing = next((part for part in (out, *out.parents) if part.exists()), Path())
+    if not existing.is_dir():
+        raise ConfigurationError(f"out {str(out)!r} must be a folder, {str(existing)!r} is a file")
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status.
+
+    Args:
+        arguments: without the program's name; those of the process by default.
+    """
+    parser = _parser()
+    chosen = parser.parse_args(arguments)
+    if chosen.list:
+        print(_listing())
+        return 0
+    try:
+        settings, source = _settings(chosen)
+        blocks.summary(chosen.block)
+        _require_folder(chosen.out)
+        _say(f"generating {chosen.block} for {source} ...")
+        files = generate(settings, source, chosen.block)
+        publish(files, chosen.out)
+    except (ConfigurationError, OSError) as error:
+        parser.error(str(error))
+    except KeyboardInterrupt:
+        parser.exit(130, f"{parser.prog}: interrupted\n")
+    for name in files:
+        print(chosen.out / name)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,154 @@
+"""Registers over AXI4-Lite: every access legal and answered, whatever the order and the stalls."""
+
+import itertools
+import random
+
+import cocotb
+from cocotb.triggers import RisingEdge
+from cocotbext.axi import AxiLiteBus, AxiLiteMaster, AxiResp
+
+from hw.bus import registers
+from hw.bus.registers import TABLE, Access
+from sim import context
+from sim.packing import pack
+from sim.streams import reset
+
+OFFSETS = {register.name: register.offset for register in TABLE}
+WRITABLE = {
+    register.offset
+    for register in TABLE
+    for field in register.fields
+    if field.access in (Access.SETTING, Access.COMMAND)
+}
+COUNTED = [
+    (register.offset, field.name)
+    for register in TABLE
+    for field in register.fields
+    if field.access is Access.COUNTER
+]
+
+
+def pauses(density: float):
+    """A generator of pauses, drawn from the run's seed."""
+    generator = random.Random(random.getrandbits(32))
+    return (generator.random() < density for _ in itertools.count())
+
+
+async def start(dut, density: float):
+    """Reset the design and make a master whose five channels pause at random."""
+    domain = await reset(dut, cycle_limit=100_000)
+    master = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "bus"), dut.clk, dut.rst)
+    interfaces = master.write_if, master.read_if
+    for interface in interfaces:
+        for channel in ("aw_channel", "w_channel", "b_channel", "ar_channel", "r_channel"):
+            if density and hasattr(interface, channel):
+                getattr(interface, channel).set_pause_generator(pauses(density))
+    return domain, master
+
+
+async def read(master: AxiLiteMaster, offset: int) -> tuple[int, AxiResp]:
+    """A word and its response."""
+    answer = await master.read(offset, 4)
+    return int.from_bytes(answer.data, "little"), answer.resp
+
+
+async def write(master: AxiLiteMaster, offset: int, value: int) -> AxiResp:
+    """Write a word; returns the response."""
+    return (await master.write(offset, value.to_bytes(4, "little"))).resp
+
+
+async def happen(dut, **events: int) -> None:
+    """Raise events for one cycle."""
+    dut.events.value = pack(registers.events(), dict.fromkeys(registers.events().members, 0) | events)
+    await RisingEdge(dut.clk)
+    dut.events.value = 0
+
+
+@cocotb.test()
+@cocotb.parametrize(density=(0.0, 0.5))
+async def constants(dut, density: float) -> None:
+    """The identity and the configuration are as the generator was told."""
+    _, master = await start(dut, density)
+    config = context.parameters()["config"]
+    expected = {"identity": int.from_bytes(b"kvlm", "big"), **config}
+    expected |= dict(zip(("major", "minor", "patch"), registers.VERSION, strict=True))
+    for register in TABLE:
+        value, response = await read(master, register.offset)
+        assert response == AxiResp.OKAY
+        for field in register.fields:
+            part = value >> field.low & (1 << field.width) - 1
+            wanted = expected[field.name] if field.access is Access.CONSTANT else 0
+            assert part == wanted, (register.name, field.name, part)
+
+
+@cocotb.test()
+@cocotb.parametrize(density=(0.0, 0.5))
+async def every_address(dut, density: float) -> None:
+    """Only the table's words answer OKAY; others read as 0, and writing them changes nothing."""
+    _, master = await start(dut, density)
+    assert await write(master, OFFSETS["CONTROL"], 1) == AxiResp.OKAY
+    before = {offset: await read(master, offset) for offset in OFFSETS.values()}
+    for offset in range(0, 1 << registers.ADDRESS_BITS, 4):
+        value, response = await read(master, offset)
+        known = offset in OFFSETS.values()
+        assert response == (AxiResp.OKAY if known else AxiResp.SLVERR), hex(offset)
+        assert known or value == 0
+        if offset not in WRITABLE:
+            assert await write(master, offset, 0xFFFFFFFF) == AxiResp.SLVERR, hex(offset)
+    assert before == {offset: await read(master, offset) for offset in OFFSETS.values()}
+    assert dut.settings.value == 1
+
+
+@cocotb.test()
+@cocotb.parametrize(density=(0.0, 0.5))
+async def counters(dut, density: float) -> None:
+    """Every event counts in its own register, sticky flags stay, and one command clears them all."""
+    domain, master = await start(dut, density)
+    wanted = {offset: random.randrange(1, 6) for offset, _ in COUNTED}
+    for offset, name in COUNTED:
+        for _ in range(wanted[offset]):
+            await happen(dut, **{name: 1})
+    await happen(dut, overflow=1)
+    await domain.cycles(3)
+    for offset, count in wanted.items():
+        assert await read(master, offset) == (count, AxiResp.OKAY), hex(offset)
+    assert await read(master, OFFSETS["STATUS"]) == (2, AxiResp.OKAY)
+    await happen(dut, special=1)
+    assert await read(master, OFFSETS["STATUS"]) == (6, AxiResp.OKAY)
+
+    assert await write(master, OFFSETS["CONTROL"], 2) == AxiResp.OKAY
+    for offset in (*wanted, OFFSETS["STATUS"], OFFSETS["CONTROL"]):
+        assert await read(master, offset) == (0, AxiResp.OKAY), hex(offset)
+
+
+@cocotb.test()
+async def strobes(dut) -> None:
+    """Bytes without a strobe keep their value."""
+    _, master = await start(dut, 0.3)
+    control = OFFSETS["CONTROL"]
+    await master.write(control, b"\x01")
+    await master.write(control + 1, b"\x00\xff\x00")
+    assert await read(master, control) == (1, AxiResp.OKAY)
+    await master.write(control, b"\x00")
+    assert await read(master, control) == (0, AxiResp.OKAY)
+
+
+@cocotb.test()
+@cocotb.parametrize(first=("address", "data"))
+async def either_order(dut, first: str) -> None:
+    """A write's address and data may come far apart, in either order; the answer waits for bready."""
+    domain = await reset(dut, cycle_limit=1000)
+    dut.bus_awaddr.value, dut.bus_wdata.value, dut.bus_wstrb.value = OFFSETS["CONTROL"], 1, 15
+    parts = [dut.bus_awvalid, dut.bus_wvalid]
+    for valid in parts if first == "address" else reversed(parts):
+        valid.value = 1
+        await RisingEdge(dut.clk)
+        valid.value = 0
+        await domain.cycles(5)
+    await domain.cycles(10)
+    assert dut.bus_bvalid.value == 1
+    assert dut.bus_bresp.value == registers.Response.OKAY.value
+    assert dut.settings.value == 1
+    dut.bus_bready.value = 1
+    await domain.cycles(2)
+    assert dut.bus_bvalid.value == 0

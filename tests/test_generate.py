@@ -1,0 +1,267 @@
+"""The generator: equal bytes, a manifest that tells the truth, clean lint, and one line for what is wrong."""
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from hw import blocks, generate, verilog
+from hw.config import Config, preset, presets
+from hw.manifest import fields
+from hw.payloads import chunk
+from sim import toolchain
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+WAIVERS = REPOSITORY / "hw" / "waivers.vlt"
+BLOCKS = blocks.names()
+CASES = [
+    pytest.param(name, block, marks=() if name == "tiny" else pytest.mark.slow)
+    for name in presets()
+    for block in BLOCKS
+]
+
+
+@cache
+def made(name: str, block: str) -> dict[str, str]:
+    """The files of a block."""
+    return generate.generate(preset(name), name, block)
+
+
+def command(*arguments: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess:
+    """Run the command line as a user does."""
+    return subprocess.run(
+        [sys.executable, "-m", "hw.generate", *arguments],
+        cwd=cwd or REPOSITORY,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY)} | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def lint(arguments: list[str | Path], folder: Path) -> str:
+    """Run a tool; returns what it says."""
+    done = subprocess.run(arguments, cwd=folder, capture_output=True, text=True, check=False)
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said[-2000:]
+    return said
+
+
+def write(files: dict[str, str], folder: Path) -> str:
+    """Write the files; returns the name of the Verilog."""
+    generate.publish(files, folder)
+    return next(name for name in files if name.endswith(".v"))
+
+
+@pytest.mark.parametrize(("name", "block"), CASES)
+def test_verilator(name: str, block: str, tmp_path: Path) -> None:
+    source = write(made(name, block), tmp_path)
+    program = toolchain.verilator_tree() / "bin" / "verilator_bin"
+    assert lint([program, "--lint-only", "-Wall", WAIVERS, source], tmp_path) == ""
+
+
+@pytest.mark.parametrize(("name", "block"), CASES)
+def test_icarus(name: str, block: str, tmp_path: Path) -> None:
+    if toolchain.available("icarus") is not None:
+        pytest.skip(f"icarus: {toolchain.available('icarus')}")
+    source = write(made(name, block), tmp_path)
+    said = lint(["iverilog", "-g2005", "-Wall", "-tnull", source], tmp_path)
+    assert [line for line in said.splitlines() if source in line] == []
+
+
+@pytest.mark.parametrize(("name", "block"), CASES)
+def test_yosys(name: str, block: str, tmp_path: Path) -> None:
+    pytest.importorskip("pyosys")
+    source = write(made(name, block), tmp_path)
+    script = f"read_verilog {source}; hierarchy -check -top kvloom_{block}; proc; check -assert"
+    program = "from pyosys import libyosys as y; d = y.Design(); y.run_pass({!r}, d)"
+    lint([sys.executable, "-c", program.format(script)], tmp_path)
+
+
+@pytest.mark.quick
+def test_same_bytes(tmp_path: Path) -> None:
+    """Runs of other processes, with other hash seeds and folders, give the same files."""
+    written = []
+    for seed in ("0", "12345"):
+        folder = tmp_path / seed
+        done = command(
+            "--preset", "tiny", "--block", "array", "--out", str(folder), cwd=tmp_path, PYTHONHASHSEED=seed
+        )
+        assert done.returncode == 0, done.stderr
+        written.append({path.name: path.read_bytes() for path in folder.iterdir()})
+    assert written[0] == written[1]
+    assert set(written[0]) == {"tiny_array.v", "manifest.json"}
+    assert {name: text.encode() for name, text in made("tiny", "array").items()} == written[0]
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_text(block: str) -> None:
+    """No paths, no escaped identifiers, no name with two underscores among the ports, no date."""
+    files = made("tiny", block)
+    text = files[f"tiny_{block}.v"]
+    for file in files.values():
+        assert str(REPOSITORY) not in file
+        assert not re.search(r"/(home|root|usr|tmp|work)/|\.py\b", file)
+    assert "\\" not in text
+    assert not re.search(r"^\s*assert\b", text, flags=re.MULTILINE)
+    assert re.findall(rf"^module {re.escape(f'kvloom_{block}')}\(", text, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_manifest(block: str) -> None:
+    """Ports, hashes and numbers of the manifest are those of the Verilog and the configuration."""
+    files = made("tiny", block)
+    manifest = json.loads(files["manifest.json"])
+    text = files[f"tiny_{block}.v"]
+    for entry in manifest["files"]:
+        assert entry["sha256"] == hashlib.sha256(files[entry["name"]].encode()).hexdigest()
+    assert {entry["name"] for entry in manifest["files"]} | {"manifest.json"} == set(files)
+
+    body = re.search(rf"^module {manifest['top']}\(.*?^endmodule", text, flags=re.MULTILINE | re.DOTALL)
+    declared = re.findall(r"^  (input|output)\s+(?:reg\s+)?(?:signed\s+)?(?:\[(\d+):0\] )?(\w+)\s*;",
+                          body.group(0), flags=re.MULTILINE)  # fmt: skip
+    ports = {name: (direction, int(high or 0) + 1) for direction, high, name in declared}
+    expected = {port["name"]: (port["direction"], port["width"]) for port in manifest["ports"]}
+    for domain in ("clock", "reset"):
+        if manifest[domain] is not None:
+            expected[manifest[domain]["name"]] = ("input", 1)
+    assert ports == expected
+    assert all("__" not in name for name in ports)
+    assert Config.model_validate({
+        key: value for key, value in manifest["configuration"].items() if key != "name"
+    }) == preset("tiny")  # fmt: skip
+    for port in manifest["ports"]:
+        assert _covered(port.get("fields", [])) in (0, port["width"]), port["name"]
+
+
+def _covered(parts: list[dict]) -> int:
+    """Bits that the fields of a port add up to."""
+    total = 0
+    for part in parts:
+        width = part["width"]
+        for around in part.get("repeat", []):
+            width *= around["count"]
+        total += width
+    return total
+
+
+@pytest.mark.quick
+def test_fields() -> None:
+    """A field's place, worked out by hand from a layout's own access."""
+    layout = chunk(preset("tiny"))
+    value = layout.from_bits(1 << 13)
+    assert value.codes[0][1] == 1 << 5
+    codes = next(part for part in fields(layout) if part["name"] == "codes")
+    assert codes["repeat"] == [{"count": 4, "stride": 32}, {"count": 4, "stride": 8}]
+
+
+@pytest.mark.quick
+def test_rates() -> None:
+    config = preset("edge")
+    assert blocks.macs_per_cycle("tile", config)["int4"] == 64
+    assert blocks.macs_per_cycle("array", config)["binary"] == 128
+    assert blocks.macs_per_cycle("aligner", config) == {}
+
+
+@pytest.mark.quick
+def test_merged_modules() -> None:
+    """Equal modules are written once; what instantiates them still finds them."""
+    text = made("tiny", "array")["tiny_array.v"]
+    modules = re.findall(r"^module (\w+)", text, flags=re.MULTILINE)
+    assert sum("element" in name for name in modules) == 1
+    instances = re.findall(r"^  (\w+) element\d+_\d+ \(", text, flags=re.MULTILINE)
+    assert len(instances) == preset("tiny").rows
+    assert set(instances) <= set(modules)
+
+
+def test_merging_keeps_differences() -> None:
+    """Modules that differ only in what they instantiate stay apart."""
+    leaf = "attribute \\x 1\nmodule \\{}\n  wire width {} \\a\nend\n"
+    middle = "module \\{}\n  cell \\{} \\leaf\n  end\nend\n"
+    text = "\n".join(
+        [
+            middle.format("top", "m1"),
+            middle.format("m1", "l1"),
+            middle.format("m2", "l2"),
+            middle.format("m3", "l3"),
+            leaf.format("l1", 1),
+            leaf.format("l2", 2),
+            leaf.format("l3", 2),
+        ]
+    )
+    merged = verilog._merged(text)
+    assert re.findall(r"^module \\(\w+)", merged, flags=re.MULTILINE) == ["m1", "m3", "l1", "l3"]
+
+
+@pytest.mark.quick
+def test_list() -> None:
+    done = command("--list")
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    assert len(lines) == len(BLOCKS) + len(presets())
+    assert [line.split()[1] for line in lines] == [*BLOCKS, *presets()]
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--preset", "huge"), "preset 'huge' must be one of tiny, edge, paper"),
+        (("--block", "gpu"), f"block 'gpu' must be one of {', '.join(BLOCKS)}"),
+        (("--config", "missing.toml"), "config 'missing.toml' is not readable TOML: "),
+        (("--config", "bad.toml"), "rows = 5: Input should be 4, 8, 16 or 32"),
+        (("--config", "odd name!.toml"), "config 'odd name!.toml' must be named with letters, digits, - and _"),
+        (("--preset", "tiny", "--config", "bad.toml"), "argument --config: not allowed with argument --preset"),
+        (("--speed", "9"), "unrecognized arguments: --speed 9"),
+        (("--preset", "tiny", "--block", "aligner", "--out", "bad.toml"),
+         "out 'bad.toml' must be a folder, 'bad.toml' is a file"),
+    ],
+)  # fmt: skip
+def test_wrong_arguments(arguments: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    """One line, exit status 2, nothing written."""
+    (tmp_path / "bad.toml").write_text("rows = 5\n")
+    (tmp_path / "odd name!.toml").write_text("rows = 8\n")
+    done = command(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith(f"python -m hw.generate: error: {message}")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.toml", "odd name!.toml"]
+
+
+@pytest.mark.quick
+def test_config_file(tmp_path: Path) -> None:
+    """A file's values reach the manifest, its stem the names."""
+    (tmp_path / "mine.toml").write_text('preset = "tiny"\ncolumns = 2\n')
+    done = command("--config", "mine.toml", "--block", "aligner", "--out", "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["out/mine_aligner.v", "out/manifest.json"]
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["configuration"]["columns"] == 2
+    assert manifest["configuration"]["lanes"] == 4
+
+
+@pytest.mark.quick
+def test_publish_is_all_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failure while writing leaves the folder as it was."""
+    out = tmp_path / "out"
+    generate.publish({"a": "old"}, out)
+    with pytest.raises(OSError):  # noqa: PT011
+        generate.publish({"a": "new", "no/such/folder": ""}, out)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert (out / "a").read_text() == "old"
+
+
+def test_default_run(tmp_path: Path) -> None:
+    """Without arguments: the edge accelerator in build/verilog, within a minute."""
+    done = command(cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    names = ["edge_accelerator.h", "edge_accelerator.md", "edge_accelerator.v", "manifest.json"]
+    assert sorted(path.name for path in (tmp_path / "build" / "verilog").iterdir()) == names
+    assert done.stderr == "generating accelerator for edge ...\n"
