@@ -106,7 +106,7 @@ class DataType:
 
     @property
     def digit_offset(self) -> int:
-        """What the terms of a code leave out of its value; the same for all codes, so the zero point adds it."""
+        """What the terms of every code leave out of its value; the zero point adds it back."""
         return 0
 
     @property

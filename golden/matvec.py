@@ -75,16 +75,16 @@ def matvec_bits(
         infinite.
 
     Raises:
-        ValueError: shapes do not fit, or a group is longer than the configuration allows.
+        ValueError: shapes do not fit, or groups are not the configuration's.
     """
     numerics = config.numerics
     outputs, inputs = q.shape
     if bits.ndim != 2 or bits.shape[1] != inputs:
         raise ValueError(f"activations of shape {bits.shape} must be [N, {inputs}]")
-    if q.group > numerics.group or inputs > numerics.maximum_inputs:
-        raise ValueError(
-            f"group {q.group} and inputs {inputs} must be at most {numerics.group}, {numerics.maximum_inputs}"
-        )
+    if q.groups > 1 and q.group != numerics.group:
+        raise ValueError(f"group {q.group} must be {numerics.group}, the one the activations are aligned in")
+    if inputs > numerics.maximum_inputs:
+        raise ValueError(f"inputs {inputs} must be at most {numerics.maximum_inputs}")
     values = q.integers()
     has_offset = q.offset_mantissa is not None
     bound = reach(numerics.group, numerics.activation_bits, q.dtype, q.scale_format, has_offset)

@@ -161,7 +161,9 @@ def half(value: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.clip(value, -65504.0, 65504.0).astype(np.float16).astype(np.float64)
 
 
-def round_to_stored(scale: NDArray[np.float64], channel: NDArray[np.int16], form: ScaleFormat) -> NDArray[np.float64]:
+def round_to_stored(
+    scale: NDArray[np.float64], channel: NDArray[np.int16], form: ScaleFormat
+) -> NDArray[np.float64]:
     """Round scales ``[K, D]`` to what ``form`` stores; a positive scale stays positive."""
     if form.name == "fp16":
         return np.where(scale > 0, np.maximum(half(scale), 2.0**-24), 0.0)
@@ -179,7 +181,10 @@ def _distance(ratio: NDArray[np.float64]) -> NDArray[np.int32]:
 
 
 def encode(
-    scale: NDArray[np.float64], offset: NDArray[np.float64] | None, channel: NDArray[np.int16], form: ScaleFormat
+    scale: NDArray[np.float64],
+    offset: NDArray[np.float64] | None,
+    channel: NDArray[np.int16],
+    form: ScaleFormat,
 ) -> dict[str, NDArray]:
     """Split stored scales and offsets ``[K, D]`` into the integer fields of ``QuantizedWeights``."""
     fields = {}
@@ -195,9 +200,9 @@ def encode(
     elif form.name == "e8m0":
         exponent = np.where(scale > 0, np.frexp(scale)[1] - 1, -1000)
         top = exponent.max(1)
-        channel = np.where(top > -1000, top, 0)
+        channel = np.where(top > -1000, top, -128)
         mantissa = np.ones_like(exponent)
-        distance = np.where(top[:, None] > -1000, np.minimum(top[:, None] - exponent, 255), 0)
+        distance = np.where(exponent > -1000, np.minimum(top[:, None] - exponent, 255), 255)
     else:
         ratio = scale / _value(channel)
         distance = np.zeros(ratio.shape, np.int32) if form.name == "int8" else _distance(ratio)

@@ -37,9 +37,17 @@ def draw(report: AreaReport, title: str, path: Path) -> None:
                 used.add(purpose)
                 left += width
         text = f"{total:,.0f} {report.unit}  {100 * total / whole:.1f} %"
-        axes.text(total + 0.012 * longest, row, text, va="center", ha="left", fontsize=9, color="#333333")
+        axes.text(
+            total + 0.008 * longest,
+            row,
+            text,
+            va="center",
+            fontsize=9,
+            color="#333333",
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
+        )
     axes.set_yticks(range(len(bars)), [label for label, _, _ in bars], fontsize=9.5)
-    axes.invert_yaxis()
+    axes.set_ylim(len(bars) - 0.4, -0.6)
     axes.set_xlim(0, longest * 1.24)
     axes.set_xlabel(
         f"area of all instances, without the components inside ({report.unit})", fontsize=9, color="#333333"

@@ -112,7 +112,8 @@ def print_result(console: Console, result: Result) -> None:
     )
     for title in _COLUMNS:
         unit = f" ({report.unit})" if title.endswith("area") else ""
-        grid.add_column(title + unit, justify="left" if title == "component" else "right", overflow="fold")
+        first = title == "component"
+        grid.add_column(title + unit, justify="left" if first else "right", no_wrap=first)
     for row in component_rows(report):
         grid.add_row(*row)
     console.print(grid)

@@ -294,6 +294,21 @@ def test_nangate45_timing_and_full_adders():
     assert 0.3 < found.timing.min_period < 2.0
 
 
+@pytest.mark.skipif(not NANGATE.exists(), reason="no Nangate45 library beside the repository")
+def test_memories_left_whole_are_cut_from_timing():
+    found = measure(Store(), "store", str(NANGATE), 1.0, recipes=NF)
+    assert found.memory_bits == 64 * 32
+    assert found.met
+    assert "CLK" not in found.timing.end
+
+
+@pytest.mark.skipif(not NANGATE.exists(), reason="no Nangate45 library beside the repository")
+def test_timing_without_open_sta_says_so(monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    found = measure(Sum(4, 4), "adder", str(NANGATE), 1.0, recipes=NF)
+    assert found.timing.source == "ABC"
+
+
 def test_verilog_text_and_component_cost_the_same():
     verilog = convert(Sum(3, 4), "adder")
     assert measure(verilog, "adder", recipes=NF).area == measure(Sum(3, 4), "adder", recipes=NF).area

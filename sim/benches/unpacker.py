@@ -302,6 +302,9 @@ async def stalls_on_every_port(dut: Any, stalls: str) -> None:
             q = some_weights(bench, random.choice(bench.config.types), scale, random.random() < 0.5)
             bench.send_intact(q, random.choice(OUTPUTS), random.random() < 0.5)
             coverage_stalls.hit(situation=stalls, scale=scale)
+        # One chunk a row block: every output is as busy as the chunks.
+        rows, lanes = bench.config.rows, bench.config.lanes
+        bench.send_intact(random_weights(bench.config, "int4_asym", scale, 6 * rows, lanes, lanes, False))
     await bench.finish()
 
 
@@ -401,6 +404,9 @@ async def illegal_packets(dut: Any, stalls: str) -> None:
     for fields in (one_group, empty_last, too_long_last, {"outputs": 0, "blocks": 0}):
         bench.send(overwritten(words, config, fields))
         count += 1
+    signed = bench.words_of(some_weights(bench, "int4", "fp16", True))
+    bench.send(overwritten(signed, config, {"unsigned_codes": 1}))
+    count += 1
     bench.send([random.getrandbits(width) & ~0xFF])
     bench.send([0])
     count += 2

@@ -1,0 +1,273 @@
+"""Accelerator: packets and vectors over AXI give the golden products, whatever comes between them.
+
+``sim.stories`` decides what is sent and what must come of it; ``Bench`` plays it on the buses.
+"""
+
+import itertools
+import logging
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import cocotb
+import numpy as np
+from cocotb.triggers import RisingEdge
+from cocotbext.axi import (
+    AxiLiteBus,
+    AxiLiteMaster,
+    AxiStreamBus,
+    AxiStreamFrame,
+    AxiStreamSink,
+    AxiStreamSource,
+)
+
+from golden.packet import OUTPUTS
+from golden.weights import quantize
+from hw.bus import registers
+from hw.config import Config
+from hw.pe.tile import fill_latency, product_cycles
+from sim import context
+from sim.coverage import Coverage
+from sim.stories import FAULTS, Story
+from sim.streams import Domain, reset
+
+config = Config.model_validate(context.parameters()["config"])
+GIVEN = context.parameters().get("products", [])
+THOROUGH = context.parameters().get("thorough", True)
+OFFSETS = {register.name: register.offset for register in registers.TABLE}
+COUNTERS = ("PACKETS", "ERROR_HEADER", "ERROR_SHORT", "ERROR_LONG", "ERROR_MISMATCH", "ERROR_VECTOR")
+ACTIVATIONS = ("fp16", "bf16")
+STALLS = {
+    "none": (0.0, 0.0, 0.0),
+    "weights": (0.6, 0.0, 0.0),
+    "activations": (0.0, 0.8, 0.0),
+    "results": (0.0, 0.0, 0.9),
+    "all": (0.4, 0.4, 0.4),
+}
+"""Share of paused cycles of weights, activations and results."""
+
+coverage = Coverage("accelerator_types", {"type": config.types, "activations": ACTIVATIONS})
+coverage_faults = Coverage("accelerator_faults", {"fault": FAULTS, "stalls": tuple(STALLS)})
+
+
+def pauses(density: float) -> Iterator[bool]:
+    """Cycles without a beat, drawn from the run's seed."""
+    rng = random.Random(random.getrandbits(32))
+    return (rng.random() < density for _ in itertools.count())
+
+
+class Rules:
+    """Checks that a result stays as it is until it is taken, and notes when beats come and go."""
+
+    def __init__(self, domain: Domain) -> None:
+        self.domain = domain
+        self.first_word = self.last_result = 0
+        names = ("tdata", "tkeep", "tlast", "tuser")
+        self._payload = [domain.reader(f"results_{name}") for name in names]
+        self._handshakes = {
+            name: [domain.reader(f"{name}_{part}") for part in ("tvalid", "tready")]
+            for name in ("weights", "results")
+        }
+        self._held: list[int] | None = None
+        domain.add(self)
+
+    def step(self) -> None:
+        valid, ready = (read() for read in self._handshakes["results"])
+        now = [read() for read in self._payload] if valid else None
+        assert self._held is None or now == self._held, f"results changed in cycle {self.domain.cycle}"
+        self._held = None if ready else now
+        if valid and ready:
+            self.last_result = self.domain.cycle
+        if not self.first_word and all(read() for read in self._handshakes["weights"]):
+            self.first_word = self.domain.cycle
+
+    def restart(self) -> None:
+        self._held, self.first_word, self.last_result = None, 0, 0
+
+    def status(self) -> str:
+        return f"results: last in cycle {self.last_result}" + ", one waits" * (self._held is not None)
+
+
+class Bench:
+    """The buses of an accelerator."""
+
+    def __init__(self, domain: Domain, stalls: str = "none") -> None:
+        dut = domain.dut
+
+        def stream(kind: type, name: str) -> Any:
+            return kind(AxiStreamBus.from_prefix(dut, name), dut.clk, dut.rst)
+
+        self.domain, self.rules = domain, Rules(domain)
+        self.weights = stream(AxiStreamSource, "weights")
+        self.activations = stream(AxiStreamSource, "activations")
+        self.results = stream(AxiStreamSink, "results")
+        self.control = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "control"), dut.clk, dut.rst)
+        ends = (self.weights, self.activations, self.results)
+        for end, density in zip(ends, STALLS[stalls], strict=True):
+            end.log.setLevel(logging.WARNING)  # a line for each frame otherwise
+            if density:
+                end.set_pause_generator(pauses(density))
+
+    async def read(self, name: str) -> int:
+        """A register."""
+        return int.from_bytes((await self.control.read(OFFSETS[name], 4)).data, "little")
+
+    async def set_control(self, activations: str, clear: bool = True) -> None:
+        """Choose the format of the next vectors, and clear counters and flags."""
+        value = ACTIVATIONS.index(activations) + 2 * clear
+        await self.control.write(OFFSETS["CONTROL"], value.to_bytes(4, "little"))
+
+    def send(self, story: Story) -> None:
+        """Queue everything."""
+        for packet in story.packets:
+            self.weights.send_nowait(AxiStreamFrame(packet))
+        for vector in story.vectors:
+            self.activations.send_nowait(vector)
+
+    async def reset(self) -> None:
+        """Reset the design and forget what was queued."""
+        for end in (self.weights, self.activations, self.results):
+            end.clear()
+        await self.domain.reset()
+
+    async def play(self, story: Story) -> None:
+        """Send everything, compare the results, then the counters and flags."""
+        await self.set_control(story.activations)
+        self.send(story)
+        for number, (rows, marks) in enumerate(story.results):
+            frame = await self.results.recv(compact=False)
+            got = bytes(byte for byte, kept in zip(frame.tdata, frame.tkeep, strict=True) if kept)
+            assert got == rows, f"results of packet {number}: {got.hex()}, expected {rows.hex()}"
+            marked = [mark for mark, kept in zip(frame.tuser, frame.tkeep, strict=True) if kept]
+            assert marked == marks, f"marks of packet {number}: {marked}, expected {marks}"
+        while not (self.weights.idle() and self.activations.idle()):
+            await self.domain.cycles(8)
+        await self.domain.cycles(64)
+        assert self.results.empty() and self.results.idle(), "results that nobody expects"
+        got = {name: await self.read(name) for name in COUNTERS}
+        assert got == {name: story.counts[name] for name in COUNTERS}, (got, story.counts)
+        assert await self.read("STATUS") == story.status
+
+
+def cover(story: Story) -> None:
+    """Count the types of a story that came true."""
+    for name in story.types:
+        coverage.hit(type=name, activations=story.activations)
+
+
+@cocotb.test()
+@cocotb.parametrize(activations=ACTIVATIONS)
+async def every_type(dut: Any, activations: str) -> None:
+    """Packets of all types back to back, of any shape and output format."""
+    bench = Bench(await reset(dut, cycle_limit=200_000))
+    names = list(config.types if THOROUGH else random.sample(config.types, 2))
+    random.shuffle(names)
+    story = Story(config, activations)
+    for name in names:
+        outputs, inputs = story.size()
+        story.product(story.matrix(outputs, inputs, name), story.numbers(inputs), random.choice(OUTPUTS))
+    await bench.play(story)
+    cover(story)
+
+
+@cocotb.test()
+@cocotb.parametrize(stalls=tuple(STALLS))
+async def faults(dut: Any, stalls: str) -> None:
+    """Whatever is wrong with a packet or a vector, those behind it are right, and the counters tell."""
+    bench = Bench(await reset(dut, cycle_limit=400_000), stalls)
+    for activations in ACTIVATIONS if THOROUGH else ACTIVATIONS[:1]:
+        story, told = Story(config, activations), list(FAULTS)
+        if config.maximum_inputs > 1024 or not THOROUGH:
+            told.remove("long_vector")
+        random.shuffle(told)
+        for fault in told:
+            story.tell(fault)
+        await bench.play(story)
+        cover(story)
+        for fault in told:
+            coverage_faults.hit(fault=fault, stalls=stalls)
+
+
+@cocotb.test()
+async def shared_vector(dut: Any) -> None:
+    """Query, key and value of an attention layer: three packets, one vector."""
+    bench = Bench(await reset(dut))
+    story = Story(config)
+    for _ in range(2):
+        story.intact(keep=2)
+    await bench.play(story)
+
+
+@cocotb.test()
+async def format_of_a_vector(dut: Any) -> None:
+    """A vector has the format that CONTROL held when its first beat was taken."""
+    domain = await reset(dut)
+    bench, story = Bench(domain), Story(config)
+    q, bits = story.matrix(config.rows, 2 * config.group), story.numbers(2 * config.group)
+    story.product(q, bits, "fp32")
+    bench.activations.send_nowait(story.vectors.pop())
+    while not (dut.activations_tvalid.value and dut.activations_tready.value):
+        await RisingEdge(dut.clk)
+    bench.activations.pause = True
+    await domain.cycles(3)
+    await bench.set_control("bf16")
+    bench.activations.pause = False
+    await domain.cycles(2 * config.group // config.activation_lanes + 8)
+    await bench.play(story)
+
+
+@cocotb.test()
+async def reset_in_a_product(dut: Any) -> None:
+    """A reset anywhere leaves nothing behind."""
+    domain = await reset(dut, cycle_limit=200_000)
+    bench = Bench(domain)
+    for _ in range(4 if THOROUGH else 1):
+        story = Story(config)
+        story.intact(keep=1)
+        bench.send(story)
+        await domain.cycles(random.randint(5, 200))
+        await bench.reset()
+        story = Story(config)
+        story.intact()
+        await bench.play(story)
+
+
+@cocotb.test()
+async def cycles(dut: Any) -> None:
+    """A product takes its formula's cycles, and few more for the packet's header and the pipelines."""
+    domain = await reset(dut)
+    bench = Bench(domain)
+    blocks, inputs = 4, 4 * config.group
+    for dtype in ("bitmod4", "bitmod3"):
+        weights = np.random.default_rng(1).standard_normal((blocks * config.rows, inputs))
+        story = Story(config)
+        story.product(quantize(weights, dtype, config.group), story.numbers(inputs), "fp16")
+        bench.activations.send_nowait(story.vectors.pop())
+        await domain.cycles(2 * inputs // config.activation_lanes + 8)
+        bench.rules.restart()
+        await bench.play(story)
+        taken = bench.rules.last_result - bench.rules.first_word + 1
+        terms = next(entry.term_count for entry in config.datatypes if entry.name == dtype)
+        formula = product_cycles(config, blocks, inputs, terms)
+        shape = f"{blocks * config.rows} x {inputs} {dtype}"
+        dut._log.info(
+            f"cycles of {shape}: {taken}, in the array {formula}, fill {fill_latency(config)}, "
+            f"CYCLES {await bench.read('CYCLES')}, {len(story.packets[0]) * 8 // config.word_bits} words"
+        )
+        assert formula < taken
+
+
+@cocotb.test(skip=not GIVEN)
+async def given(dut: Any) -> None:
+    """Packets, vectors and bit patterns of results from outside."""
+    bench = Bench(await reset(dut, cycle_limit=2_000_000))
+    story = Story(config)
+    for product in GIVEN:
+        packet = bytes.fromhex(product["packet"])
+        story.packets.append(packet)
+        if product["vector"]:
+            story.vector(np.array(product["vector"], np.uint16))
+        values = np.array(product["results"], "<u4")
+        story.results.append((values.T.tobytes(), [0] * (4 * values.size)))
+        story.counts["PACKETS"] += 1
+    await bench.play(story)

@@ -1,0 +1,18 @@
+"""Multiples of the activations, all of them."""
+
+import pytest
+
+from hw.config import Config, preset
+from hw.pe.multiples import Multiples
+from sim import runner
+
+
+@pytest.mark.quick
+def test_multiples(simulator: str) -> None:
+    config = preset("tiny")
+    runner.run(Multiples(config), "sim.benches.multiples", simulator, {"config": config.model_dump()})
+
+
+def test_wide_multiples() -> None:
+    config = Config(rows=4, lanes=16, activation_bits=16, word_bits=64)
+    runner.run(Multiples(config), "sim.benches.multiples", "verilator", {"config": config.model_dump()})

@@ -1,0 +1,23 @@
+"""Rescale unit against golden contributions."""
+
+import pytest
+
+from hw.config import Config, preset
+from hw.pe.rescale_unit import RescaleUnit
+from sim import runner
+
+LONG = Config(rows=4, group=256, activation_bits=16, accumulator_bits=48, maximum_inputs=1024, word_bits=64)
+FEW_TYPES = Config(rows=4, lanes=4, group=8, activation_bits=8, types=("ternary",), word_bits=64)
+BENCH = "sim.benches.rescale_unit"
+
+
+@pytest.mark.quick
+def test_rescale_unit(simulator: str) -> None:
+    config, count = preset("tiny"), 1500 if simulator == "verilator" else 400
+    parameters = {"config": config.model_dump(), "count": count}
+    runner.run(RescaleUnit(config), BENCH, simulator, parameters)
+
+
+@pytest.mark.parametrize("config", [LONG, FEW_TYPES], ids=["long", "few_types"])
+def test_other_widths(config: Config) -> None:
+    runner.run(RescaleUnit(config), BENCH, "verilator", {"config": config.model_dump(), "count": 800})
