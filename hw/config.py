@@ -36,7 +36,7 @@ class Config(BaseModel):
         maximum_inputs: longest activation vector, in elements.
         accumulator_bits: width of an output's fixed-point accumulator.
         rescale_units: rescale units a token column; unit ``u`` serves rows ``u``, ``u + rescale_units``, ...
-        result_beats: results that are buffered; twice ``slots`` hide every row block's results.
+        result_beats: results that are buffered; ``slots`` of them hide every row block's results.
         word_bits: width of the packed-weight stream.
         types: data types that the term encoder and the unpacker understand.
     """
@@ -52,7 +52,7 @@ class Config(BaseModel):
     maximum_inputs: Annotated[int, Field(ge=16, le=65536)] = 16384
     accumulator_bits: Annotated[int, Field(ge=24, le=48)] = 28
     rescale_units: Literal[1, 2, 4, 8] = 1
-    result_beats: Annotated[int, Field(ge=0, le=256)] = 16
+    result_beats: Annotated[int, Field(ge=0, le=256)] = 8
     word_bits: Literal[64, 128, 256, 512, 1024] = 512
     types: tuple[str, ...] = datatypes.names()
 

@@ -16,6 +16,8 @@ from amaranth.hdl import Fragment, Value, ValueCastable
 from amaranth.hdl._ir import PortDirection
 from amaranth.lib import wiring
 
+from hw.sharing import Library, library
+
 __all__ = ["convert", "ports"]
 
 _MINIMUM_YOSYS = (0, 40)
@@ -65,14 +67,24 @@ def convert(component: wiring.Component, name: str) -> str:
         component: the top component.
         name: the top module's name.
     """
-    fragment = Fragment.get(component, None)
-    text, _ = rtlil.convert_fragment(fragment, dict(ports(component)), name, emit_src=False)
+    modules = Library(name, _write, lambda shared: dict(ports(shared)))
+    token = library.set(modules)
+    try:
+        top = _write(component, name)
+    finally:
+        library.reset(token)
     os.environ.setdefault("AMARANTH_USE_YOSYS", "builtin")
-    text = _merged(text)
+    text = _merged("\n".join([*modules.texts.values(), top]))
     yosys = find_yosys(lambda version: version >= _MINIMUM_YOSYS)
     script = f"read_rtlil <<rtlil\n{text}\nrtlil\n{_PASSES}\nwrite_verilog -noattr\n"
     verilog = yosys.run(["-q", "-"], script, ignore_warnings=True)
     return _plain_identifiers(verilog)
+
+
+def _write(component: wiring.Component, name: str) -> str:
+    """RTLIL text of a component and what it contains, but for shared modules."""
+    fragment = Fragment.get(component, None)
+    return rtlil.convert_fragment(fragment, dict(ports(component)), name, emit_src=False)[0]
 
 
 def _merged(text: str) -> str:

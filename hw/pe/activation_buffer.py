@@ -155,12 +155,12 @@ class ActivationBuffer(wiring.Component):
         shape = data.ArrayLayout(part_bits, parts)
         m.submodules.activations = storage = memory.Memory(shape=shape, depth=BANKS * depth, init=[])
         write, read = storage.write_port(granularity=1), storage.read_port()
-        m.d.comb += write.addr.eq(Mux(loading, depth, 0) + (beat >> step))
+        m.d.sync += write.addr.eq(Mux(loading, depth, 0) + (beat >> step))
         taken = self.aligned.valid & self.aligned.ready
         for part in range(parts):
             behind = p.group_last & (beat[:step] < part) if part else Const(0)
-            m.d.comb += write.en[part].eq(taken & (behind | (beat[:step] == part)))
-            m.d.comb += write.data[part].eq(Mux(behind, 0, p.elements))
+            m.d.sync += write.en[part].eq(taken & (behind | (beat[:step] == part)))
+            m.d.sync += write.data[part].eq(Mux(behind, 0, p.elements))
 
         advance = ~self.activations.valid | self.activations.ready
         m.d.comb += [
@@ -187,9 +187,11 @@ class ActivationBuffer(wiring.Component):
         about = Signal(self._about(), reset_less=True)
 
         advance = ~self.summaries.valid | self.summaries.ready
-        m.d.comb += [
+        m.d.sync += [
             write.en.eq(self.aligned.valid & self.aligned.ready & p.group_last),
             write.addr.eq(Mux(loading, depth, 0) + group),
+        ]
+        m.d.comb += [
             reader.advance.eq(advance),
             read.en.eq(advance),
             read.addr.eq(Mux(reader.place_bank, depth, 0) + reader.place),
@@ -200,9 +202,11 @@ class ActivationBuffer(wiring.Component):
             m.d.sync += about.eq(Mux(reader.place_bank, banks[1], banks[0]))
         for number in range(config.columns):
             entry, summary = read.data[number], self.summaries.p.columns[number]
-            m.d.comb += [
+            m.d.sync += [
                 write.data[number].exponent.eq(p.columns[number].exponent),
                 write.data[number].sum.eq(p.columns[number].sum),
+            ]
+            m.d.comb += [
                 summary.distance.eq(about.columns[number].reference - entry.exponent),
                 summary.sum.eq(entry.sum),
                 summary.reference.eq(about.columns[number].reference),

@@ -15,6 +15,7 @@ from hw.config import Config
 from hw.pe.multiples import Multiples
 from hw.pe.processing_element import SUM_LATENCY, ProcessingElement, lane_bias
 from hw.pe.term_encoder import TermEncoder
+from hw.sharing import share
 
 __all__ = ["CAPTURE_LATENCY", "Array", "group_cycles"]
 
@@ -29,17 +30,16 @@ def group_cycles(chunks: int, terms: int) -> int:
         chunks: chunks of the later group.
         terms: terms of its data type.
     """
-    return max(chunks * terms, CAPTURE_LATENCY)
+    return max(chunks * terms, CAPTURE_LATENCY + 1)
 
 
 class Array(wiring.Component):
     """Group dot products of ``rows`` outputs and ``columns`` tokens.
 
     A chunk takes as many cycles as its type has terms; chunks, groups and data types follow one another
-    without an idle cycle (groups of fewer than ``CAPTURE_LATENCY`` terms aside), as long as ``dots`` is free
+    without an idle cycle (groups of at most ``CAPTURE_LATENCY`` terms aside), as long as ``dots`` is free
     when a group ends. Nothing behind the encoders can
-    stall, so the array looks ahead: it starts a group's last term only if ``dots`` is free, being taken, or
-    promised.
+    stall, so the array looks ahead: it starts a group's last term only if ``dots`` is free or promised.
 
     Members:
         chunks (in stream): codes of ``rows`` x ``lanes`` weights.
@@ -70,7 +70,7 @@ class Array(wiring.Component):
         m.d.comb += [
             last_term.eq(step == chunk.format.last_term),
             ends.eq(last_term & chunk.last),
-            free.eq(~pending.any() & (~self.dots.valid | self.dots.ready | self.promise)),
+            free.eq(~pending.any() & (~self.dots.valid | self.promise)),
             issue.eq(self.chunks.valid & self.activations.valid & (free | ~ends)),
             self.chunks.ready.eq(issue & last_term),
             self.activations.ready.eq(issue & last_term),
@@ -92,13 +92,13 @@ class Array(wiring.Component):
 
         terms = [self._encoder(m, row, issue, step) for row in range(config.rows)]
         for column in range(config.columns):
-            m.submodules[f"multiples{column}"] = multiples = Multiples(config)
+            multiples = share(m, f"multiples{column}", Multiples(config))
             m.d.comb += [
                 multiples.activations.eq(self.activations.payload[column]),
                 multiples.programming.eq(chunk.format.programming),
             ]
             for row in range(config.rows):
-                m.submodules[f"element{column}_{row}"] = element = ProcessingElement(config)
+                element = share(m, f"element{column}_{row}", ProcessingElement(config))
                 m.d.comb += [
                     element.terms.eq(terms[row]),
                     element.multiples.eq(multiples.multiples),
@@ -111,7 +111,7 @@ class Array(wiring.Component):
 
     def _encoder(self, m: Module, row: int, issue: Signal, step: Signal):
         """Encoder of one row; returns its registered terms."""
-        m.submodules[f"encoder{row}"] = encoder = TermEncoder(self.config)
+        encoder = share(m, f"encoder{row}", TermEncoder(self.config))
         chunk = self.chunks.payload
         m.d.comb += [
             encoder.codes.eq(chunk.codes[row]),

@@ -12,7 +12,7 @@ __all__ = ["Lookahead"]
 
 
 class Lookahead(wiring.Component):
-    """Decide, combinationally, whether the present group's last turn is within ``CAPTURE_LATENCY`` cycles.
+    """Promise, a cycle ahead, that the present group's last turn is within ``CAPTURE_LATENCY`` cycles.
 
     Only results can stall the rescaler: their consumer, beyond ``room``, or output scales that have not come,
     beyond the ``block`` rows of those that have. So a promise holds if all results under way fit into both.
@@ -24,7 +24,7 @@ class Lookahead(wiring.Component):
         issued, left_pipeline, sent (in): a result starts, leaves the rescale pipeline, is taken or dropped.
         block (in): results that the output scales at hand can still serve.
         room (in): results that the consumer takes without a stall.
-        promise (out): the present group's last turn will be taken in time.
+        promise (out): the present group's last turn will be taken in time; a register.
     """
 
     def __init__(self, config: Config) -> None:
@@ -53,5 +53,6 @@ class Lookahead(wiring.Component):
         ]
         safe = ((in_pipeline + self.coming) <= self.block) & ((unsent + self.coming) <= self.room)
         idle = (unsent == 0) & (self.coming == 0)
-        m.d.comb += self.promise.eq(self.issue & (self.left <= CAPTURE_LATENCY) & (safe | idle))
+        near = (self.left > 1) & (self.left <= CAPTURE_LATENCY + 1)
+        m.d.sync += self.promise.eq(self.issue & near & (safe | idle))
         return m

@@ -17,6 +17,7 @@ from hw.pe.accumulators import Accumulators
 from hw.pe.lookahead import Lookahead
 from hw.pe.output_converter import OutputConverter
 from hw.pe.rescale_unit import RescaleUnit
+from hw.sharing import share
 
 __all__ = ["Rescaler"]
 
@@ -167,8 +168,8 @@ class Rescaler(wiring.Component):
         lowering = Signal(signed(payloads.EXPONENT_BITS + 3), name=f"lowering{unit}_{column}")
         amount = Signal(signed(payloads.EXPONENT_BITS + 4), name=f"amount{unit}_{column}")
         limit = (1 << config.amount_bits) - 1
-        m.submodules[f"unit{unit}_{column}"] = rescale = RescaleUnit(config)
-        m.submodules[f"accumulators{unit}_{column}"] = accumulators = Accumulators(config)
+        rescale = share(m, f"unit{unit}_{column}", RescaleUnit(config))
+        accumulators = share(m, f"accumulators{unit}_{column}", Accumulators(config))
         m.d.comb += [
             lowering.eq(self.scales.payload.reach - (config.numerics.alignment - config.headroom)),
             amount.eq(
@@ -250,7 +251,7 @@ class Rescaler(wiring.Component):
             channel = Signal(signed(payloads.EXPONENT_BITS), name=f"channel{unit}")
             m.d.comb += channel.eq(Array(rows)[done.slot])
             for column in range(config.columns):
-                m.submodules[f"converter{unit}_{column}"] = converter = OutputConverter(config)
+                converter = share(m, f"converter{unit}_{column}", OutputConverter(config))
                 bias = Mux(done.format == payloads.ActivationFormat.BF16, _BIAS_BF16, _BIAS_FP16)
                 fixed = config.activation_bits - 2 + config.numerics.alignment
                 m.d.comb += [

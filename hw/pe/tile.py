@@ -46,7 +46,8 @@ def product_cycles(config: Config, blocks: int, inputs: int, terms: int, offsets
     """
     full, rest = divmod(inputs, config.group)
     lengths = [config.chunks] * full + [-(-rest // config.lanes)] * (rest > 0)
-    return blocks * sum(array.group_cycles(chunks, terms) for chunks in lengths)
+    rows = config.slots * (2 if offsets else 1)
+    return blocks * sum(max(array.group_cycles(chunks, terms), rows) for chunks in lengths)
 
 
 class Tile(wiring.Component):

@@ -48,7 +48,8 @@ class Unpacker(wiring.Component):
     the beats that its header promises. Words after the end (``error_long``) are dropped. The next packet is
     always read from its own first word.
 
-    Every output's valid and payload come from registers; ``words.ready`` depends on the outputs' ready.
+    Every output's valid and payload come from registers, but for short sums of registers in ``header``;
+    ``words.ready`` depends on the ready of ``chunks`` and ``channels``.
 
     Members:
         words (in): packets, each closed by ``last``.

@@ -8,7 +8,7 @@ from hw.pe.lane_mapper import lane_map, lane_maps
 from hw.pe.unpacker import Unpacker
 from sim import runner
 
-BENCH = "sim.benches.unpacker"
+BENCHES = ("sim.benches.unpacker", "sim.benches.unpacker_faults")
 NARROW = Config(
     rows=4,
     lanes=16,
@@ -22,7 +22,8 @@ NARROW = Config(
 def run(config: Config, simulator: str, test_filter: str | None = None) -> None:
     """Run the bench; Icarus, forty times slower, gets fewer packets."""
     parameters = {"config": config.model_dump(), "thorough": simulator == "verilator"}
-    runner.run(Unpacker(config), BENCH, simulator, parameters, test_filter)
+    for bench in BENCHES:
+        runner.run(Unpacker(config), bench, simulator, parameters, test_filter)
 
 
 @pytest.mark.quick
