@@ -83,7 +83,7 @@ def measure(
     widths: Iterable[int] = ACTIVATION_BITS,
     accumulator_bits: int = Numerics.accumulator_bits,
 ) -> list[Measurement]:
-    """Errors of one layer on ``rows`` of its rows and a few tokens, both spread evenly, the first token among them."""
+    """Errors of one layer on ``rows`` of its rows and a few tokens, both spread evenly."""
     places = np.linspace(0, len(linear.weights) - 1, min(rows, len(linear.weights))).astype(int)
     tokens = np.linspace(0, len(linear.inputs) - 1, min(_MEASURED_TOKENS, len(linear.inputs))).astype(int)
     found = []

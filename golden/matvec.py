@@ -99,7 +99,7 @@ def matvec_bits(
         total = contribution(operand, q.scale_mantissa, distance + q.scale_distance, bound, numerics).sum(
             axis=1
         )
-        if has_offset:
+        if q.offset_mantissa is not None and q.offset_distance is not None:
             far = distance + q.offset_distance
             total += contribution(aligned.sums, q.offset_mantissa, far, bound, numerics).sum(axis=1)
         bias = floats.EXPONENT_BIAS[activations]

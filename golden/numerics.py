@@ -18,7 +18,7 @@ class Numerics:
 
     activation_bits: int = 12
     group: int = 128
-    accumulator_bits: int = 28
+    accumulator_bits: int = 36
     maximum_inputs: int = 16384
 
     @property

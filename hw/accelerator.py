@@ -127,8 +127,9 @@ class Accelerator(wiring.Component):
         lanes = self.config.activation_lanes
         beats = (header.p.inputs + (lanes - 1)) >> ceil_log2(lanes)
         fits, refused = Signal(), Signal()
+        full = header.p.group_chunks == self.config.chunks  # as the activations are aligned
         m.d.comb += [
-            fits.eq(beats == tile.vector_beats),
+            fits.eq((beats == tile.vector_beats) & ((header.p.groups == 1) | full)),
             unpacker.reject.eq(~fits),
             passes.valid.eq(header.valid & tile.vector_valid),
             header.ready.eq(passes.ready & tile.vector_valid),

@@ -50,7 +50,7 @@ class Config(BaseModel):
     activation_bits: Annotated[int, Field(ge=8, le=16)] = 12
     activation_lanes: Literal[1, 2, 4, 8, 16] = 4
     maximum_inputs: Annotated[int, Field(ge=16, le=65536)] = 16384
-    accumulator_bits: Annotated[int, Field(ge=24, le=48)] = 28
+    accumulator_bits: Annotated[int, Field(ge=24, le=48)] = 36
     rescale_units: Literal[1, 2, 4, 8] = 1
     result_beats: Annotated[int, Field(ge=0, le=256)] = 8
     word_bits: Literal[64, 128, 256, 512, 1024] = 512

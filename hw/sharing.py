@@ -50,7 +50,7 @@ class Library:
         for port, (value, direction) in self.ports(component).items():
             connections[f"{direction.value[0]}_{port}"] = value
         for port, value in (("clk", ClockSignal()), ("rst", ResetSignal())):
-            if re.search(rf"^  wire .*input \d+ \\{port}$", self.texts[name], re.MULTILINE):
+            if re.search(rf"^  wire .*input \d+ +\\{port}$", self.texts[name], re.MULTILINE):
                 connections[f"i_{port}"] = value
         return Instance(name, **connections)
 

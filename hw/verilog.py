@@ -78,7 +78,13 @@ def convert(component: wiring.Component, name: str) -> str:
     yosys = find_yosys(lambda version: version >= _MINIMUM_YOSYS)
     script = f"read_rtlil <<rtlil\n{text}\nrtlil\n{_PASSES}\nwrite_verilog -noattr\n"
     verilog = yosys.run(["-q", "-"], script, ignore_warnings=True)
-    return _plain_identifiers(verilog)
+    return _plain_identifiers(_without_zero_initialisation(verilog))
+
+
+def _without_zero_initialisation(verilog: str) -> str:
+    """Drop the lines that set every word of a memory to zero; no block relies on a memory's first content."""
+    verilog = re.sub(r"^    \S+ ?\[\d+\] = \d+'h0+;\n", "", verilog, flags=re.MULTILINE)
+    return re.sub(r"^  initial begin\n  end\n", "", verilog, flags=re.MULTILINE)
 
 
 def _write(component: wiring.Component, name: str) -> str:

@@ -130,7 +130,7 @@ class Story:
         self.types.append(q.dtype.name)
 
     def intact(self, keep: int = 0) -> None:
-        """A vector and ``keep`` + 1 packets that share it."""
+        """A vector and ``keep`` + 1 packets that share it, maybe with illegal ones between them."""
         inputs = self.size()[1]
         bits = self.vector(self.numbers(inputs, random.random() < 0.1), random.random() < 0.2)
         for left in range(keep, -1, -1):
@@ -138,6 +138,8 @@ class Story:
             self.packets.append(self.pack(q, output, left > 0))
             self.expect(q, bits, output)
             self.types.append(q.dtype.name)
+            if left and random.random() < 0.3:
+                self.illegal()
 
     def short(self) -> None:
         """A packet that ends early: zeros stand for the rest."""

@@ -1,7 +1,7 @@
 """Area reports: what a design costs, by component."""
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -157,7 +157,7 @@ def tabulate(
         cells: Counter[str] = Counter()
         for module in modules:
             cells.update({cell: number * instances[module] for cell, number in leaves(module).items()})
-        areas: Counter[str] = Counter()
+        areas: defaultdict[str, float] = defaultdict(float)
         for cell, number in cells.items():
             areas[purpose(cell)] += area(cell) * number
         number = sum(instances[module] for module in modules)

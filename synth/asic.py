@@ -186,6 +186,7 @@ opt -full
 {_lines(find)}
 techmap {"t:$fa %n" if adders else ""}
 opt -full
+simplemap t:$mux
 write_rtlil gates.il
 write_json gates.json
 """

@@ -74,7 +74,7 @@ class Comparison:
             "flow": [report.recipe for report in reports],
             "largest component": [_largest(report) for report in reports],
         }
-        return [(label, *texts) for label, texts in lines.items()]
+        return [(label, block, baseline) for label, (block, baseline) in lines.items()]
 
     def verdict(self) -> str:
         """The result in one sentence."""

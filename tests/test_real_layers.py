@@ -6,6 +6,7 @@ Layers of SmolLM2-135M (optional package) and stories260K, with the inputs that 
 import os
 from collections.abc import Iterator
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -45,26 +46,26 @@ def layers(model: str, blocks: int) -> dict[str, Linear]:
     return {linear.name: linear for linear in found}
 
 
-def products(config: Config, linears: list[Linear], rows: int, token: int) -> Iterator[dict[str, Any]]:
+def products(config: Config, linears: list[Linear], rows: int) -> Iterator[dict[str, Any]]:
     """What the bench is given: each layer in every data type; layers with one input share its vector."""
+    vectors = [linear.inputs[-1].astype(np.float16).view(np.uint16) for linear in linears]
+    shared = [np.array_equal(one, other) for one, other in pairwise(vectors)]
     for dtype in DTYPES:
-        for place, linear in enumerate(linears):
-            x = linear.inputs[token]
-            shared = [place < len(linears) - 1 and np.array_equal(x, linears[place + 1].inputs[token])]
-            first = place == 0 or not np.array_equal(x, linears[place - 1].inputs[token])
+        before = False
+        for linear, vector, keep in zip(linears, vectors, [*shared, False], strict=True):
             q = quantize(linear.weights[:rows], dtype, config.group)
-            bits = np.tile(x.astype(np.float16).view(np.uint16), (config.columns, 1))
+            bits = np.tile(vector, (config.columns, 1))
             results, overflow = matvec_bits(q, bits, config)
             assert not overflow.any()
             assert np.count_nonzero(results & 0x7FFF) > results.size // 2
-            packet = layout.pack(q, config.rows, config.lanes, "fp16", shared[0], config.word_bits)
-            vector = bits if first else []
-            yield {"packet": packet.hex(), "vector": vector, "results": results}
+            packet = layout.pack(q, config.rows, config.lanes, "fp16", keep, config.word_bits)
+            yield {"packet": packet.hex(), "vector": [] if before else bits, "results": results}
+            before = keep
 
 
-def run(config: Config, simulator: str, linears: list[Linear], rows: int, token: int = TOKENS - 1) -> None:
+def run(config: Config, simulator: str, linears: list[Linear], rows: int) -> None:
     """Stream the products through the accelerator and compare."""
-    given = list(products(config, linears, rows, token))
+    given = list(products(config, linears, rows))
     parameters = {"config": config.model_dump(), "products": given}
     outcome = runner.run(Accelerator(config), BENCH, simulator, parameters, "given")
     assert outcome.tests == 1

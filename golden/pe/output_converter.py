@@ -43,7 +43,7 @@ _MOST = 62
 
 
 def convert(
-    values: np.ndarray, exponent: np.ndarray, special: np.ndarray, fmt: str
+    values: np.ndarray, exponent: np.ndarray, special: np.ndarray, format: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Round ``values * 2**exponent``.
 
@@ -51,12 +51,18 @@ def convert(
         values: int64, magnitudes below 2**60, any shape.
         exponent: int, of a shape that broadcasts with ``values``.
         special: bool; True makes a NaN.
-        fmt: "fp16", "bf16" or "fp32".
+        format: "fp16", "bf16" or "fp32".
 
     Returns:
-        Bit patterns, uint32, in the low bits; and where a finite value became infinite, bool.
+        Bit patterns, uint32, in the low bits; and where a finite value became infinite, bool. A zero has no
+        sign, a value that rounds to zero keeps its own.
+
+    Raises:
+        ValueError: no such format.
     """
-    form = FORMATS[fmt]
+    if format not in FORMATS:
+        raise ValueError(f"format {format!r} must be one of {', '.join(FORMATS)}")
+    form = FORMATS[format]
     values = np.asarray(values, np.int64)
     magnitude = np.abs(values)
     lowest = 2 - form.bias - form.precision

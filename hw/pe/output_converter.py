@@ -1,7 +1,14 @@
 """Output converter: a fixed-point sum to FP16, BF16 or FP32, rounded once to nearest even.
 
-Meaning: ``golden.pe.output_converter``.
+Meaning: ``golden.pe.output_converter``. Two things keep the circuit small:
+
+* A negative value is only inverted. The one that its magnitude lacks joins the increment of rounding, so the
+  fraction meets a single carry chain; what is shifted in from below is the sign.
+* One left shifter serves normal and subnormal results: it stops where the exponent field would fall below 1.
+  A value that should move right is first placed ``2**levels`` lower, then moves left as well.
 """
+
+from dataclasses import dataclass
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
@@ -14,22 +21,49 @@ from hw.config import Config
 
 __all__ = ["LATENCY", "OutputConverter"]
 
-LATENCY = 4
-"""Cycles, with ``advance``, from the inputs to ``result``."""
+LATENCY = 2
+"""Cycles, with ``advance``, from the inputs to ``result`` and ``overflow``."""
 
 _EXPONENT_BITS = 11
-_WIDEST = FORMATS["fp32"].precision
+_FP16, _BF16, _FP32 = FORMATS["fp16"], FORMATS["bf16"], FORMATS["fp32"]
+_WINDOW_BITS = _FP32.precision + 1
+_FIELD_BITS = _FP32.exponent_bits + 1
+_LATE_LEVELS = 2  # of the shifter, behind the first register
+
+_Choice = dict[str, Value]  # of the format, one line each
+
+
+@dataclass
+class _Shift:
+    """A value on its way through the levels of the shifter.
+
+    Attributes:
+        window: leading bits; the places that the remaining levels can still bring into the result.
+        sticky: the magnitude has a one below the window.
+        free: the exponent does not limit the remaining levels.
+        room: otherwise, one more than the places that the value may still move.
+        negative: sign of the value; that of a negative one is inverted.
+    """
+
+    window: Value
+    sticky: Value
+    free: Value
+    room: Value
+    negative: Value
 
 
 class OutputConverter(wiring.Component):
-    """Sign and magnitude, normalise, denormalise what underflows, round and pack; one value a cycle.
+    """Normalise or denormalise, round, pack; one value a cycle.
+
+    The first register stands inside the shifter, the second before the increment of rounding, so
+    ``result`` is one carry chain behind a register. The inputs should come straight from registers.
 
     Members:
-        advance (in): the whole pipeline moves.
+        advance (in): the whole pipeline moves; while low, the outputs keep their values.
         value (in): a sum.
         exponent (in): exponent of its lowest bit.
         special (in): the result is a NaN.
-        format (in): what to convert to.
+        format (in): what to convert to; the code that is no format gives an undefined result.
         result (out): bit pattern; a 16-bit format leaves the high half zero.
         overflow (out): a finite value became infinite.
     """
@@ -47,37 +81,43 @@ class OutputConverter(wiring.Component):
                 "overflow": Out(1),
             }
         )
+        self._bits = config.accumulator_bits - 1
+        self._levels = bits_for(max(self._bits, _WINDOW_BITS))
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        bits = self.config.accumulator_bits
-        aside = Cat(self.value[-1], self.special, self.format)
+        field = self._field(m)
+        shift, moves = self._place(m, field)
+        for level in reversed(range(_LATE_LEVELS, self._levels - 1)):
+            shift, move = _shift_left(m, shift, level)
+            moves.insert(0, move)
 
-        # The magnitude, and the exponent of its topmost place.
-        magnitude = self._hold(m, "magnitude", Mux(self.value < 0, -self.value, self.value)[:bits])
-        top = self._hold(m, "top", (self.exponent + (bits - 1))[: _EXPONENT_BITS + 1].as_signed())
-        aside = self._hold(m, "aside_magnitude", aside)
+        # A field too large for nine bits need only stay above that of infinity, whatever is subtracted.
+        limited = Signal(_FIELD_BITS)
+        large = field[_FIELD_BITS:].any()
+        m.d.comb += limited.eq(field[:_FIELD_BITS] | (large.replicate(2) << _FIELD_BITS - 2))
+        high = self._hold(m, "high", (limited[_LATE_LEVELS:] - Cat(moves))[: _FIELD_BITS - _LATE_LEVELS])
+        low = self._hold(m, "low", limited[:_LATE_LEVELS])
+        form = self._hold(m, "format", self.format.as_value())
+        special = self._hold(m, "special", self.special)
+        shift.room = low
+        for name in ("window", "sticky", "free", "negative"):
+            setattr(shift, name, self._hold(m, name, getattr(shift, name)))
 
-        normal, zeros = _normalise(m, magnitude)
-        field = Signal(signed(_EXPONENT_BITS + 2))
-        m.d.comb += field.eq(top - zeros + self._pick(aside[2:], lambda form: form.bias))
-        normal = self._hold(m, "normal", normal)
-        field = self._hold(m, "field", field)
-        aside = self._hold(m, "aside_normal", aside)
+        moves = []
+        for level in reversed(range(_LATE_LEVELS)):
+            shift, move = _shift_left(m, shift, level)
+            moves.insert(0, move)
+        chosen = {"fp16": ~form.any(), "bf16": form[0], "fp32": form[1]}
+        code, infinite, last = _exponent(m, high, low, Cat(moves), shift.window[-1], chosen)
+        forced, rounds = Signal(), Signal()
+        m.d.comb += [forced.eq(infinite | special), rounds.eq(_rounds_up(m, shift, chosen))]
+        overflow = ~special & (infinite | (last & _all_ones(shift.window, chosen) & rounds))
 
-        small = Signal()
-        m.d.comb += small.eq(field < 1)
-        wanted, amount = Signal(signed(len(field) + 1)), Signal(bits_for(_WIDEST + 1))
-        m.d.comb += [wanted.eq(1 - field), amount.eq(Mux(wanted > _WIDEST + 1, _WIDEST + 1, wanted))]
-        shifted = _sticky_right(m, normal, Mux(small, amount, 0), _WIDEST + 2)
-        shifted = self._hold(m, "shifted", shifted)
-        empty = small | ~normal[-1]
-        below = self._hold(m, "below", Mux(empty, 0, field - 1)[: _EXPONENT_BITS + 1])
-        aside = self._hold(m, "aside_shifted", aside)
-
-        pattern, overflow = self._pack(m, shifted, below, aside)
+        packed = self._hold(m, "packed", _pack(m, shift, code, forced, special, chosen))
+        up = self._hold(m, "up", rounds & ~forced)
         m.d.comb += [
-            self.result.eq(self._hold(m, "result", pattern)),
+            self.result.eq(Cat(_incremented(m, packed[:-1], up), packed[-1])),
             self.overflow.eq(self._hold(m, "overflow", overflow)),
         ]
         return m
@@ -89,71 +129,157 @@ class OutputConverter(wiring.Component):
             m.d.sync += held.eq(value)
         return held
 
-    def _pick(self, fmt: Value, number) -> Value:
-        """A number of the chosen format."""
-        picked = Const(number(FORMATS["fp32"]))
-        for name, code in (("fp16", payloads.OutputFormat.FP16), ("bf16", payloads.OutputFormat.BF16)):
-            picked = Mux(fmt == code.value, number(FORMATS[name]), picked)
-        return picked
+    def _field(self, m: Module) -> Signal:
+        """Exponent field that a leading one at the topmost place has."""
+        field = Signal(signed(_EXPONENT_BITS + 1))
+        top = self._bits - 1
+        fp16 = self.format == payloads.OutputFormat.FP16
+        m.d.comb += field.eq(self.exponent + Mux(fp16, top + _FP16.bias, top + _FP32.bias))
+        return field
 
-    def _pack(self, m: Module, shifted: Value, below: Value, aside: Value) -> tuple[Value, Value]:
-        """Round and pack in every format, and choose.
+    def _place(self, m: Module, field: Signal) -> tuple[_Shift, list[Value]]:
+        """First level of the shifter, and the way down of a value that no normal number reaches up from.
 
-        ``below`` is one less than the exponent field, so that the significand's leading one, or the carry of
-        rounding, brings the field to its value.
+        Returns:
+            The value, and whether it moved left by this level.
         """
-        sign, special, fmt = aside[0], aside[1], aside[2:]
-        pattern, overflow = Signal(32), Signal()
-        with m.Switch(fmt):
-            for name, form in FORMATS.items():
-                code = payloads.OutputFormat[name.upper()].value
-                with m.Case(code) if name != "fp32" else m.Default():
-                    kept, rest = shifted[-form.precision :], shifted[: -form.precision]
-                    half, tail = rest[-1], rest[:-1].any()
-                    packed = Signal(form.precision + len(below), name=f"packed_{name}")
-                    infinite = Signal(name=f"infinite_{name}")
-                    m.d.comb += [
-                        packed.eq((below << form.precision - 1) + kept + (half & (tail | kept[0]))),
-                        infinite.eq(packed >= form.infinity),
-                        overflow.eq(infinite & ~special),
-                        pattern.eq(
-                            Mux(
-                                special,
-                                form.nan,
-                                Mux(infinite, form.infinity, packed[: form.sign_place])
-                                | (sign << form.sign_place),
-                            )
-                        ),
-                    ]
-        return pattern, overflow
-
-
-def _normalise(m: Module, magnitude: Value) -> tuple[Value, Value]:
-    """Shift the leading one to the top; count the zeros above it. Zero stays zero."""
-    current, counted = magnitude, []
-    for level in reversed(range(bits_for(len(magnitude) - 1))):
-        places = 1 << level
-        empty = Signal(name=f"empty{places}")
-        moved = Signal(len(magnitude), name=f"moved{places}")
+        level = self._levels - 1
+        step, bits = 1 << level, self._bits
+        room, above = field[: self._levels], field[self._levels :]
+        negative, inverted, window = self.value[-1], Signal(bits), Signal(_WINDOW_BITS + step - 1)
+        names = ("down", "free", "lost", "allowed", "empty", "move")
+        down, free, lost, allowed, empty, move = (Signal(name=name) for name in names)
         m.d.comb += [
-            empty.eq(~current[-places:].any()),
-            moved.eq(Mux(empty, current << places, current)[: len(magnitude)]),
+            inverted.eq(self.value[:-1] ^ negative.replicate(bits)),
+            down.eq(field[-1] | ~(above.any() | room.any())),
+            free.eq(~field[-1] & (above.any() | ~room.any())),
+            lost.eq(field[-1] & ~above.all()),
+            allowed.eq(free | (room[-1] & room[:-1].any())),
+            empty.eq(~inverted[-step:].any()),
+            move.eq(empty & allowed),
         ]
-        counted.append(empty)
-        current = moved
-    return current, Cat(reversed(counted))
+        lines, distances = Signal(4), (0, -step, step, 2 * step)  # one line for each distance downwards
+        m.d.comb += [
+            lines[:2].eq(Cat(~down & ~move, ~down & move)),
+            lines[2:].eq(Cat(down & allowed & ~lost, down & ~allowed & ~lost)),
+        ]
+
+        def source(place: int) -> Value:
+            """What stands ``place`` places below the top."""
+            if place < 0:
+                return Const(0, 1)
+            return inverted[-1 - place] if place < bits else negative
+
+        for place in range(len(window)):
+            choices = [line & source(place - far) for line, far in zip(lines, distances, strict=True)]
+            m.d.comb += window[-1 - place].eq(Cat(choices).any())
+        fallen = [lost]
+        for line, far in zip(lines[2:], distances[2:], strict=True):
+            fallen.append(line & self.value[: max(bits + far - len(window), 0)].any())
+        still_free = free | (room[-1] & ~(down | empty)) | (room[-1] & ~room[:-1].any())
+        return _Shift(window, Cat(fallen).any(), still_free, room[:-1], negative), [move]
 
 
-def _sticky_right(m: Module, value: Value, amount: Value, width: int) -> Value:
-    """The top ``width`` bits of ``value >> amount``, with everything that falls off in one more bit."""
-    current = Signal(width + 1, name="unshifted")
-    kept = value[-width:] if len(value) > width else Cat(Const(0, width - len(value)), value)
-    lost = value[:-width].any() if len(value) > width else Const(0, 1)
-    m.d.comb += current.eq(Cat(lost, kept))
-    for level in range(len(amount)):
-        places = 1 << level
-        moved = Signal(width + 1, name=f"right{places}")
-        fallen = current[: places + 1].any()
-        m.d.comb += moved.eq(Mux(amount[level], Cat(fallen, current[places + 1 :]), current))
-        current = moved
-    return current
+def _shift_left(m: Module, shift: _Shift, level: int) -> tuple[_Shift, Value]:
+    """Move by ``2**level`` places if they are empty and the exponent allows it.
+
+    Returns:
+        The value, and whether it moved.
+    """
+    step, room, lost = 1 << level, shift.room, shift.window[: 1 << level]
+    move, sticky, free = (Signal(name=f"{name}{level}") for name in ("move", "sticky", "free"))
+    window = Signal(len(shift.window) - step, name=f"window{level}")
+    m.d.comb += [
+        move.eq(~shift.window[-step:].any() & (shift.free | (room[level] & room[:level].any()))),
+        window.eq(Mux(move, shift.window[:-step], shift.window[step:])),
+        sticky.eq(shift.sticky | (~move & Mux(shift.negative, ~lost.all(), lost.any()))),
+        free.eq(shift.free | (room[level] & ~move)),
+    ]
+    return _Shift(window, sticky, free, room[:level], shift.negative), move
+
+
+def _exponent(
+    m: Module, high: Value, low: Value, late: Value, leading: Value, chosen: _Choice
+) -> tuple[Value, Value, Value]:
+    """Exponent field ``4 * high + low - late``, 0 without a leading one.
+
+    Returns:
+        The field, whether it is that of infinity or above, and whether it is the last one before.
+    """
+    difference, code = Signal(_LATE_LEVELS + 1), Signal(_FP32.exponent_bits)
+    m.d.comb += difference.eq(low - late)
+    rest, borrow = difference[:-1], difference[-1]
+    lowered = Cat(high[place] ^ (borrow & ~high[:place].any()) for place in range(len(high)))
+    m.d.comb += code.eq(Mux(leading, Cat(rest, lowered), 0))
+
+    # Infinity has the field 4 * q + 3; the late bits, which decide where high is q or q + 1, come last.
+    fp16, half, single = chosen["fp16"], _FP16.exponent_bits - 2, _FP32.exponent_bits - 2
+    names = ("at", "next", "beyond", "infinite", "last")
+    at, after, beyond, infinite, last = (Signal(name=f"field_{name}") for name in names)
+    next_fp16 = high[half] & ~high[half + 1 :].any()
+    next_fp32 = high[single] & ~high[half:single].any()
+    close = ~(late[1] & ~low[1] & (~low[0] | late[0]))  # late <= low + 1
+    m.d.comb += [
+        at.eq(high[:half].all() & (fp16 | high[half:single].all())),
+        after.eq(~high[:half].any() & Mux(fp16, next_fp16, next_fp32)),
+        beyond.eq((high[single:].any() | (fp16 & high[half:single].any())) & ~after),
+        infinite.eq(leading & (beyond | (after & close) | (at & low.all() & ~late.any()))),
+        last.eq(leading & rest[1] & ~rest[0] & Mux(borrow, after, at)),
+    ]
+    return code, infinite, last
+
+
+def _rounds_up(m: Module, shift: _Shift, chosen: _Choice) -> Value:
+    """Whether the kept bits need one more: to reach the nearest, or to make the magnitude of inverted ones.
+
+    What an inverted value dropped was zero if all of it is ones, and a half if only its first bit is zero.
+    """
+    window, negative = shift.window, shift.negative
+    names = ("unit", "guard", "any_one", "all_ones", "dropped")
+    unit, guard, any_one, all_ones, dropped = (Signal(name=name) for name in names)
+    lines = [(chosen[name], form.precision) for name, form in FORMATS.items()]
+    both, bf16 = window[: -_FP16.precision - 1], window[-_FP16.precision - 1 : -_BF16.precision - 1]
+    m.d.comb += [
+        unit.eq(Cat(line & window[-precision] for line, precision in lines).any()),
+        guard.eq(Cat(line & window[-precision - 1] for line, precision in lines).any()),
+        any_one.eq((~chosen["fp32"] & both.any()) | (chosen["bf16"] & bf16.any())),
+        all_ones.eq((chosen["fp32"] | both.all()) & (~chosen["bf16"] | bf16.all())),
+        dropped.eq(shift.sticky | Mux(negative, ~all_ones, any_one)),
+    ]
+    return Mux(dropped, guard, Mux(negative, guard | unit, guard & unit))
+
+
+def _all_ones(window: Value, chosen: _Choice) -> Value:
+    """Whether the fraction is all ones."""
+    bf16, fp16, fp32 = (-form.precision for form in (_BF16, _FP16, _FP32))
+    more = window[fp16:bf16].all() & (chosen["fp16"] | window[fp32:fp16].all())
+    return window[bf16:-1].all() & (chosen["bf16"] | more)
+
+
+def _pack(m: Module, shift: _Shift, code: Value, forced: Value, special: Value, chosen: _Choice) -> Value:
+    """Fields in their places, not yet rounded; ``forced`` makes an infinity, with ``special`` a NaN."""
+    packed = Signal(32)
+    exponent, sign = code | forced.replicate(len(code)), shift.negative & ~special
+    together = Const(0, 32)
+    for name, form in FORMATS.items():
+        line, plain = chosen[name], Signal(name=f"plain_{name}")
+        m.d.comb += plain.eq(line & ~forced)
+        fraction = Mux(plain, shift.window[-form.precision : -1], 0)
+        others = Mux(line, Cat(special, exponent[: form.exponent_bits], sign), 0)
+        together = together | fraction | others << form.precision - 2
+    m.d.comb += packed.eq(together)
+    return packed
+
+
+def _incremented(m: Module, value: Value, carry: Value) -> Value:
+    """``value + carry`` by blocks of growing length, so that no carry ripples far."""
+    bits: list[Value] = []
+    length = 3
+    while len(bits) < len(value):
+        start = len(bits)
+        block = value[start : start + length]
+        entering = Signal(name=f"carry{start}")
+        m.d.comb += entering.eq(carry & value[:start].all())
+        bits += [block[place] ^ (entering & block[:place].all()) for place in range(len(block))]
+        length += 2
+    return Cat(bits)

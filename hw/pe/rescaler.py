@@ -19,7 +19,10 @@ from hw.pe.output_converter import OutputConverter
 from hw.pe.rescale_unit import RescaleUnit
 from hw.sharing import share
 
-__all__ = ["Rescaler"]
+__all__ = ["LATENCY", "Rescaler"]
+
+LATENCY = rescale_unit.LATENCY + 1 + output_converter.LATENCY
+"""Cycles from a row's turn in a block's last group to its result, without stalls."""
 
 _BIAS_FP16 = 15
 _BIAS_BF16 = 127
@@ -28,8 +31,8 @@ _BIAS_BF16 = 127
 class Rescaler(wiring.Component):
     """Scale, align and accumulate; convert finished sums.
 
-    A group takes ``slots`` cycles, twice that with offsets. Results appear ``rescale_unit.LATENCY`` +
-    ``output_converter.LATENCY`` cycles after their row's turn in the block's last group.
+    A group takes ``slots`` cycles, twice that with offsets. Results appear ``LATENCY`` cycles after their
+    row's turn in the block's last group.
 
     Members:
         dots (in stream): biased group dot products; taken with the group's last row.
@@ -230,7 +233,7 @@ class Rescaler(wiring.Component):
         with m.If(leaves & advance):
             m.d.sync += following_slot.eq(Mux(self.channels.ready, 0, following_slot + 1))
         later = [beat]
-        for stage in range(output_converter.LATENCY):
+        for stage in range(1 + output_converter.LATENCY):
             held = Signal(beat.shape(), name=f"beat{stage}")
             with m.If(advance):
                 m.d.sync += held.eq(later[-1])
@@ -254,14 +257,16 @@ class Rescaler(wiring.Component):
                 converter = share(m, f"converter{unit}_{column}", OutputConverter(config))
                 bias = Mux(done.format == payloads.ActivationFormat.BF16, _BIAS_BF16, _BIAS_FP16)
                 fixed = config.activation_bits - 2 + config.numerics.alignment
+                exponent = done.columns[column].reference + channel + channels.reach - fixed - bias
+                with m.If(advance):
+                    m.d.sync += [
+                        converter.value.eq(totals[unit][column]),
+                        converter.exponent.eq(exponent),
+                        converter.special.eq(done.columns[column].special),
+                        converter.format.eq(channels.output),
+                    ]
                 m.d.comb += [
                     converter.advance.eq(advance),
-                    converter.value.eq(totals[unit][column]),
-                    converter.exponent.eq(
-                        done.columns[column].reference + channel + channels.reach - fixed - bias
-                    ),
-                    converter.special.eq(done.columns[column].special),
-                    converter.format.eq(channels.output),
                     self.results.payload.rows[unit][column].eq(converter.result),
                 ]
                 overflows.append(converter.overflow & (sent.count > unit))

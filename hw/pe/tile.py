@@ -12,7 +12,7 @@ from amaranth.utils import bits_for
 
 from hw import payloads
 from hw.config import Config
-from hw.pe import array, output_converter, rescale_unit
+from hw.pe import array, rescaler
 from hw.pe.activation_buffer import ActivationBuffer
 from hw.pe.aligner import Aligner
 from hw.pe.array import Array
@@ -28,8 +28,7 @@ def fill_latency(config: Config) -> int:
     output converter, and each result through the result buffer.
     """
     buffered = 2 if config.result_beats else 0
-    pipelines = array.CAPTURE_LATENCY + rescale_unit.LATENCY + output_converter.LATENCY
-    return pipelines + config.slots - 1 + buffered
+    return array.CAPTURE_LATENCY + rescaler.LATENCY + config.slots - 1 + buffered
 
 
 def product_cycles(config: Config, blocks: int, inputs: int, terms: int, offsets: bool = False) -> int:
@@ -90,40 +89,52 @@ class Tile(wiring.Component):
         m.submodules.aligner = align = Aligner(config)
         m.submodules.activation_buffer = buffer = ActivationBuffer(config)
         m.submodules.array = products = Array(config)
-        m.submodules.rescaler = rescaler = Rescaler(config)
+        m.submodules.rescaler = rescale = Rescaler(config)
 
         connect(m, flipped(self.beats), align.beats)
         connect(m, align.aligned, buffer.aligned)
         connect(m, flipped(self.passes), buffer.passes)
         connect(m, buffer.activations, products.activations)
         connect(m, flipped(self.chunks), products.chunks)
-        connect(m, products.dots, rescaler.dots)
-        connect(m, buffer.summaries, rescaler.summaries)
-        connect(m, flipped(self.scales), rescaler.scales)
-        connect(m, flipped(self.channels), rescaler.channels)
+        connect(m, products.dots, rescale.dots)
+        self._summaries(m, buffer, rescale)
+        connect(m, flipped(self.scales), rescale.scales)
+        connect(m, flipped(self.channels), rescale.channels)
         m.d.comb += [
-            products.promise.eq(rescaler.promise),
+            products.promise.eq(rescale.promise),
             self.vector_valid.eq(buffer.vector_valid),
             self.vector_beats.eq(buffer.vector_beats),
             self.error_long.eq(align.error_long),
-            self.overflow.eq(rescaler.overflow),
+            self.overflow.eq(rescale.overflow),
         ]
-        self._results(m, rescaler)
+        self._results(m, rescale)
         return m
 
-    def _results(self, m: Module, rescaler: Rescaler) -> None:
+    def _summaries(self, m: Module, buffer: ActivationBuffer, rescale: Rescaler) -> None:
+        """Two summaries in between, so that the rescaler's turn is not the buffer's in the same cycle."""
+        m.submodules.summaries = fifo = SyncFIFOBuffered(width=payloads.summary(self.config).size, depth=2)
+        m.d.comb += [
+            fifo.w_data.eq(buffer.summaries.payload),
+            fifo.w_en.eq(buffer.summaries.valid),
+            buffer.summaries.ready.eq(fifo.w_rdy),
+            rescale.summaries.payload.eq(fifo.r_data),
+            rescale.summaries.valid.eq(fifo.r_rdy),
+            fifo.r_en.eq(rescale.summaries.ready),
+        ]
+
+    def _results(self, m: Module, rescale: Rescaler) -> None:
         """The result buffer; its free places let the rescaler promise ahead."""
         depth = self.config.result_beats
         if not depth:
-            connect(m, rescaler.results, flipped(self.results))
+            connect(m, rescale.results, flipped(self.results))
             return
         width = payloads.result(self.config).size
         m.submodules.results = fifo = SyncFIFOBuffered(width=width, depth=depth)
         m.d.comb += [
-            fifo.w_data.eq(rescaler.results.payload),
-            fifo.w_en.eq(rescaler.results.valid),
-            rescaler.results.ready.eq(fifo.w_rdy),
-            rescaler.room.eq(depth - fifo.w_level),
+            fifo.w_data.eq(rescale.results.payload),
+            fifo.w_en.eq(rescale.results.valid),
+            rescale.results.ready.eq(fifo.w_rdy),
+            rescale.room.eq(depth - fifo.w_level),
             self.results.payload.eq(fifo.r_data),
             self.results.valid.eq(fifo.r_rdy),
             fifo.r_en.eq(self.results.ready),

@@ -20,7 +20,7 @@ config = Config.model_validate(context.parameters()["config"])
 COUNT: int = context.parameters()["count"]
 BITS = config.accumulator_bits
 HALF = 1 << BITS - 1
-LOWEST, HIGHEST = -1024, 1023 - BITS  # exponents
+LOWEST, HIGHEST = -1024, 1023  # exponents
 KINDS = ("zero", "subnormal", "normal", "infinite", "nan")
 coverage = Coverage("output_converter", {"format": tuple(FORMATS), "kind": KINDS, "negative": (False, True)})
 coverage_tie = Coverage("output_converter_tie", {"format": tuple(FORMATS), "up": (False, True)})
@@ -88,7 +88,12 @@ def ties() -> list[Work]:
                     for shift in range(2, BITS - form.precision):
                         value = (kept << shift) + (1 << shift - 1) + off
                         works.append(
-                            Work(sign * value, random.randint(lowest, form.bias - BITS), False, name)
+                            Work(
+                                sign * value,
+                                random.randint(lowest - shift, form.bias - form.precision - shift),
+                                False,
+                                name,
+                            )
                         )
                         value = (few << shift) + (1 << shift - 1) + off
                         works.append(Work(sign * value, lowest - shift, False, name))

@@ -15,6 +15,8 @@ from sim.packing import codec
 from sim.streams import Domain, reset
 
 config = Config.model_validate(context.parameters()["config"])
+
+
 def _steps(name: str) -> tuple[str, ...]:
     """Names of the cycles of a type's codes."""
     count = next(entry.term_count for entry in config.datatypes if entry.name == name)

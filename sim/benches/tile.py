@@ -20,6 +20,8 @@ from sim.streams import SITUATIONS, Domain, StreamMonitor, StreamSink, StreamSou
 config = Config.model_validate(context.parameters()["config"])
 ACTIVATIONS = ("fp16", "bf16")
 DATA = ("any", "moderate", "special")
+
+
 def _terms(name: str) -> int:
     """Terms of a data type."""
     return next(entry.term_count for entry in config.datatypes if entry.name == name)

@@ -86,6 +86,47 @@ def test_ties(name: str, distance: int) -> None:
         assert converted(value, -10, name) == converted(even << distance, -10, name)
 
 
+def neighbours(name: str) -> np.ndarray:
+    """Finite patterns: all of a 16-bit format, of FP32 those around every power of two and random ones."""
+    form = FORMATS[name]
+    if form.sign_place < 16:
+        return np.arange(form.infinity, dtype=np.int64)
+    powers = np.arange(form.exponent_bits << form.precision - 1, form.infinity, 1 << form.precision - 1)
+    powers = np.concatenate([[0, 1 << form.precision - 1], 1 << np.arange(form.precision - 1), powers])
+    near = (powers[:, None] + np.arange(-3, 4)).ravel()
+    patterns = np.concatenate([near, np.random.default_rng(5).integers(0, form.infinity, 30_000)])
+    return patterns[(patterns >= 0) & (patterns < form.infinity)]
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("negative", [False, True])
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_boundary(name: str, negative: bool) -> None:
+    """Between each number and the next: the lower one, just below half way, half way, just above it."""
+    form, patterns = FORMATS[name], neighbours(name)
+    fields, fractions = np.divmod(patterns, 1 << form.precision - 1)
+    significands = fractions + ((fields > 0) << form.precision - 1)
+    exponents = np.maximum(fields, 1) - form.bias - form.precision + 1
+    sign = -1 if negative else 1
+    for quarters, expected in (
+        (0, patterns),
+        (1, patterns),
+        (2, patterns + (patterns & 1)),
+        (3, patterns + 1),
+    ):
+        values = 4 * significands + quarters
+        got, overflow = convert(sign * values, exponents - 2, np.array(False), name)
+        signs = ((values > 0) & negative).astype(np.int64) << form.sign_place
+        assert np.array_equal(got, expected | signs)
+        assert np.array_equal(overflow, expected == form.infinity)
+
+
+@pytest.mark.quick
+def test_unknown_format() -> None:
+    with pytest.raises(ValueError, match=r"^format 'fp8' must be one of fp16, bf16, fp32$"):
+        convert(np.array([1]), np.array([0]), np.array([False]), "fp8")
+
+
 @pytest.mark.quick
 @pytest.mark.parametrize("name", FORMATS)
 def test_special_is_canonical_nan(name: str) -> None:
