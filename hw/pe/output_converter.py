@@ -5,7 +5,7 @@ Meaning: ``golden.pe.output_converter``. Two things keep the circuit small:
 * A negative value is only inverted. The one that its magnitude lacks joins the increment of rounding, so the
   fraction meets a single carry chain; what is shifted in from below is the sign.
 * One left shifter serves normal and subnormal results: it stops where the exponent field would fall below 1.
-  A value that should move right is first placed ``2**levels`` lower, then moves left as well.
+  Its first level moves by steps of 16 places, also downwards; the finer ones move the value back up.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import bits_for
 
 from golden.pe.output_converter import FORMATS
 from hw import payloads
@@ -28,7 +27,10 @@ _EXPONENT_BITS = 11
 _FP16, _BF16, _FP32 = FORMATS["fp16"], FORMATS["bf16"], FORMATS["fp32"]
 _WINDOW_BITS = _FP32.precision + 1
 _FIELD_BITS = _FP32.exponent_bits + 1
-_LATE_LEVELS = 2  # of the shifter, behind the first register
+_FINE_LEVELS = 4
+_LATE_LEVELS = 2  # fine ones behind the first register
+_STEP = 1 << _FINE_LEVELS
+_LOWEST = -2  # steps; further down nothing of the value reaches the window
 
 _Choice = dict[str, Value]  # of the format, one line each
 
@@ -41,7 +43,7 @@ class _Shift:
         window: leading bits; the places that the remaining levels can still bring into the result.
         sticky: the magnitude has a one below the window.
         free: the exponent does not limit the remaining levels.
-        room: otherwise, one more than the places that the value may still move.
+        room: otherwise, the places that the value may still move.
         negative: sign of the value; that of a negative one is inverted.
     """
 
@@ -82,27 +84,26 @@ class OutputConverter(wiring.Component):
             }
         )
         self._bits = config.accumulator_bits - 1
-        self._levels = bits_for(max(self._bits, _WINDOW_BITS))
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        field = self._field(m)
-        shift, moves = self._place(m, field)
-        for level in reversed(range(_LATE_LEVELS, self._levels - 1)):
+        room = self._room(m)
+        shift, moves = self._place(m, room)
+        for level in reversed(range(_LATE_LEVELS, _FINE_LEVELS)):
             shift, move = _shift_left(m, shift, level)
             moves.insert(0, move)
 
         # A field too large for nine bits need only stay above that of infinity, whatever is subtracted.
-        limited = Signal(_FIELD_BITS)
-        large = field[_FIELD_BITS:].any()
-        m.d.comb += limited.eq(field[:_FIELD_BITS] | (large.replicate(2) << _FIELD_BITS - 2))
-        high = self._hold(m, "high", (limited[_LATE_LEVELS:] - Cat(moves))[: _FIELD_BITS - _LATE_LEVELS])
-        low = self._hold(m, "low", limited[:_LATE_LEVELS])
+        field, large = Signal(_FIELD_BITS), room[_FIELD_BITS:].any()
+        m.d.comb += field.eq((room[:_FIELD_BITS] + 1) | (large.replicate(2) << _FIELD_BITS - 2))
+        high = self._hold(m, "high", (field[_LATE_LEVELS:] - Cat(moves))[: _FIELD_BITS - _LATE_LEVELS])
+        low = self._hold(m, "low", field[:_LATE_LEVELS])
         form = self._hold(m, "format", self.format.as_value())
         special = self._hold(m, "special", self.special)
-        shift.room = low
         for name in ("window", "sticky", "free", "negative"):
             setattr(shift, name, self._hold(m, name, getattr(shift, name)))
+        shift.room = Signal(_LATE_LEVELS)
+        m.d.comb += shift.room.eq(low - 1)
 
         moves = []
         for level in reversed(range(_LATE_LEVELS)):
@@ -129,55 +130,51 @@ class OutputConverter(wiring.Component):
             m.d.sync += held.eq(value)
         return held
 
-    def _field(self, m: Module) -> Signal:
-        """Exponent field that a leading one at the topmost place has."""
-        field = Signal(signed(_EXPONENT_BITS + 1))
-        top = self._bits - 1
-        fp16 = self.format == payloads.OutputFormat.FP16
-        m.d.comb += field.eq(self.exponent + Mux(fp16, top + _FP16.bias, top + _FP32.bias))
-        return field
+    def _room(self, m: Module) -> Signal:
+        """Places by which the exponent lets the value move left: one less than the topmost place's field."""
+        room = Signal(signed(_EXPONENT_BITS + 1))
+        least = self._bits - 2
+        bias = Mux(self.format.as_value().any(), least + _FP32.bias, least + _FP16.bias)
+        m.d.comb += room.eq(self.exponent + bias)
+        return room
 
-    def _place(self, m: Module, field: Signal) -> tuple[_Shift, list[Value]]:
-        """First level of the shifter, and the way down of a value that no normal number reaches up from.
+    def _place(self, m: Module, room: Signal) -> tuple[_Shift, list[Value]]:
+        """Move up by as many steps as are empty and the exponent allows, or down by those that it demands.
 
         Returns:
-            The value, and whether it moved left by this level.
+            The value, and whether it moved up by one step, by two, ...
         """
-        level = self._levels - 1
-        step, bits = 1 << level, self._bits
-        room, above = field[: self._levels], field[self._levels :]
-        negative, inverted, window = self.value[-1], Signal(bits), Signal(_WINDOW_BITS + step - 1)
-        names = ("down", "free", "lost", "allowed", "empty", "move")
-        down, free, lost, allowed, empty, move = (Signal(name=name) for name in names)
-        m.d.comb += [
-            inverted.eq(self.value[:-1] ^ negative.replicate(bits)),
-            down.eq(field[-1] | ~(above.any() | room.any())),
-            free.eq(~field[-1] & (above.any() | ~room.any())),
-            lost.eq(field[-1] & ~above.all()),
-            allowed.eq(free | (room[-1] & room[:-1].any())),
-            empty.eq(~inverted[-step:].any()),
-            move.eq(empty & allowed),
-        ]
-        lines, distances = Signal(4), (0, -step, step, 2 * step)  # one line for each distance downwards
-        m.d.comb += [
-            lines[:2].eq(Cat(~down & ~move, ~down & move)),
-            lines[2:].eq(Cat(down & allowed & ~lost, down & ~allowed & ~lost)),
-        ]
+        bits, most, negative = self._bits, self._bits // _STEP, self.value[-1]
+        steps, counts = room[_FINE_LEVELS:].as_signed(), range(_LOWEST, most + 1)
+        allowed, empty, lines = Signal(len(counts) + 1), Signal(len(counts) + 1), Signal(len(counts))
+        inverted, free = Signal(bits), Const(0, 1)
+        m.d.comb += [inverted.eq(self.value[:-1] ^ negative.replicate(bits)), empty[: 1 - _LOWEST].eq(-1)]
+        for index, count in enumerate([*counts, most + 1]):
+            m.d.comb += allowed[index].eq(steps >= count)
+            if 0 < count <= most:
+                m.d.comb += empty[index].eq(~inverted[-_STEP * count :].any())
+            if count > 0:
+                free = free | (allowed[index] & ~empty[index])
+        possible = allowed & empty
+        m.d.comb += lines.eq(possible[:-1] & ~possible[1:])
+
+        window = Signal(_WINDOW_BITS + _STEP - 1)
 
         def source(place: int) -> Value:
-            """What stands ``place`` places below the top."""
+            """What stands ``place`` places below the top: zeros above the value, its sign below."""
             if place < 0:
                 return Const(0, 1)
             return inverted[-1 - place] if place < bits else negative
 
+        numbered = list(zip(lines, counts, strict=True))
         for place in range(len(window)):
-            choices = [line & source(place - far) for line, far in zip(lines, distances, strict=True)]
+            choices = [line & source(place + _STEP * count) for line, count in numbered]
             m.d.comb += window[-1 - place].eq(Cat(choices).any())
-        fallen = [lost]
-        for line, far in zip(lines[2:], distances[2:], strict=True):
-            fallen.append(line & self.value[: max(bits + far - len(window), 0)].any())
-        still_free = free | (room[-1] & ~(down | empty)) | (room[-1] & ~room[:-1].any())
-        return _Shift(window, Cat(fallen).any(), still_free, room[:-1], negative), [move]
+        sticky = ~allowed[0]
+        for line, count in numbered:
+            sticky = sticky | (line & self.value[: max(bits - _STEP * count - len(window), 0)].any())
+        shift = _Shift(window, sticky, free, room[:_FINE_LEVELS], negative)
+        return shift, list(lines[1 - _LOWEST :])
 
 
 def _shift_left(m: Module, shift: _Shift, level: int) -> tuple[_Shift, Value]:
@@ -190,7 +187,7 @@ def _shift_left(m: Module, shift: _Shift, level: int) -> tuple[_Shift, Value]:
     move, sticky, free = (Signal(name=f"{name}{level}") for name in ("move", "sticky", "free"))
     window = Signal(len(shift.window) - step, name=f"window{level}")
     m.d.comb += [
-        move.eq(~shift.window[-step:].any() & (shift.free | (room[level] & room[:level].any()))),
+        move.eq(~shift.window[-step:].any() & (shift.free | room[level])),
         window.eq(Mux(move, shift.window[:-step], shift.window[step:])),
         sticky.eq(shift.sticky | (~move & Mux(shift.negative, ~lost.all(), lost.any()))),
         free.eq(shift.free | (room[level] & ~move)),
