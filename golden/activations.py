@@ -162,7 +162,8 @@ def layer_inputs(
         hidden = hidden + linear("o", _attention(model, x, linear))
         x = _norm(hidden, get("ffn_norm"), model.epsilon)
         gate = linear("gate", x)
-        hidden = hidden + linear("down", gate / (1 + np.exp(-gate)) * linear("up", x))
+        gated = (gate / (1 + np.exp(-gate)) * linear("up", x)).astype(np.float32)
+        hidden = hidden + linear("down", gated)
         yield from seen
     if output:
         x = _norm(hidden, tensors[model.names["norm"]].array(), model.epsilon)
