@@ -103,7 +103,9 @@ def ties() -> list[Work]:
 
 def directed() -> list[Work]:
     """Zero, the extremes and NaN at every kind of exponent."""
-    exponents = (LOWEST, -200, -150, -24, 0, 90, 100, 101, HIGHEST)
+    # Where the exponent field of the topmost place wraps, whatever few bits it is kept in.
+    wraps = {(1 << bits) - form.bias - BITS + 2 for form in FORMATS.values() for bits in (8, 9, 10)}
+    exponents = (LOWEST, -200, -150, -24, 0, 90, 100, 101, *sorted(wraps), HIGHEST)
     values = (0, 1, -1, HALF - 1, -HALF)
     return [
         Work(value, exponent, special, name)
