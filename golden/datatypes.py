@@ -15,8 +15,12 @@ so a cycle does twice the work for little more than the choice among more wires:
 The eight fixed ones are the magnitudes of FP4 (E2M1) in units of one half, in the order of its codes. Codes
 that would be "-0" in FP3 and FP4 stand for the group's special value (BitMoD, section III-A).
 
-Hardware sees every code left-aligned in a byte (``lane``), which makes types of different widths share one
-decoder. A new data type is one new entry of ``_TABLE``.
+Integers are stored the same way, so that one circuit reads them too: every digit is a sign and a magnitude,
+and its "-0" is its most negative value. Only the first digit of INT5 to INT8 can need both ends of its range,
++8 as well as -8 in INT8; it is positive where the digit below is negative.
+
+Hardware sees every code in a byte (``lane``), its first digit on top, which makes types of different widths
+share one decoder. A new data type is one new entry of ``_TABLE``.
 """
 
 from collections.abc import Iterable
@@ -31,6 +35,7 @@ __all__ = [
     "LANE_BITS",
     "MAXIMUM_TERMS",
     "PROGRAMMABLE_MAGNITUDES",
+    "SPECIALS",
     "DataType",
     "Term",
     "get",
@@ -105,11 +110,6 @@ class DataType:
         return max(len(self.specials) - 1, 0).bit_length()
 
     @property
-    def digit_offset(self) -> int:
-        """What the terms of every code leave out of its value; the zero point adds it back."""
-        return 0
-
-    @property
     def magnitudes(self) -> tuple[int, ...]:
         """The ten magnitudes that a term may select."""
         return (*FIXED_MAGNITUDES, *self.programmable)
@@ -164,9 +164,35 @@ class DataType:
 
     @property
     def special_terms(self) -> tuple[Term, ...]:
-        """Terms of four special values (absent ones are zero), as the term encoder's registers hold them."""
-        padded = (*self.specials, *(0,) * (SPECIALS - len(self.specials)))
-        return tuple(self.terms(value)[-1] for value in padded)
+        """What "-0" stands for, as the term encoder's registers hold it; unused ones are zero.
+
+        A special value is chosen by the selector, that of an integer by the number of the digit.
+        """
+        specials = self.specials
+        if self.uniform:
+            specials = tuple(-(1 << bits - 1) for bits in self._digit_widths)
+        return tuple(
+            Term(int(value < 0), self.magnitudes.index(abs(value)))
+            for value in (*specials, *(0,) * (SPECIALS - len(specials)))
+        )
+
+    @cached_property
+    def uniform(self) -> bool:
+        """Whether the values are all integers that two's complement has in as many bits."""
+        half = 1 << self.bits - 1
+        return None not in self.integers and set(self.integers) == set(range(-half, half))
+
+    @cached_property
+    def code_of(self) -> np.ndarray:
+        """Codes of a uniform type, uint8, indexed by the value modulo ``2**bits``."""
+        codes = np.zeros(1 << self.bits, np.uint8)
+        codes[self.values()] = np.arange(1 << self.bits)
+        return codes
+
+    @property
+    def _digit_widths(self) -> tuple[int, ...]:
+        """Bits that a code spends on each digit: the first one takes what whole nibbles leave."""
+        return ((self.bits - 1) % _DIGIT_BITS + 1, *(_DIGIT_BITS,) * (self.term_count - 1))
 
     @property
     def programming(self) -> tuple[int, int]:
@@ -177,29 +203,46 @@ class DataType:
     def lane(self, code: int) -> int:
         """Place a code in a byte as the hardware's lanes carry it.
 
-        Integers are sign-extended to whole digits first; every type is then left-aligned. Binary and ternary
-        codes become the integers they stand for.
+        An integer's digits take a nibble each, the sign on top and the magnitude at the bottom. The other
+        types are left-aligned. Binary and ternary codes become the integers they stand for.
         """
         if self.decoder != "integer":
             return code << LANE_BITS - self.bits
-        width = _DIGIT_BITS * self.term_count
         value = self.integers[code]
         assert value is not None
-        return (value & (1 << width) - 1) << LANE_BITS - width
+        if not self.uniform:
+            return (value < 0) << LANE_BITS - 1 | abs(value) << LANE_BITS - _DIGIT_BITS
+        width = self._digit_widths[0]
+        digit, rest = divmod(code, 1 << self.bits - width)
+        sign, magnitude = divmod(digit, 1 << width - 1)
+        return sign << LANE_BITS - 1 | magnitude << LANE_BITS - _DIGIT_BITS | rest
 
 
 def _integer(bits: int, asymmetric: bool) -> DataType:
-    """Two's complement integer; an asymmetric code is stored minus half its range."""
-    count = 1 << bits
+    """Integer in digits of sign and magnitude; an asymmetric code is stored minus half its range."""
+    rest = _DIGIT_BITS if bits > _DIGIT_BITS else 0
+    half = 1 << bits - rest - 1
+
+    def value(code: int) -> int:
+        digit, low = divmod(code, 1 << rest)
+        below = _sign_magnitude(low, 8) if rest else 0
+        first = half if digit == half and below < 0 else _sign_magnitude(digit, half)
+        return (first << rest) + below
+
     return DataType(
         name=f"int{bits}" + ("_asym" if asymmetric else ""),
         bits=bits,
         term_count=(bits + _DIGIT_BITS - 1) // _DIGIT_BITS,
         decoder="integer",
-        integers=tuple(code - count * (code >= count // 2) for code in range(count)),
+        integers=tuple(value(code) for code in range(1 << bits)),
         asymmetric=asymmetric,
         source="uniform integers",
     )
+
+
+def _sign_magnitude(code: int, half: int) -> int:
+    """Value of a sign bit worth ``half`` above a magnitude; "-0" is ``-half``."""
+    return code if code < half else half - code or -half
 
 
 def _signed(magnitudes: Iterable[int], negative_zero: int | None = 0) -> tuple[int | None, ...]:

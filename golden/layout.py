@@ -27,7 +27,7 @@ group                 16          elements of a full group, a multiple of L
 groups                16          D = ceil(C / group)
 last inputs           16          elements of the last group
 blocks                16          row blocks, ceil(K / R)
-specials              20          terms of 4 special values, each 1 bit negative and 4 bits select
+specials              20          terms that "-0" stands for, 4 of 1 bit negative and 4 bits select
 reserved              44          0
 **row block**                     once for each R outputs
 **- group**                       D times in a row block
@@ -49,7 +49,7 @@ Worked example: R = 4, L = 4, data type int4, scale int8, K = 2, C = 3, group 4;
 mantissas 200 and 100, channel exponents -3 and 1. The packet is 32 + 16 bytes:
 
     6b 01 07 00 00 04 04 00  02 00 00 00 03 00 00 00
-    04 00 01 00 03 00 01 00  00 00 00 00 00 00 00 00    header
+    04 00 01 00 03 00 01 00  0d 00 00 00 00 00 00 00    header (0d: -0 is the term -8)
     41 00 52 00 63 00 00 00                             codes: inputs 0, 1, 2 and padding
     c8 64 00 00                                         scale mantissas
     fd 01 00 00                                         channel exponents

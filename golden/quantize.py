@@ -78,12 +78,12 @@ def from_q4_1(tensor: Tensor) -> QuantizedWeights:
     scale, minimum, codes = (part.astype(np.float64) for part in tensor.q4_1())
     if not (np.isfinite(scale) & np.isfinite(minimum) & (scale >= 0)).all():
         raise ValueError(f"tensor {tensor.name} must have finite scales >= 0 and finite minimums")
-    form = scales.get("fp16")
+    form, dtype = scales.get("fp16"), datatypes.get("int4_asym")
     return QuantizedWeights(
-        dtype=datatypes.get("int4_asym"),
+        dtype=dtype,
         group=32,
         scale_format=form,
-        codes=codes.astype(np.uint8).reshape(tensor.shape) ^ np.uint8(8),
+        codes=dtype.code_of[codes.astype(np.uint8).reshape(tensor.shape) ^ 8],
         selector=np.zeros(scale.shape, np.uint8),
         zero_point=np.full(scale.shape, 8, np.int16),
         **search.encode(scale, minimum, search.channel_for(scale.max(1), form), form),

@@ -74,14 +74,7 @@ def candidates(dtype: DataType, search: str, power_of_two: bool) -> tuple[Candid
 def _lopsided(dtype: DataType, selector: int) -> bool:
     """Whether one sign of a type that is not uniform reaches further than the other."""
     values = dtype.values(selector)
-    return not _uniform(dtype) and values.min() < 0 and values.max() != -values.min()
-
-
-@cache
-def _uniform(dtype: DataType) -> bool:
-    """Whether the values are all two's complement integers of the code's width."""
-    half_range = 1 << dtype.bits - 1
-    return sorted(dtype.values()) == list(range(-half_range, half_range))
+    return not dtype.uniform and values.min() < 0 and values.max() != -values.min()
 
 
 class Extent(NamedTuple):
@@ -129,7 +122,7 @@ def _width(
     low, high = np.minimum(extent.minimum, 0), np.maximum(extent.maximum, 0)
     if dtype.asymmetric:
         return high - low, (1 << dtype.bits) - 1
-    if _uniform(dtype):
+    if dtype.uniform:
         return np.maximum(high, -low), (1 << dtype.bits - 1) - 1
     values = dtype.values(candidate.selector)
     levels = int(np.abs(values).max())
@@ -253,16 +246,16 @@ class Nearest(NamedTuple):
 
     def value(self, quotient: NDArray[np.float32], selector, zero_point) -> NDArray[np.float32]:
         """Nearest value, zero point included, as float32."""
-        if _uniform(self.dtype):
+        if self.dtype.uniform:
             return self._bounded(quotient, zero_point)
         values, _, _ = _tables(self.dtype)
         return values.take(self._position(quotient, selector), mode="clip")
 
     def code(self, quotient: NDArray[np.float32], selector, zero_point) -> NDArray[np.uint8]:
         """Code of the nearest value."""
-        if _uniform(self.dtype):
+        if self.dtype.uniform:
             value = self._bounded(quotient, zero_point).astype(np.int16) - zero_point
-            return (value & (1 << self.dtype.bits) - 1).astype(np.uint8)
+            return self.dtype.code_of[value & (1 << self.dtype.bits) - 1]
         _, codes, _ = _tables(self.dtype)
         return codes.take(self._position(quotient, selector), mode="clip")
 

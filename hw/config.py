@@ -123,10 +123,7 @@ class Config(BaseModel):
     @property
     def operand_bits(self) -> int:
         """Width of P + zero point * S, sign included."""
-        largest = max(
-            entry.largest + entry.digit_offset + (1 << entry.bits - 1) * entry.asymmetric
-            for entry in self.datatypes
-        )
+        largest = max(entry.largest + (1 << entry.bits - 1) * entry.asymmetric for entry in self.datatypes)
         return (self.group * self.largest_activation * largest).bit_length() + 1
 
     @property

@@ -123,11 +123,10 @@ class Expected:
         counts = q.dtype.asymmetric and (not self.has_offset or q.zero_point.all())
         zero_fill = 1 << q.dtype.bits - 1 if counts else 0
         for block, group in itertools.product(range(self.packet.blocks), range(q.groups)):
-            points = self._padded(q.zero_point, block, group, zero_fill)
             columns = {
                 "scale": self._padded(q.scale_mantissa, block, group, int(not q.scale_format.mantissa_bits)),
                 "scale_distance": self._padded(q.scale_distance, block, group, 0),
-                "zero_point": [point + q.dtype.digit_offset for point in points],
+                "zero_point": self._padded(q.zero_point, block, group, zero_fill),
                 "offset": self._padded(q.offset_mantissa, block, group, 0),
                 "offset_distance": self._padded(q.offset_distance, block, group, 0),
             }

@@ -50,12 +50,33 @@ def test_values_are_the_published_ones(name: str) -> None:
 
 @pytest.mark.parametrize("bits", range(2, 9))
 @pytest.mark.parametrize("suffix", ["", "_asym"])
-def test_integers_are_twos_complement(bits: int, suffix: str) -> None:
+def test_integers_have_the_range_of_twos_complement(bits: int, suffix: str) -> None:
     kind = datatypes.get(f"int{bits}{suffix}")
-    codes = np.arange(1 << bits)
+    half = 1 << bits - 1
     assert kind.bits == bits
     assert kind.asymmetric == bool(suffix)
-    np.testing.assert_array_equal(kind.values(), np.where(codes < 1 << bits - 1, codes, codes - (1 << bits)))
+    assert kind.uniform
+    assert sorted(kind.values()) == list(range(-half, half))
+    numbers = np.arange(-half, half)
+    np.testing.assert_array_equal(kind.values()[kind.code_of[numbers]], numbers)
+    np.testing.assert_array_equal(kind.code_of[numbers & 2 * half - 1], kind.code_of[numbers])
+
+
+@pytest.mark.parametrize(
+    ("name", "examples"),
+    [
+        ("int2", {0: 0, 1: 1, 3: -1, 2: -2}),
+        ("int4", {0b0111: 7, 0b1001: -1, 0b1111: -7, 0b1000: -8}),
+        ("int5", {0b0_0111: 7, 0b1_1001: 16 - 1, 0b1_0000: -16, 0b1_0111: -16 + 7, 0b0_1000: -8}),
+        (
+            "int8",
+            {0b0111_0111: 119, 0b1000_1000: 128 - 8, 0b1000_1001: 127, 0b1000_0000: -128, 0b1001_1001: -17},
+        ),
+    ],
+)
+def test_integer_digits_are_sign_and_magnitude(name: str, examples: dict[int, int]) -> None:
+    values = datatypes.get(name).values()
+    assert {code: int(values[code]) for code in examples} == examples
 
 
 @pytest.mark.parametrize("kind", EVERY, ids=lambda kind: kind.name)
@@ -84,9 +105,11 @@ def test_integer_terms_are_radix_16_digits(bits: int) -> None:
 
 
 @pytest.mark.parametrize("kind", EVERY, ids=lambda kind: kind.name)
-def test_special_terms_are_the_specials_padded_with_zero(kind: datatypes.DataType) -> None:
+def test_special_terms_are_what_negative_zero_stands_for(kind: datatypes.DataType) -> None:
     values = [kind.term_value(term) for term in kind.special_terms]
-    assert values == [*kind.specials, *[0] * (len(values) - len(kind.specials))]
+    digits = {4: [-8], 3: [-4], 2: [-2], 8: [-8, -8], 7: [-4, -8], 6: [-2, -8], 5: [-1, -8]}
+    expected = digits[kind.bits] if kind.name.startswith("int") else list(kind.specials)
+    assert values == [*expected, *[0] * (datatypes.SPECIALS - len(expected))]
 
 
 @pytest.mark.parametrize("kind", EVERY, ids=lambda kind: kind.name)

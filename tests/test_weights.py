@@ -116,7 +116,7 @@ def slow_codes(w: np.ndarray, q: QuantizedWeights) -> np.ndarray:
             zero = int(q.zero_point[output, group])
             lowest = -(1 << kind.bits - 1) + (not kind.asymmetric)
             nearest = min(max(round(float(quotient)), lowest + zero), (1 << kind.bits - 1) - 1 + zero) - zero
-            codes[output, column] = nearest & (1 << kind.bits) - 1
+            codes[output, column] = levels.index(nearest)
         else:
             codes[output, column] = slow_nearest(quotient, levels, even)
     return codes

@@ -90,7 +90,7 @@ class Array(wiring.Component):
             m.d.sync += [self.dots.valid.eq(1), self.dots.payload.final.eq(final[-1])]
         m.d.comb += self.dots.payload.bias.eq(bias)
 
-        terms = [self._encoder(m, row, issue, step) for row in range(config.rows)]
+        terms = [self._encoder(m, row, step) for row in range(config.rows)]
         for column in range(config.columns):
             multiples = share(m, f"multiples{column}", Multiples(config))
             m.d.comb += [
@@ -109,7 +109,7 @@ class Array(wiring.Component):
                 ]
         return m
 
-    def _encoder(self, m: Module, row: int, issue: Signal, step: Signal):
+    def _encoder(self, m: Module, row: int, step: Signal):
         """Encoder of one row; returns its registered terms."""
         encoder = share(m, f"encoder{row}", TermEncoder(self.config))
         chunk = self.chunks.payload
@@ -118,7 +118,6 @@ class Array(wiring.Component):
             encoder.selector.eq(chunk.selectors[row]),
             encoder.format.eq(chunk.format),
             encoder.step.eq(step),
-            encoder.enable.eq(issue),
         ]
         return encoder.terms
 

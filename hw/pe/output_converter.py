@@ -94,7 +94,7 @@ class OutputConverter(wiring.Component):
             moves.insert(0, move)
 
         # A field too large for nine bits need only stay above that of infinity, whatever is subtracted.
-        # The two leading bits set by themselves count as too large, so that the increment cannot wrap to zero.
+        # The two leading bits set by themselves count as too large, so that the increment never wraps.
         field = Signal(_FIELD_BITS)
         large = room[_FIELD_BITS:].any() | room[_FIELD_BITS - 2 : _FIELD_BITS].all()
         m.d.comb += field.eq((room[:_FIELD_BITS] + 1) | (large.replicate(2) << _FIELD_BITS - 2))

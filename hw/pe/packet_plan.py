@@ -158,7 +158,7 @@ class PacketPlan(wiring.Component):
                         plan.code_granules[1].eq(packing.granules[1]),
                         plan.selector_bits.eq(entry.selector_bits),
                         plan.zero_bits.eq(entry.bits),
-                        plan.zero_base.eq(entry.digit_offset + self._half(entry)),
+                        plan.zero_base.eq(self._half(entry)),
                         plan.tail.eq(Tail.ZERO if entry.asymmetric else Tail.NONE),
                     ]
         with m.If(self.header.has_offset):

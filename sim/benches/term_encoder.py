@@ -40,7 +40,6 @@ async def encode(
     dut.format.value = codec(payloads.matrix_format(config)).pack(format_value(config, dtype))
     dut.selector.value = selector
     dut.codes.value = sum(dtype.lane(code) << 8 * lane for lane, code in enumerate(codes))
-    dut.enable.value = 1
     found = []
     for step in range(dtype.term_count):
         dut.step.value = step
@@ -71,16 +70,3 @@ async def every_code(dut: Any) -> None:
                     assert got == expected, (dtype.name, selector, code, int(values[code]), got, expected)
         for step in _steps(dtype.name):
             coverage.hit(type=dtype.name, step=step)
-
-
-@cocotb.test()
-async def disabled(dut: Any) -> None:
-    """Without ``enable`` every term is zero, whatever the codes."""
-    domain = await reset(dut, cycle_limit=1_000)
-    read = domain.reader("terms")
-    for dtype in config.datatypes:
-        codes = random.choices(range(len(dtype.integers)), k=config.lanes)
-        await encode(dut, domain, dtype, 0, codes)
-        dut.enable.value = 0
-        await domain.cycles(2)
-        assert read() == 0
