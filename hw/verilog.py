@@ -23,6 +23,11 @@ __all__ = ["convert", "ports"]
 _MINIMUM_YOSYS = (0, 40)
 
 _MODULE = re.compile(r"((?:^attribute [^\n]*\n)*)^module (\S+)\n(.*?)^end$", re.MULTILINE | re.DOTALL)
+_ZERO_INITIALISATION = re.compile(
+    r"^  cell \$meminit_v2 \S+\n(?:    (?:parameter|connect \\(?:ADDR|EN)) [^\n]*\n)*"
+    r"    connect \\DATA \d+'0+\n(?:    [^\n]*\n)*  end\n",
+    re.MULTILINE,
+)
 _CELL = re.compile(r"^(  cell )(\S+)", re.MULTILINE)
 
 _PASSES = """
@@ -78,19 +83,17 @@ def convert(component: wiring.Component, name: str) -> str:
     yosys = find_yosys(lambda version: version >= _MINIMUM_YOSYS)
     script = f"read_rtlil <<rtlil\n{text}\nrtlil\n{_PASSES}\nwrite_verilog -noattr\n"
     verilog = yosys.run(["-q", "-"], script, ignore_warnings=True)
-    return _plain_identifiers(_without_zero_initialisation(verilog))
-
-
-def _without_zero_initialisation(verilog: str) -> str:
-    """Drop the lines that set every word of a memory to zero; no block relies on a memory's first content."""
-    verilog = re.sub(r"^    \S+ ?\[\d+\] = \d+'h0+;\n", "", verilog, flags=re.MULTILINE)
-    return re.sub(r"^  initial begin\n  end\n", "", verilog, flags=re.MULTILINE)
+    return _plain_identifiers(verilog)
 
 
 def _write(component: wiring.Component, name: str) -> str:
-    """RTLIL text of a component and what it contains, but for shared modules."""
+    """RTLIL text of a component and what it contains, but for shared modules.
+
+    Memories lose their zero initialisation, which no block relies on: it can be megabytes.
+    """
     fragment = Fragment.get(component, None)
-    return rtlil.convert_fragment(fragment, dict(ports(component)), name, emit_src=False)[0]
+    text = rtlil.convert_fragment(fragment, dict(ports(component)), name, emit_src=False)[0]
+    return _ZERO_INITIALISATION.sub("", text)
 
 
 def _merged(text: str) -> str:

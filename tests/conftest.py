@@ -1,12 +1,14 @@
 """Fixtures of every test: the simulators, the build folder, hypothesis, and the coverage check at the end."""
 
 import os
+import random
 import shutil
 import sys
 import time
 from pathlib import Path
 
 import hypothesis
+import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -28,6 +30,14 @@ def simulator(request: pytest.FixtureRequest) -> str:
     if request.param == "icarus" and problem is not None:
         pytest.skip(f"icarus: {problem}")
     return request.param
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """Random numbers of this run; a failing test shows the seed, ``KVLOOM_SEED`` repeats it."""
+    seed = int(os.environ.get("KVLOOM_SEED") or random.SystemRandom().getrandbits(31))
+    print(f"repeat with KVLOOM_SEED={seed}")
+    return np.random.default_rng(seed)
 
 
 def pytest_configure(config: pytest.Config) -> None:
