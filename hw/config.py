@@ -127,6 +127,14 @@ class Config(BaseModel):
         return (self.group * self.largest_activation * largest).bit_length() + 1
 
     @property
+    def zero_point_bits(self) -> int:
+        """Width of a group's zero point, sign included: -2**(b - 1) + 1 .. 2**(b - 1) of a type of b bits.
+
+        Two bits are the least, since an offset takes the place of a scale with a zero point of 1.
+        """
+        return max((entry.bits + 1 for entry in self.datatypes if entry.asymmetric), default=2)
+
+    @property
     def scaled_bits(self) -> int:
         """Width of a scale or offset times its operand, sign included."""
         return self.operand_bits + OFFSET_MANTISSA_BITS

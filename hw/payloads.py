@@ -28,7 +28,6 @@ __all__ = [
 
 MANTISSA_BITS = 11
 DISTANCE_BITS = 8
-ZERO_POINT_BITS = 9
 EXPONENT_BITS = 8
 REACH_BITS = 6
 
@@ -135,7 +134,7 @@ def group_scales(config: Config) -> data.StructLayout:
         {
             "scale": MANTISSA_BITS,
             "scale_distance": DISTANCE_BITS,
-            "zero_point": signed(ZERO_POINT_BITS),
+            "zero_point": signed(config.zero_point_bits),
             "offset": signed(MANTISSA_BITS + 1),
             "offset_distance": DISTANCE_BITS,
         }

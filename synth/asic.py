@@ -3,9 +3,11 @@
 Sums of many operands become carry-save trees of the library's own full-adder cell where it has one. Large
 memories stay whole and are counted in bits, not in area. Each script is one run of Yosys:
 
-    coarse    Verilog to word-level cells
-    gates     to single-bit gates, full adders and whole memories
-    mapping   to cells of the library, by one of several mappers
+    coarse      Verilog to word-level cells
+    gates       to single-bit gates, full adders and whole memories
+    mapping     to cells of the library, by one of several mappers
+    flattening  to one flat module, each component from the mapping that suits it
+    netlist     to Verilog, once ``synth.drive`` has seen to heavily loaded nets
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,14 +19,18 @@ from synth.targets import Asic
 
 __all__ = [
     "MAPPERS",
+    "MIXED",
     "Recipe",
     "abc_script",
     "coarse_script",
     "constraints",
+    "flattening_script",
     "full_adder_map",
     "gates_script",
     "large_memories",
     "mapping_script",
+    "mixed_recipes",
+    "netlist_script",
     "recipes",
     "rescue_recipes",
     "wasted_adders",
@@ -32,6 +38,9 @@ __all__ = [
 
 MEMORY_THRESHOLD = 1024
 """Writable memories of more bits than this stay whole."""
+
+CLOCK_GATE_THRESHOLD = 4
+"""Registers with a common enable that are worth a clock gate, where the library has one."""
 
 RESCUE_ROUNDS = 6
 """How often the full adders of too slow paths are taken apart before giving up."""
@@ -49,6 +58,9 @@ MAPPERS = {
 """ABC commands by the name of the mapper in them, roughly from small to fast."""
 
 
+MIXED = "mixed"
+"""Not a mapper of its own: each component takes the one that suits it."""
+
 _SHAPES = {False: (False,), True: (False, True)}
 """Values of ``flatten`` worth trying, by whether there are components to dissolve."""
 
@@ -59,7 +71,7 @@ class Recipe:
 
     Attributes:
         flatten: dissolve all components first.
-        mapper: a name in :data:`MAPPERS`.
+        mapper: a name in :data:`MAPPERS`, or :data:`MIXED`.
         adders: ``cells``: full-adder cells in all carry-save trees; ``off slow paths``: only where the clock
             period leaves time for them; ``gates``: none.
     """
@@ -81,6 +93,12 @@ def recipes(target: Asic, components: bool) -> list[Recipe]:
     """The ways that are tried for every design; ``components``: it has some that could be dissolved."""
     mappers = list(MAPPERS) if target.timed else ["amap", "nf"]
     return [Recipe(flatten, mapper) for flatten in _SHAPES[components] for mapper in mappers]
+
+
+def mixed_recipes(target: Asic) -> list[Recipe]:
+    """What components may choose from, roughly from small to fast."""
+    ways = [Recipe(mapper=mapper) for mapper in MAPPERS]
+    return [*ways, Recipe(mapper="tight map", adders="gates")] if target.timed else ways
 
 
 def rescue_recipes(target: Asic, components: bool) -> list[Recipe]:
@@ -214,7 +232,7 @@ def wasted_adders(modules: Mapping[str, Any]) -> list[str]:
 
 
 def mapping_script(target: Asic, top: str, period: float, name: str, apart: bool) -> str:
-    """From gates.il to cells of the library: NAME.json has the counts, NAME.v is the flat netlist for timing.
+    """From gates.il to cells of the library: NAME.il, and NAME.json with the counts of its modules.
 
     Args:
         target: the library; its texts lie in the working directory.
@@ -227,25 +245,58 @@ def mapping_script(target: Asic, top: str, period: float, name: str, apart: bool
     files = " ".join(f"-liberty {file}" for file, _ in target.texts)
     avoid = "".join(f" -dont_use {cell}" for cell in target.dont_use)
     timing = f" -constr constraints.txt -D {period * 1000:g}" if target.timed else ""
-    missing = "-ignore_miss_func -ignore_miss_data_latch -ignore_miss_dir"
+    gated = any(cell.clock_gate for cell in target.cells.values())
     return f"""
 read_rtlil gates.il
-{_lines(f"read_liberty -lib {missing} {file}" for file, _ in target.texts)}
+{_read_cells(target)}
 {_lines([f"select -read {name}.apart", "techmap", "select -clear"] if apart else [])}
 techmap -map full_adder_cell.v t:$fa
 rename -hide w:full_adder_*
 opt -fast
+{f"clockgate {files}{avoid} -min_net_size {CLOCK_GATE_THRESHOLD}" if gated else ""}
 dfflibmap {files}{avoid}
 opt
 abc {files}{timing} -script {name}.abc{avoid}
 opt_clean -purge
 tee -q -o {name}.json stat -json {files} -top {top}
+write_rtlil {name}.il
+"""
+
+
+def flattening_script(target: Asic, top: str, name: str, parts: Mapping[str, Iterable[str]]) -> str:
+    """Put a netlist together from modules of one or more mappings: NAME.flat.json, memories cut out.
+
+    Args:
+        target: the library.
+        top: name of the top module.
+        name: stem of the result.
+        parts: stem of a mapping to the modules that are taken from it.
+    """
+    reads, everything = [], {module for modules in parts.values() for module in modules}
+    taken: set[str] = set()
+    for stem, modules in parts.items():
+        taken |= set(modules)
+        reads += [f"read_rtlil -nooverwrite {stem}.il", *(f"delete {m}" for m in sorted(everything - taken))]
+    return f"""
+{_read_cells(target)}
+{_lines(reads)}
+hierarchy -check -top {top}
 flatten
 expose -evert t:$mem_v2
 splitnets -ports -format __v
 opt_clean -purge
-write_verilog -noattr -noexpr -nohex {name}.v
+write_json {name}.flat.json
 """
+
+
+def netlist_script(name: str) -> str:
+    """From NAME.strong.json to the flat netlist for timing, NAME.v."""
+    return f"read_json {name}.strong.json\nwrite_verilog -noattr -noexpr -nohex {name}.v\n"
+
+
+def _read_cells(target: Asic) -> str:
+    missing = "-ignore_miss_func -ignore_miss_data_latch -ignore_miss_dir"
+    return _lines(f"read_liberty -lib {missing} {file}" for file, _ in target.texts)
 
 
 def _lines(commands: Iterable[str]) -> str:

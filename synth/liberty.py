@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["Adder", "Cell", "Pin", "buffers", "full_adder", "parse", "read_text"]
+__all__ = ["Adder", "Cell", "Pin", "buffers", "full_adder", "parse", "read_text", "stronger"]
 
 _CELL = re.compile(r'\bcell\s*\(\s*"?([^\s")]+)"?\s*\)\s*\{')
 _PIN = re.compile(r'\bpin\s*\(\s*"?([^\s")]+)"?\s*\)\s*\{')
@@ -18,11 +18,15 @@ _TOKEN = re.compile(r"\s*([A-Za-z_][\w\[\]]*|[01]|[()!'^*&+|])")
 
 @dataclass(frozen=True)
 class Pin:
-    """One signal pin; ``capacitance`` in the library's own unit, ``function`` is empty on inputs."""
+    """One signal pin; capacitances in the library's own unit, ``function`` is empty on inputs.
+
+    ``maximum_load`` is the largest load that an output may drive, 0 where the library does not say.
+    """
 
     direction: str
     function: str = ""
     capacitance: float = 0.0
+    maximum_load: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,7 @@ class Cell:
     area: float
     sequential: bool
     dont_use: bool
+    clock_gate: bool
     pins: Mapping[str, Pin] = field(default_factory=dict)
 
     def names(self, direction: str) -> list[str]:
@@ -80,6 +85,7 @@ def _cell(name: str, body: str) -> Cell:
         area=float(_attribute(body, "area") or 0),
         sequential=_SEQUENTIAL.search(body) is not None,
         dont_use=_attribute(body, "dont_use") == "true",
+        clock_gate=_attribute(body, "clock_gating_integrated_cell").startswith("latch_posedge"),
         pins=pins,
     )
 
@@ -89,6 +95,7 @@ def _pin(body: str) -> Pin:
         direction=_attribute(body, "direction"),
         function=_attribute(body, "function"),
         capacitance=float(_attribute(body, "capacitance") or 0),
+        maximum_load=float(_attribute(body, "max_capacitance") or 0),
     )
 
 
@@ -202,6 +209,22 @@ def buffers(cells: Iterable[Cell]) -> list[Cell]:
     """Plain buffers, smallest first."""
     found = [cell for cell in cells if _is_buffer(cell)]
     return sorted(found, key=lambda cell: (cell.area, cell.name))
+
+
+def stronger(cells: Mapping[str, Cell]) -> dict[str, list[Cell]]:
+    """For each register, those that do the same and drive more, smallest first.
+
+    Registers do the same where their names agree but for the drive strength at the end, and their pins agree.
+    """
+    alike: dict[tuple[str, ...], list[Cell]] = {}
+    for cell in cells.values():
+        if cell.sequential and not cell.dont_use:
+            alike.setdefault((re.sub(r"\d+$", "", cell.name), *sorted(cell.pins)), []).append(cell)
+    found = {}
+    for family in alike.values():
+        family.sort(key=lambda cell: (cell.area, cell.name))
+        found.update({cell.name: family[place + 1 :] for place, cell in enumerate(family)})
+    return found
 
 
 def _is_buffer(cell: Cell) -> bool:

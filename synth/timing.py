@@ -79,16 +79,21 @@ def static_timing(netlist: Netlist, log: str) -> Timing | None:
     return Timing("OpenSTA", round(netlist.period - value, 4), value, start, end)
 
 
-def slow_cells(netlist: Netlist, pattern: str, paths: int = 200) -> set[str]:
-    """Names of the cells on the slowest path to each endpoint that misses the period, where ``pattern`` fits.
+def slow_cells(netlist: Netlist, pattern: str, paths: int = 200) -> dict[str, float]:
+    """What is on the slowest path to each endpoint that misses the period, with its worst slack in ns.
 
     Args:
         netlist: what to time.
-        pattern: regular expression; its first group is the name wanted.
+        pattern: regular expression; its first group, found in the names of cells, is the name wanted.
         paths: most paths to look at.
     """
-    report = _open_sta(netlist, f"report_checks -path_delay max -group_count {paths} -slack_max 0")
-    return set(re.findall(pattern, report))
+    report = _open_sta(netlist, f"report_checks -path_delay max -group_count {paths} -slack_max 0 -digits 4")
+    slacks: dict[str, float] = {}
+    for path in report.split("Startpoint:")[1:]:
+        slack = re.search(r"(-?[\d.]+)\s+slack", path)
+        for name in re.findall(pattern, path) if slack else ():
+            slacks[name] = min(slacks.get(name, 0.0), float(slack.group(1)))
+    return slacks
 
 
 def _open_sta(netlist: Netlist, question: str) -> str:

@@ -6,7 +6,7 @@ keeps five (so a step of its exponent is 8) and BF16 all. Keys compare and subtr
 
 from collections.abc import Sequence
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2, exact_log2
@@ -14,6 +14,7 @@ from amaranth.utils import ceil_log2, exact_log2
 from hw import payloads
 from hw.config import Config
 from hw.payloads import EXPONENT_BITS, MANTISSA_BITS, ActivationFormat
+from hw.pe.carry_save import compress
 
 __all__ = ["Aligner", "aligned_beat"]
 
@@ -361,9 +362,7 @@ class _Column(wiring.Component):
                 Cat(exponents).eq(Cat(_exponent(self.key, self.format), exponents[0])),
                 Cat(specials).eq(Cat(Cat(lane.special for lane in lanes).any(), specials[0])),
             ]
-        total, base = Signal.like(self.sum), Signal.like(self.sum)
-        m.d.comb += base.eq(Mux(self.first_of_group, 0, self.sum))
-        m.d.comb += total.eq(sum((lane.ones + lane.carry for lane in lanes), base))
+        total = self._total(m, lanes)
         with m.If(self.finish):
             m.d.sync += [
                 *(self.aligned[number].eq(lane.ones + lane.carry) for number, lane in enumerate(lanes)),
@@ -372,6 +371,17 @@ class _Column(wiring.Component):
                 self.special.eq(specials[1] | (self.special & ~self.first)),
             ]
         return m
+
+    def _total(self, m: Module, lanes: Sequence["_Lane"]) -> Value:
+        """The group's sum up to this beat, by a carry-save tree."""
+        bits, width = self.config.activation_bits, self.config.sum_bits
+        base = Signal(width)
+        m.d.comb += base.eq(Mux(self.first_of_group, 0, self.sum))
+        # An inverted sign bit makes an integer unsigned and 2**(bits - 1) larger.
+        unsigned = [Cat(lane.ones[:-1], ~lane.ones[-1]) for lane in lanes]
+        excess = Const(-(len(lanes) << bits - 1), signed(width)).as_unsigned()
+        left, right = compress(m, [excess, base, *(lane.carry for lane in lanes), *unsigned], width)
+        return (left + right)[:width]
 
 
 class _Lane(wiring.Component):

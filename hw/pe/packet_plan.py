@@ -108,7 +108,7 @@ def plan_layout(config: Config) -> data.StructLayout:
             "scale": bits_for(len(scales.FORMATS) - 1),
             "tail": Tail,
             "zero_bits": 4,
-            "zero_base": signed(payloads.ZERO_POINT_BITS),
+            "zero_base": signed(config.zero_point_bits),
             "scale_last": bits_for(takes - 1),
             "scale_granules": data.ArrayLayout(granules, takes),
             "joined": 1,

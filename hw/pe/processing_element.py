@@ -14,6 +14,7 @@ from hw import payloads
 from hw.config import Config
 from hw.pe.carry_save import compress
 from hw.pe.multiples import multiple_layout
+from hw.pe.one_hot import choose
 
 __all__ = ["SUM_LATENCY", "ProcessingElement", "lane_bias"]
 
@@ -77,21 +78,13 @@ class ProcessingElement(wiring.Component):
         m.d.sync += total.eq(left + right)
 
         accumulator = Signal(config.product_bits, reset_less=True)
-        shifted = _choose(self.shift, [total << shift for shift in config.shifts])
+        shifted = choose(self.shift, [total << shift for shift in config.shifts])
         m.d.sync += accumulator.eq(Mux(self.first, 0, accumulator) + shifted)
         dot = Signal(config.product_bits, reset_less=True)
         with m.If(self.capture):
             m.d.sync += dot.eq(accumulator)
         m.d.comb += self.dot.eq(dot)
         return m
-
-
-def _choose(one_hot: Value, candidates: list[Value]) -> Value:
-    """AND-OR of the chosen candidate; zero when none is chosen."""
-    chosen = Value.cast(0)
-    for bit, candidate in zip(one_hot, candidates, strict=True):
-        chosen = chosen | Mux(bit, candidate, 0)
-    return chosen
 
 
 def _product(m: Module, term: data.View, multiples: data.View, width: int) -> Value:
@@ -118,5 +111,5 @@ def _product(m: Module, term: data.View, multiples: data.View, width: int) -> Va
     extended = [Value.cast(candidate) for candidate in candidates]
     extended = [Cat(value, value[-1].replicate(width))[:width] for value in extended]
     product = Signal(width)
-    m.d.comb += product.eq(_choose(chosen, extended) ^ term.negative.replicate(width))
+    m.d.comb += product.eq(choose(chosen, extended) ^ term.negative.replicate(width))
     return Cat(product[:-1], ~product[-1])

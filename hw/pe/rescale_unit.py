@@ -28,7 +28,8 @@ class RescaleUnit(wiring.Component):
         sum (in): sum of the group's activations.
         zero_point (in): integer that the sum is multiplied by before the scale.
         mantissa (in): scale or offset.
-        amount (in): right shift; the product is first shifted left by ``config.headroom``.
+        amount (in): right shift, one ``advance`` after the other inputs; the product is first shifted left by
+            ``config.headroom``.
         contribution (out): what the output's accumulator gains.
     """
 
@@ -40,7 +41,7 @@ class RescaleUnit(wiring.Component):
                 "dot": In(config.product_bits),
                 "bias": In(config.product_bits),
                 "sum": In(signed(config.sum_bits)),
-                "zero_point": In(signed(payloads.ZERO_POINT_BITS)),
+                "zero_point": In(signed(config.zero_point_bits)),
                 "mantissa": In(signed(payloads.MANTISSA_BITS + 1)),
                 "amount": In(config.amount_bits),
                 "contribution": Out(signed(config.accumulator_bits)),
@@ -63,7 +64,7 @@ class RescaleUnit(wiring.Component):
         operand = self._hold(m, "operand", (sums[0] + sums[1])[:operand_bits].as_signed())
         for stage in range(3):
             mantissa = self._hold(m, f"mantissa{stage}", mantissa)
-        for stage in range(5):
+        for stage in range(4):
             amount = self._hold(m, f"amount{stage}", amount)
 
         rows = compress(m, _partial_products(m, operand, mantissa, scaled_bits), scaled_bits)

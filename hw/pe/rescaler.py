@@ -15,6 +15,7 @@ from hw.config import Config
 from hw.pe import output_converter, rescale_unit
 from hw.pe.accumulators import Accumulators
 from hw.pe.lookahead import Lookahead
+from hw.pe.one_hot import choose
 from hw.pe.output_converter import OutputConverter
 from hw.pe.rescale_unit import RescaleUnit
 from hw.sharing import share
@@ -71,7 +72,7 @@ class Rescaler(wiring.Component):
             lookahead.issue.eq(issue),
             self.promise.eq(lookahead.promise),
         ]
-        self._take_turns(m, issue, turn, lookahead)
+        lines = self._take_turns(m, issue, turn, lookahead)
 
         later = [turn]
         for stage in range(rescale_unit.LATENCY):
@@ -86,7 +87,7 @@ class Rescaler(wiring.Component):
             lookahead.left_pipeline.eq(leaves & advance),
             advance.eq((~self.results.valid | self.results.ready) & (~leaves | self.channels.valid)),
         ]
-        totals = self._rescale(m, advance, turn, done)
+        totals = self._rescale(m, advance, lines, turn, done)
         self._convert(m, advance, leaves, done, totals, lookahead)
         return m
 
@@ -106,10 +107,14 @@ class Rescaler(wiring.Component):
             }
         )
 
-    def _take_turns(self, m: Module, issue: Value, turn: data.View, lookahead: Lookahead) -> None:
-        """Count rows and passes; take the group's streams with its last turn."""
+    def _take_turns(self, m: Module, issue: Value, turn: data.View, lookahead: Lookahead) -> Signal:
+        """Count rows and passes; take the group's streams with its last turn.
+
+        Returns the slot, one-hot.
+        """
         slots = self.config.slots
         slot = Signal(bits_for(slots - 1))
+        lines = Signal(slots, init=1)
         second = Signal()
         opening = Signal(init=1)
         rotate, last = Signal(), Signal()
@@ -135,22 +140,26 @@ class Rescaler(wiring.Component):
         with m.If(issue):
             m.d.sync += second.eq(~rotate)
             with m.If(rotate):
-                m.d.sync += slot.eq(Mux(last, 0, slot + 1))
+                m.d.sync += [slot.eq(Mux(last, 0, slot + 1)), lines.eq(Cat(lines[-1], lines[:-1]))]
             with m.If(last):
                 m.d.sync += opening.eq(final)
+        return lines
 
-    def _rescale(self, m: Module, advance: Value, turn: data.View, done: data.View) -> list[list[Value]]:
+    def _rescale(
+        self, m: Module, advance: Value, lines: Value, turn: data.View, done: data.View
+    ) -> list[list[Value]]:
         """Rescale units and accumulators; returns the finished sums, ``[unit][column]``."""
         config = self.config
         totals = []
         for unit in range(config.rescale_units):
-            rows = [
-                self.scales.payload.rows[unit :: config.rescale_units][slot] for slot in range(config.slots)
-            ]
+            rows = list(self.scales.payload.rows)[unit :: config.rescale_units]
             scale = Signal(rows[0].shape(), name=f"scale{unit}")
-            m.d.comb += scale.as_value().eq(Array(row.as_value() for row in rows)[turn.slot])
+            m.d.comb += scale.as_value().eq(choose(lines, [row.as_value() for row in rows]))
             totals.append(
-                [self._cell(m, advance, unit, column, scale, turn, done) for column in range(config.columns)]
+                [
+                    self._cell(m, advance, unit, column, scale, lines, turn, done)
+                    for column in range(config.columns)
+                ]
             )
         return totals
 
@@ -161,32 +170,24 @@ class Rescaler(wiring.Component):
         unit: int,
         column: int,
         scale: data.View,
+        lines: Value,
         turn: data.View,
         done: data.View,
     ) -> Value:
         """One rescale unit of one token column with its accumulators."""
         config = self.config
-        dots = self.dots.payload.dots[column]
+        dots = list(self.dots.payload.dots[column])[unit :: config.rescale_units]
         summary = self.summaries.payload.columns[column]
-        lowering = Signal(signed(payloads.EXPONENT_BITS + 3), name=f"lowering{unit}_{column}")
-        amount = Signal(signed(payloads.EXPONENT_BITS + 4), name=f"amount{unit}_{column}")
-        limit = (1 << config.amount_bits) - 1
         rescale = share(m, f"unit{unit}_{column}", RescaleUnit(config))
         accumulators = share(m, f"accumulators{unit}_{column}", Accumulators(config))
         m.d.comb += [
-            lowering.eq(self.scales.payload.reach - (config.numerics.alignment - config.headroom)),
-            amount.eq(
-                Mux(turn.second, scale.offset_distance, scale.scale_distance) + summary.distance + lowering
-            ),
             rescale.advance.eq(advance),
             rescale.bias.eq(self.dots.payload.bias),
-            rescale.dot.eq(
-                Array(dots[unit + config.rescale_units * slot] for slot in range(config.slots))[turn.slot]
-            ),
+            rescale.dot.eq(choose(lines, dots)),
             rescale.zero_point.eq(scale.zero_point),
             rescale.sum.eq(summary.sum),
             rescale.mantissa.eq(scale.scale),
-            rescale.amount.eq(Mux(amount > limit, limit, amount)),
+            rescale.amount.eq(self._amount(m, f"{unit}_{column}", advance, scale, turn, summary)),
         ]
         with m.If(turn.second):
             m.d.comb += [
@@ -201,6 +202,24 @@ class Rescaler(wiring.Component):
             accumulators.contribution.eq(rescale.contribution),
         ]
         return accumulators.total
+
+    def _amount(
+        self, m: Module, name: str, advance: Value, scale: data.View, turn: data.View, summary: data.View
+    ) -> Value:
+        """How far a contribution is shifted, one ``advance`` later than the turn."""
+        config = self.config
+        distance = Signal(payloads.DISTANCE_BITS, name=f"distance{name}", reset_less=True)
+        lowering = Signal(signed(payloads.EXPONENT_BITS + 3), name=f"lowering{name}", reset_less=True)
+        amount = Signal(signed(payloads.EXPONENT_BITS + 4), name=f"amount{name}")
+        limit = (1 << config.amount_bits) - 1
+        lowest = config.numerics.alignment - config.headroom
+        with m.If(advance):
+            m.d.sync += [
+                distance.eq(Mux(turn.second, scale.offset_distance, scale.scale_distance)),
+                lowering.eq(summary.distance + self.scales.payload.reach - lowest),
+            ]
+        m.d.comb += amount.eq(distance + lowering)
+        return Mux(amount > limit, limit, amount)
 
     def _convert(
         self,

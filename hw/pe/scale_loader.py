@@ -110,7 +110,7 @@ class ScaleLoader(wiring.Component):
 
     def _zero_points(self, m: Module, start: int) -> list[Value]:
         """Zero point of every row, from a column of zeros that begins at ``start``."""
-        width = payloads.ZERO_POINT_BITS
+        width = self.config.zero_point_bits
         points = [Signal(width, name=f"zero_point_{start}_{row}") for row in range(self.config.rows)]
         with m.Switch(self.plan.zero_bits):
             for bits in sorted({entry.bits for entry in self.config.datatypes if entry.asymmetric}):

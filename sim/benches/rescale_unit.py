@@ -21,7 +21,7 @@ COUNT: int = context.parameters()["count"]
 LIMIT = (1 << config.amount_bits) - 1
 MOST_SUM = config.group * config.largest_activation
 MOST_DOT = MOST_SUM * max(entry.largest for entry in config.datatypes)
-HALF_ZERO = 1 << payloads.ZERO_POINT_BITS - 1
+HALF_ZERO = 1 << config.zero_point_bits - 1
 HALF_MANTISSA = 1 << payloads.MANTISSA_BITS
 coverage = Coverage("rescale_unit", {"result": ("negative", "zero", "positive"), "halts": (False, True)})
 coverage_amount = Coverage("rescale_unit_amount", {"amount": ("zero", "middle", "limit")})
@@ -86,11 +86,12 @@ def extreme_works() -> list[Work]:
     return [work for work in works if work.fits]
 
 
-def drive(dut: Any, work: Work) -> None:
-    """Put one contribution at the inputs, its dot product with any bias."""
+def drive(dut: Any, work: Work, before: Work) -> None:
+    """Put a contribution at the inputs, its dot product with any bias, and the amount of the one before."""
     bias = random.getrandbits(config.product_bits)
     dut.bias.value = bias
-    values = asdict(work) | {"dot": (work.dot + bias) % (1 << config.product_bits)}
+    changed = {"dot": (work.dot + bias) % (1 << config.product_bits), "amount": before.amount}
+    values = asdict(work) | changed
     for name, value in values.items():
         port = getattr(dut, name)
         port.value = value & (1 << len(port)) - 1
@@ -114,7 +115,7 @@ async def check(dut: Any, works: list[Work], halts: bool) -> None:
             pipeline.append(offered)
         advance = not halts or random.random() < 0.6
         offered = next(remaining, None) if advance else None
-        drive(dut, offered or random_work())
+        drive(dut, offered or random_work(), pipeline[-1] or random_work())
         dut.advance.value = advance
     for work in works:
         value = work.expected()
