@@ -23,16 +23,14 @@ __all__ = [
     "Recipe",
     "abc_script",
     "coarse_script",
+    "component_recipes",
     "constraints",
     "flattening_script",
     "full_adder_map",
     "gates_script",
     "large_memories",
     "mapping_script",
-    "mixed_recipes",
     "netlist_script",
-    "recipes",
-    "rescue_recipes",
     "wasted_adders",
 ]
 
@@ -41,9 +39,6 @@ MEMORY_THRESHOLD = 1024
 
 CLOCK_GATE_THRESHOLD = 4
 """Registers with a common enable that are worth a clock gate, where the library has one."""
-
-RESCUE_ROUNDS = 6
-"""How often the full adders of too slow paths are taken apart before giving up."""
 
 _PREPARE = "strash; &get -n; &fraig -x; &put; scorr"
 _SIZE = "buffer -c; upsize {D}; dnsize {D}; stime -p"
@@ -61,9 +56,6 @@ MAPPERS = {
 MIXED = "mixed"
 """Not a mapper of its own: each component takes the one that suits it."""
 
-_SHAPES = {False: (False,), True: (False, True)}
-"""Values of ``flatten`` worth trying, by whether there are components to dissolve."""
-
 
 @dataclass(frozen=True)
 class Recipe:
@@ -72,43 +64,27 @@ class Recipe:
     Attributes:
         flatten: dissolve all components first.
         mapper: a name in :data:`MAPPERS`, or :data:`MIXED`.
-        adders: ``cells``: full-adder cells in all carry-save trees; ``off slow paths``: only where the clock
-            period leaves time for them; ``gates``: none.
+            adders: ``cells``: full-adder cells in all carry-save trees; ``gates``: none.
     """
 
     flatten: bool = False
-    mapper: str = "nf"
+    mapper: str = MIXED
     adders: str = "cells"
 
     def __str__(self) -> str:
-        adders = {"cells": "full-adder cells", "gates": "no full-adder cells"}
-        return f"{self.shape}, {self.mapper}, {adders.get(self.adders, f'full-adder cells {self.adders}')}"
+        adders = "full-adder cells" if self.adders == "cells" else "no full-adder cells"
+        return f"{self.shape}, {self.mapper}, {adders}"
 
     @property
     def shape(self) -> str:
         return "flat" if self.flatten else "hierarchical"
 
 
-def recipes(target: Asic, components: bool) -> list[Recipe]:
-    """The ways that are tried for every design; ``components``: it has some that could be dissolved."""
-    mappers = list(MAPPERS) if target.timed else ["amap", "nf"]
-    return [Recipe(flatten, mapper) for flatten in _SHAPES[components] for mapper in mappers]
-
-
-def mixed_recipes(target: Asic) -> list[Recipe]:
-    """What components may choose from, roughly from small to fast."""
-    ways = [Recipe(mapper=mapper) for mapper in MAPPERS]
-    return [*ways, Recipe(mapper="tight map", adders="gates")] if target.timed else ways
-
-
-def rescue_recipes(target: Asic, components: bool) -> list[Recipe]:
-    """The ways that are tried besides where no other meets the clock period."""
+def component_recipes(target: Asic) -> list[Recipe]:
+    """What the components of a mixed design may choose from, roughly from small to fast."""
     if not target.timed:
-        return []
-    if liberty.full_adder(target.cells.values()) is None:
-        return []
-    ways = (("tight map", "off slow paths"), ("map", "gates"), ("tight map", "gates"))
-    return [Recipe(flatten, mapper, adders) for flatten in _SHAPES[components] for mapper, adders in ways]
+        return [Recipe(mapper=mapper) for mapper in ("amap", "nf")]
+    return [*(Recipe(mapper=mapper) for mapper in MAPPERS), Recipe(mapper="tight map", adders="gates")]
 
 
 def abc_script(target: Asic, mapper: str, period: float) -> str:

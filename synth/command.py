@@ -110,16 +110,12 @@ def macs_per_cycle(block: str, config: Any) -> dict[str, float]:
 
 
 def ways(target: str, quick: bool, flatten: bool) -> tuple[asic.Recipe, ...] | None:
-    """Recipes to try for the options given; None for all of them."""
+    """Recipes to try for the options given; None for the usual ones."""
     goal = targets.parse(target)
     if isinstance(goal, targets.Fpga) or not (quick or flatten):
         return None
-    mappers = ("nf", "map") if quick and goal.timed else ("nf",) if quick else None
-    return tuple(
-        recipe
-        for recipe in asic.recipes(goal, components=True)
-        if recipe.flatten == flatten and (mappers is None or recipe.mapper in mappers)
-    )
+    mapper = asic.MIXED if not quick else "tight map" if goal.timed else "nf"
+    return (asic.Recipe(flatten, mapper),)
 
 
 def publish(out: Path, write: Callable[[Path], None]) -> None:

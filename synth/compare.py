@@ -174,7 +174,7 @@ def parser() -> command.Parser:
     add(
         "--quick",
         action="store_true",
-        help="only try one way for area and one for speed: larger, much sooner",
+        help="one fast mapper for everything: larger, much sooner",
     )
     add("--out", type=command.folder, metavar="DIR", help="write comparison.json and comparison.md here")
     return found

@@ -1,10 +1,8 @@
 """Measure one design: area by component, memories, timing."""
 
-import re
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,9 @@ from synth.shape import Shape, read
 __all__ = ["AreaReport", "Component", "measure"]
 
 Progress = Callable[[str], None]
+
+_SMALL = 20_000
+"""Cells up to which a design is tried without its hierarchy as well; it takes too long above."""
 
 
 def measure(
@@ -36,8 +37,8 @@ def measure(
         target: a word :func:`synth.targets.parse` understands.
         period: clock period in ns; None for the target's own.
         recipes: ways to try on standard cells; the smallest result that meets the period wins, or the fastest
-            if none does. None tries all of :func:`synth.asic.recipes`, and
-            :func:`synth.asic.rescue_recipes` where none of them meets the period.
+            if none does. None gives each component the mapper that suits it, and tries a small design flat as
+            well.
         keep: an existing directory for scripts, logs and netlists; None throws them away.
         progress: called with a few words before each step.
 
@@ -69,29 +70,10 @@ def measure(
 
         if recipes is not None:
             return best([tried(recipe) for recipe in recipes])
-        apart = len(re.findall(r"^module ", design, re.M)) > 1
-        reports = _climb(asic.recipes(goal, apart), tried, until=2)
-        if not any(report.met for report in reports):
-            reports += _climb(asic.rescue_recipes(goal, apart), tried, until=9)
+        reports = [tried(asic.Recipe())]
+        if len(reports[0].components) > 1 and reports[0].cells <= _SMALL:
+            reports.append(tried(asic.Recipe(flatten=True)))
     return best(reports)
-
-
-def _climb(
-    recipes: Sequence[asic.Recipe], tried: Callable[[asic.Recipe], AreaReport], until: int
-) -> list[AreaReport]:
-    """Try recipes from small to fast, the two shapes at once, each until so many in a row meet the period."""
-
-    def climb(flatten: bool) -> list[AreaReport]:
-        reports: list[AreaReport] = []
-        in_a_row = 0
-        for recipe in recipes:
-            if recipe.flatten == flatten and in_a_row < until:
-                reports.append(tried(recipe))
-                in_a_row = in_a_row + 1 if reports[-1].met else 0
-        return reports
-
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        return [report for reports in pool.map(climb, (False, True)) for report in reports]
 
 
 @contextmanager

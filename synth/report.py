@@ -63,12 +63,12 @@ def parser() -> command.Parser:
     add(
         "--flatten",
         action="store_true",
-        help="only dissolve all components: one row, often the smallest area",
+        help="dissolve all components: one row; slow for large designs",
     )
     add(
         "--quick",
         action="store_true",
-        help="only try one way for area and one for speed: larger, much sooner",
+        help="one fast mapper for everything: larger, much sooner",
     )
     add("--out", type=command.folder, metavar="DIR", help="write report.json, report.md and pictures here")
     return found

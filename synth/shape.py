@@ -82,36 +82,17 @@ class Shape:
             self.memory_bits[module] += bits
 
     def map(self, recipe: asic.Recipe, period: float) -> AreaReport:
-        """Map to cells; full adders of too slow paths are taken apart if the recipe says so."""
+        """Map to cells and time the result."""
         if recipe.mapper == asic.MIXED:
             return self._mixed(recipe, period)
-        apart = self._apart(recipe)
-        stem = _stem(recipe)
-        report = self._alone(recipe, period, stem, apart)
-        for number in range(asic.RESCUE_ROUNDS if recipe.adders == "off slow paths" else 0):
-            if report.met or report.timing is None or report.timing.source != "OpenSTA":
-                break
-            slow = timing.slow_cells(
-                self._netlist(period, _round_stem(stem, number)), r"(\S*full_adder_\d+)\.fa/"
-            )
-            found = {self._adder_at(path) for path in slow}
-            if not found - apart:
-                break
-            apart |= found
-            following = self._alone(recipe, period, _round_stem(stem, number + 1), apart)
-            report = min(report, following, key=_shortfall)
-        return report
-
-    def _alone(self, recipe: asic.Recipe, period: float, stem: str, apart: set[str]) -> AreaReport:
-        """All components by one mapper."""
-        mapped = self._mapped(recipe, period, stem, apart)
-        return self._report(recipe, period, stem, {module: mapped for module in mapped.counts})
+        mapped = self._mapped(recipe, period)
+        return self._report(recipe, period, mapped.stem, {module: mapped for module in mapped.counts})
 
     def _mixed(self, recipe: asic.Recipe, period: float) -> AreaReport:
         """Each component by the mapper that makes it smallest, or a faster one where it is too slow."""
-        ways = asic.mixed_recipes(self.target)
+        ways = asic.component_recipes(self.target)
         with ThreadPoolExecutor(max_workers=2) as pool:
-            mapped = list(pool.map(lambda way: self._mapped(way, period, _stem(way), self._apart(way)), ways))
+            mapped = list(pool.map(lambda way: self._mapped(way, period), ways))
         choices = {module: self._choices(module, mapped) for module in mapped[0].counts}
         reports: list[AreaReport] = []
         while True:
@@ -162,14 +143,10 @@ class Shape:
             module = self.modules[module]["cells"][instance]["type"]
         return module
 
-    def _adder_at(self, path: str) -> str:
-        """The full adder (``module/cell``) at an instance path of the flat netlist."""
-        instances, _, name = path.rpartition(".")
-        return f"{self._module_at(f'{instances}.' if instances else '')}/{name}"
-
-    def _mapped(self, recipe: asic.Recipe, period: float, stem: str, apart: set[str]) -> _Mapped:
-        """Map all modules."""
-        target = self.target
+    def _mapped(self, recipe: asic.Recipe, period: float) -> _Mapped:
+        """Map all modules by one mapper."""
+        target, apart = self.target, self._apart(recipe)
+        stem = f"{recipe.mapper}-{recipe.adders}".replace(" ", "-")
         files = {
             f"{stem}.abc": asic.abc_script(target, recipe.mapper, period),
             f"{stem}.apart": "".join(f"{cell}\n" for cell in sorted(apart)),
@@ -255,15 +232,6 @@ def _with_drivers(parts: list[Component], added: Counter[str], target: targets.A
     others = [part for part in parts if part is not top]
     whole = replace(top, total_area=round(top.total_area + area, 4))
     return sorted([whole, *others, drivers], key=lambda part: (-part.own_area, part.name))
-
-
-def _round_stem(stem: str, number: int) -> str:
-    """Stem of the files of a rescue round; round 0 is the first mapping."""
-    return f"{stem}-{number}" if number else stem
-
-
-def _stem(recipe: asic.Recipe) -> str:
-    return f"{recipe.mapper}-{recipe.adders}".replace(" ", "-")
 
 
 def _shortfall(report: AreaReport) -> float:

@@ -90,9 +90,9 @@ def slow_cells(netlist: Netlist, pattern: str, paths: int = 200) -> dict[str, fl
     report = _open_sta(netlist, f"report_checks -path_delay max -group_count {paths} -slack_max 0 -digits 4")
     slacks: dict[str, float] = {}
     for path in report.split("Startpoint:")[1:]:
-        slack = re.search(r"(-?[\d.]+)\s+slack", path)
-        for name in re.findall(pattern, path) if slack else ():
-            slacks[name] = min(slacks.get(name, 0.0), float(slack.group(1)))
+        slack = min(map(float, re.findall(r"(-?[\d.]+)\s+slack", path)), default=0.0)
+        for name in re.findall(pattern, path):
+            slacks[name] = min(slacks.get(name, 0.0), slack)
     return slacks
 
 

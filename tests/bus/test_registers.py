@@ -16,7 +16,6 @@ from sim import runner
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-@pytest.mark.quick
 def test_slave(simulator: str) -> None:
     config = preset("edge")
     parameters = {"config": config.model_dump()}

@@ -11,7 +11,6 @@ FEW_TYPES = Config(rows=4, lanes=4, group=8, activation_bits=8, types=("ternary"
 BENCH = "sim.benches.rescale_unit"
 
 
-@pytest.mark.quick
 def test_rescale_unit(simulator: str) -> None:
     config, count = preset("tiny"), 1500 if simulator == "verilator" else 400
     parameters = {"config": config.model_dump(), "count": count}

@@ -16,7 +16,6 @@ def config(**fields: object) -> Config:
     return Config.model_validate(small | {"types": TYPES} | fields)
 
 
-@pytest.mark.quick
 def test_rescaler(simulator: str) -> None:
     two = config(columns=2, rescale_units=2)
     parameters = {"config": two.model_dump(), "blocks": 16 if simulator == "verilator" else 4}

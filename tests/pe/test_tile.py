@@ -1,7 +1,5 @@
 """The tile against the golden matrix-vector product."""
 
-import pytest
-
 from hw.config import Config, preset
 from hw.pe.tile import Tile
 from sim import runner
@@ -18,7 +16,6 @@ TWO_COLUMNS = Config(
 )
 
 
-@pytest.mark.quick
 def test_tiny(simulator: str) -> None:
     config = preset("tiny")
     runner.run(Tile(config), "sim.benches.tile", simulator, {"config": config.model_dump()})

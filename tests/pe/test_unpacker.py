@@ -26,7 +26,6 @@ def run(config: Config, simulator: str, test_filter: str | None = None) -> None:
         runner.run(Unpacker(config), bench, simulator, parameters, test_filter)
 
 
-@pytest.mark.quick
 def test_tiny(simulator: str) -> None:
     run(preset("tiny"), simulator)
 
