@@ -64,10 +64,21 @@ def activation_beat(config: Config) -> data.StructLayout:
 
 
 def aligned_beat(config: Config) -> data.StructLayout:
-    """Aligned integers of every token column; ``group_last`` closes a group, ``last`` the vector."""
+    """Aligned integers of every token column; ``group_last`` closes a group, ``last`` the vector.
+
+    ``exponent`` is the group's field E in each of its beats; ``sum`` adds the group's elements up to this
+    beat, so it is S with ``group_last``; ``special`` is set from the vector's first NaN or infinity on.
+    """
     lanes = data.ArrayLayout(signed(config.activation_bits), config.activation_lanes)
+    column = data.StructLayout({"exponent": EXPONENT_BITS, "sum": signed(config.sum_bits), "special": 1})
     return data.StructLayout(
-        {"elements": data.ArrayLayout(lanes, config.columns), "group_last": 1, "last": 1}
+        {
+            "elements": data.ArrayLayout(lanes, config.columns),
+            "group_last": 1,
+            "last": 1,
+            "columns": data.ArrayLayout(column, config.columns),
+            "format": ActivationFormat,
+        }
     )
 
 

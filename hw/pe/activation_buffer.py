@@ -8,14 +8,10 @@ from amaranth.utils import bits_for, exact_log2
 from hw import payloads
 from hw.config import Config
 from hw.payloads import EXPONENT_BITS, ActivationFormat
-from hw.pe.aligner import aligned_beat
 
-__all__ = ["ActivationBuffer", "pass_command"]
+__all__ = ["ActivationBuffer"]
 
 BANKS = 2
-
-pass_command = data.StructLayout({"count": 16, "keep": 1})
-"""Stream the present vector ``count`` times, then free it unless ``keep``."""
 
 
 class ActivationBuffer(wiring.Component):
@@ -51,11 +47,11 @@ class ActivationBuffer(wiring.Component):
         self.beats = config.maximum_inputs // config.activation_lanes
         super().__init__(
             {
-                "aligned": In(stream.Signature(aligned_beat(config))),
+                "aligned": In(stream.Signature(payloads.aligned_beat(config))),
                 "vector_valid": Out(1),
                 "vector_beats": Out(bits_for(self.beats)),
                 "vector_groups": Out(bits_for(config.maximum_groups)),
-                "passes": In(stream.Signature(pass_command)),
+                "passes": In(stream.Signature(payloads.passes)),
                 "activations": Out(stream.Signature(payloads.activations(config))),
                 "summaries": Out(stream.Signature(payloads.summary(config))),
             }
@@ -234,7 +230,7 @@ class _PassReader(wiring.Component):
         super().__init__(
             {
                 "accept": In(1),
-                "command": In(pass_command),
+                "command": In(payloads.passes),
                 "bank": In(1),
                 "room": Out(1),
                 "valid": Out(1),
@@ -248,7 +244,7 @@ class _PassReader(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        entry = data.StructLayout({"command": pass_command, "bank": 1})
+        entry = data.StructLayout({"command": payloads.passes, "bank": 1})
         held = [Signal(entry, reset_less=True, name=f"held_{number}") for number in range(self.places)]
         count, left = Signal(range(self.places + 1)), Signal(range(self.places + 1))
         work, ends, empty = held[0], Signal(), Signal()

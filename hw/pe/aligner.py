@@ -1,38 +1,21 @@
 """Aligner: FP16 or BF16 activations to integers that share one exponent a group.
 
-Meaning: ``golden.pe.aligner``. Inside, an exponent is a key: the upper eight magnitude bits, of which FP16
-keeps five (so a step of its exponent is 8) and BF16 all. Keys compare and subtract alike in both formats.
+Meaning: ``golden.pe.aligner``. A group waits in a memory until its largest exponent is known
+(``hw.pe.exponent_keys``); then its elements are shifted and rounded (``hw.pe.aligner_column``).
 """
 
 from collections.abc import Sequence
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import ceil_log2, exact_log2
 
 from hw import payloads
 from hw.config import Config
-from hw.payloads import EXPONENT_BITS, MANTISSA_BITS, ActivationFormat
-from hw.pe.carry_save import compress
+from hw.pe.aligner_column import AlignerColumn
+from hw.pe.exponent_keys import KeyQueue, MaximumKey, maximum_stages, queued_groups, unit_key
 
-__all__ = ["Aligner", "aligned_beat"]
-
-
-def aligned_beat(config: Config) -> data.StructLayout:
-    """``payloads.aligned_beat`` with what a group and a vector have in common.
-
-    ``exponent`` is the group's field E in each of its beats; ``sum`` adds the group's elements up to this
-    beat, so it is S with ``group_last``; ``special`` is set from the vector's first NaN or infinity on.
-    """
-    column = data.StructLayout({"exponent": EXPONENT_BITS, "sum": signed(config.sum_bits), "special": 1})
-    return data.StructLayout(
-        {
-            **payloads.aligned_beat(config).members,
-            "columns": data.ArrayLayout(column, config.columns),
-            "format": ActivationFormat,
-        }
-    )
+__all__ = ["Aligner"]
 
 
 class Aligner(wiring.Component):
@@ -49,19 +32,19 @@ class Aligner(wiring.Component):
 
     Members:
         beats (in): vectors, each closed by ``last``; ``format`` counts in a vector's first beat.
-        aligned (out): ``aligned_beat``.
+        aligned (out): ``payloads.aligned_beat``.
         error_long (out): high for one cycle for each vector that is too long.
     """
 
     def __init__(self, config: Config) -> None:
         self.config = config
         self.group_beats = config.group // config.activation_lanes
-        self.stages = _stages(config)
+        self.stages = maximum_stages(config)
         self.depth = self.group_beats + 1 + self.stages
         super().__init__(
             {
                 "beats": In(stream.Signature(payloads.activation_beat(config))),
-                "aligned": Out(stream.Signature(aligned_beat(config))),
+                "aligned": Out(stream.Signature(payloads.aligned_beat(config))),
                 "error_long": Out(1),
             }
         )
@@ -131,9 +114,9 @@ class Aligner(wiring.Component):
         self, m: Module, write: memory.WritePort, read: memory.ReadPort, closes: Value, pop: Value
     ) -> Value:
         """Whether the memory takes a beat and the queue one more exponent; one place stays empty."""
-        flying = Signal(range(_queued(self.config) + 1))
+        flying = Signal(range(queued_groups(self.config) + 1))
         m.d.sync += flying.eq(flying + closes - pop)
-        return (self._next(write.addr) != read.addr) & (flying != _queued(self.config))
+        return (self._next(write.addr) != read.addr) & (flying != queued_groups(self.config))
 
     def _exponents(
         self, m: Module, valid: Value, closes: Value, format_: Value, pop: Value
@@ -144,16 +127,16 @@ class Aligner(wiring.Component):
             delayed = Signal(3)
             m.d.sync += delayed.eq(flags)
             flags = delayed
-        m.submodules.queue = queue = _KeyQueue(self.config)
+        m.submodules.queue = queue = KeyQueue(self.config)
         m.d.comb += [queue.push.eq(flags[1]), queue.pop.eq(pop)]
         for column in range(self.config.columns):
-            m.submodules[f"maximum_{column}"] = maximum = _MaximumKey(self.config)
+            m.submodules[f"maximum_{column}"] = maximum = MaximumKey(self.config)
             m.d.comb += [
                 maximum.elements.eq(self.beats.p.elements[column]),
                 maximum.format.eq(format_),
                 maximum.valid.eq(flags[0]),
                 maximum.closes.eq(flags[1]),
-                maximum.unit.eq(_unit(flags[2])),
+                maximum.unit.eq(unit_key(flags[2])),
                 queue.pushed[column].eq(maximum.key),
             ]
         return [queue.head[column] for column in range(self.config.columns)]
@@ -173,7 +156,7 @@ class Aligner(wiring.Component):
         with m.If(finish):
             m.d.sync += [fresh.eq(marks[1][:2]), Cat(p.group_last, p.last, p.format).eq(marks[1])]
         for number, key in enumerate(keys):
-            m.submodules[f"column_{number}"] = column = _Column(self.config)
+            m.submodules[f"column_{number}"] = column = AlignerColumn(self.config)
             m.d.comb += [
                 column.elements.eq(beat.elements[number]),
                 column.format.eq(beat.format),
@@ -230,246 +213,3 @@ class _GroupMarker(wiring.Component):
             with m.Elif(self.group_last):
                 m.d.sync += group.eq(group + 1)
         return m
-
-
-class _MaximumKey(wiring.Component):
-    """Largest key of a token column's group, ``stages`` cycles after its last beat.
-
-    Members:
-        elements, format (in): of the beat that is accepted.
-        valid, closes, unit (in): of the beat accepted ``stages`` cycles ago; ``unit`` stands for key 0.
-        key (out): the group's key, in the cycle of ``closes``.
-    """
-
-    def __init__(self, config: Config) -> None:
-        self.stages = _stages(config)
-        super().__init__(
-            {
-                "elements": In(data.ArrayLayout(16, config.activation_lanes)),
-                "format": In(1),
-                "valid": In(1),
-                "closes": In(1),
-                "unit": In(EXPONENT_BITS),
-                "key": Out(EXPONENT_BITS),
-            }
-        )
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        keys = []
-        for element in self.elements:
-            key, special = _key(element, self.format)
-            keys.append(Mux(special, 0, key))
-        keys = self._registered(m, self._halved(m, keys))
-        for _ in range(self.stages - 1):
-            keys = self._registered(m, self._halved(m, self._halved(m, keys)))
-        running, largest = Signal(EXPONENT_BITS), Signal(EXPONENT_BITS)
-        m.d.comb += largest.eq(self._halved(m, [*self._halved(m, keys), running])[0])
-        m.d.comb += self.key.eq(largest | Mux(largest == 0, self.unit, 0))
-        with m.If(self.valid):
-            m.d.sync += running.eq(Mux(self.closes, 0, largest))
-        return m
-
-    def _halved(self, m: Module, keys: Sequence[Value]) -> list[Value]:
-        """The larger one of each pair."""
-        larger = []
-        for left, right in zip(keys[::2], keys[1::2], strict=False):
-            key = Signal(EXPONENT_BITS)
-            m.d.comb += key.eq(Mux(left > right, left, right))
-            larger.append(key)
-        return larger or list(keys)
-
-    def _registered(self, m: Module, keys: Sequence[Value]) -> list[Value]:
-        held = [Signal(EXPONENT_BITS, reset_less=True) for _ in keys]
-        m.d.sync += Cat(held).eq(Cat(keys))
-        return held
-
-
-class _KeyQueue(wiring.Component):
-    """Keys of the groups between the last beat written and the last beat read.
-
-    Members:
-        push, pushed (in): append keys; there must be room.
-        head (out): the oldest group's keys.
-        pop (in): remove them.
-    """
-
-    def __init__(self, config: Config) -> None:
-        self.places = _queued(config)
-        keys = data.ArrayLayout(EXPONENT_BITS, config.columns)
-        super().__init__({"push": In(1), "pushed": In(keys), "head": Out(keys), "pop": In(1)})
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        held = [Signal.like(self.head, reset_less=True, name=f"held_{place}") for place in range(self.places)]
-        count, free = Signal(range(self.places + 1)), Signal(range(self.places + 1))
-        m.d.comb += [self.head.eq(held[0]), free.eq(count - self.pop)]
-        m.d.sync += count.eq(free + self.push)
-        for place, keys in enumerate(held):
-            with m.If(self.push & (free == place)):
-                m.d.sync += keys.eq(self.pushed)
-            if place + 1 < self.places:
-                with m.Elif(self.pop):
-                    m.d.sync += keys.eq(held[place + 1])
-        return m
-
-
-class _Column(wiring.Component):
-    """Align the elements of one token column, in three cycles; everything moves with ``advance`` only.
-
-    Members:
-        elements, format, key (in): a beat and its group's key.
-        advance (in): every stage takes what is before it.
-        finish (in): ``advance``, and there is a beat before the last stage.
-        first, first_of_group (in): that beat is the first one of its vector, of its group.
-        aligned, exponent, sum, special (out): registers of the last stage.
-    """
-
-    def __init__(self, config: Config) -> None:
-        self.config = config
-        lanes = config.activation_lanes
-        super().__init__(
-            {
-                "elements": In(data.ArrayLayout(16, lanes)),
-                "format": In(1),
-                "key": In(EXPONENT_BITS),
-                "advance": In(1),
-                "finish": In(1),
-                "first": In(1),
-                "first_of_group": In(1),
-                "aligned": Out(data.ArrayLayout(signed(config.activation_bits), lanes)),
-                "exponent": Out(EXPONENT_BITS),
-                "sum": Out(signed(config.sum_bits)),
-                "special": Out(1),
-            }
-        )
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        exponents = [Signal(EXPONENT_BITS, reset_less=True, name=f"exponent_{stage}") for stage in range(2)]
-        specials = [Signal(reset_less=True, name=f"special_{stage}") for stage in range(2)]
-        lanes = [_Lane(self.config) for _ in self.elements]
-        for number, lane in enumerate(lanes):
-            m.submodules[f"lane_{number}"] = lane
-            m.d.comb += [
-                lane.element.eq(self.elements[number]),
-                lane.format.eq(self.format),
-                lane.key.eq(self.key),
-                lane.advance.eq(self.advance),
-            ]
-        with m.If(self.advance):
-            m.d.sync += [
-                Cat(exponents).eq(Cat(_exponent(self.key, self.format), exponents[0])),
-                Cat(specials).eq(Cat(Cat(lane.special for lane in lanes).any(), specials[0])),
-            ]
-        total = self._total(m, lanes)
-        with m.If(self.finish):
-            m.d.sync += [
-                *(self.aligned[number].eq(lane.ones + lane.carry) for number, lane in enumerate(lanes)),
-                self.sum.eq(total),
-                self.exponent.eq(exponents[1]),
-                self.special.eq(specials[1] | (self.special & ~self.first)),
-            ]
-        return m
-
-    def _total(self, m: Module, lanes: Sequence["_Lane"]) -> Value:
-        """The group's sum up to this beat, by a carry-save tree."""
-        bits, width = self.config.activation_bits, self.config.sum_bits
-        base = Signal(width)
-        m.d.comb += base.eq(Mux(self.first_of_group, 0, self.sum))
-        # An inverted sign bit makes an integer unsigned and 2**(bits - 1) larger.
-        unsigned = [Cat(lane.ones[:-1], ~lane.ones[-1]) for lane in lanes]
-        excess = Const(-(len(lanes) << bits - 1), signed(width)).as_unsigned()
-        left, right = compress(m, [excess, base, *(lane.carry for lane in lanes), *unsigned], width)
-        return (left + right)[:width]
-
-
-class _Lane(wiring.Component):
-    """One element's distance, then its shifted and rounded magnitude: two registered stages.
-
-    Members:
-        element, format, key (in): the element and its group's key.
-        advance (in): both stages take what is before them.
-        special (out): the element at the input is a NaN or an infinity; combinational.
-        ones, carry (out): the integer is their sum.
-    """
-
-    def __init__(self, config: Config) -> None:
-        self.bits = config.activation_bits
-        super().__init__(
-            {
-                "element": In(16),
-                "format": In(1),
-                "key": In(EXPONENT_BITS),
-                "advance": In(1),
-                "special": Out(1),
-                "ones": Out(signed(self.bits)),
-                "carry": Out(1),
-            }
-        )
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        significand = Signal(MANTISSA_BITS, reset_less=True)
-        shift = Signal(ceil_log2(self.bits), reset_less=True)
-        zero, negative = Signal(reset_less=True), Signal(reset_less=True)
-        key, special = _key(self.element, self.format)
-        normal = key.any()
-        effective, distance = Signal(EXPONENT_BITS), Signal(EXPONENT_BITS)
-        m.d.comb += [
-            self.special.eq(special),
-            effective.eq(key | Mux(normal, 0, _unit(self.format))),
-            distance.eq(self.key - effective),
-        ]
-        steps = _exponent(distance, self.format)
-        fraction = Mux(self.format, self.element[:7] << 3, self.element[:10])
-        quotient, up = self._shifted(m, significand, shift)
-        with m.If(self.advance):
-            m.d.sync += [
-                significand.eq(Cat(fraction[:10], normal)),
-                Cat(shift, zero).eq(Cat(steps[: len(shift)], special | steps[len(shift) :].any())),
-                negative.eq(self.element[15]),
-                self.ones.eq(Cat(Mux(zero, 0, quotient) ^ negative.replicate(self.bits - 1), negative)),
-                self.carry.eq((up & ~zero) ^ negative),
-            ]
-        return m
-
-    def _shifted(self, m: Module, significand: Value, shift: Value) -> tuple[Value, Value]:
-        """``significand * 2**(bits - 12 - shift)`` rounded down, and whether the nearest is one more."""
-        fraction_bits = max(1, MANTISSA_BITS + 1 - self.bits)
-        value, sticky = Signal(self.bits - 1 + fraction_bits), Signal()
-        m.d.comb += value.eq(significand << max(0, self.bits - MANTISSA_BITS))
-        for stage in reversed(range(len(shift))):
-            wider, lost, step = value, sticky, 1 << stage
-            value, sticky = Signal.like(wider, name=f"value_{stage}"), Signal(name=f"sticky_{stage}")
-            m.d.comb += value.eq(Mux(shift[stage], wider[step:], wider))
-            m.d.comb += sticky.eq(lost | (shift[stage] & wider[:step].any()))
-        quotient, below = value[fraction_bits:], value[: fraction_bits - 1]
-        up = value[fraction_bits - 1] & (sticky | below.any() | quotient[0])
-        return quotient, up & ~quotient.all() if self.bits <= MANTISSA_BITS else up
-
-
-def _stages(config: Config) -> int:
-    """Registered stages of the maximum: one comparison first, two in each of the others."""
-    return max(1, -(-exact_log2(config.activation_lanes) // 2))
-
-
-def _queued(config: Config) -> int:
-    """Groups that have to be under way so that groups of one beat leave no gap."""
-    return _stages(config) + 2
-
-
-def _unit(format_: Value) -> Value:
-    """The key of exponent 1."""
-    return Mux(format_, 1, 8)
-
-
-def _key(element: Value, format_: Value) -> tuple[Value, Value]:
-    """Key of an element, and whether the element is a NaN or an infinity."""
-    upper, lower = element[10:15], element[7:10] & format_.replicate(3)
-    return Cat(lower, upper), upper.all() & (~format_ | lower.all())
-
-
-def _exponent(key: Value, format_: Value) -> Value:
-    """A key, or the difference of two, as a number of exponent steps."""
-    return Mux(format_, key, key[3:])

@@ -15,8 +15,6 @@ import numpy as np
 from hw import payloads
 from hw.config import Config
 from hw.payloads import ActivationFormat
-from hw.pe.activation_buffer import pass_command
-from hw.pe.aligner import aligned_beat
 from sim import context
 from sim.coverage import Coverage
 from sim.stalls import Pattern, never
@@ -133,8 +131,8 @@ class Bench:
         where = situation(stalls)
         self.domain = domain
         self.forget()
-        self.aligned = StreamSource(domain, "aligned", aligned_beat(CONFIG), where.source)
-        self.passes = StreamSource(domain, "passes", pass_command, where.source, observer=self._accepted)
+        self.aligned = StreamSource(domain, "aligned", payloads.aligned_beat(CONFIG), where.source)
+        self.passes = StreamSource(domain, "passes", payloads.passes, where.source, observer=self._accepted)
         self.activations = StreamSink(
             domain,
             "activations",

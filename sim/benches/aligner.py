@@ -13,8 +13,8 @@ import numpy as np
 
 from golden.pe.aligner import align
 from hw.config import Config
-from hw.payloads import ActivationFormat, activation_beat
-from hw.pe.aligner import Aligner, aligned_beat
+from hw.payloads import ActivationFormat, activation_beat, aligned_beat
+from hw.pe.aligner import Aligner
 from sim import context
 from sim.coverage import Coverage
 from sim.streams import (
