@@ -46,14 +46,25 @@ def generate(settings: Config, source: str, block: str) -> dict[str, str]:
     """
     top = f"kvloom_{block}"
     component = blocks.get(block)(settings)
-    files = {f"{source}_{block}.v": verilog.convert(component, top)}
-    text = files[f"{source}_{block}.v"]
+    text = _banner(settings, source, block) + verilog.convert(component, top).lstrip()
+    files = {f"{source}_{block}.v": text}
     if block == blocks.DEFAULT:
         files[f"{source}_{block}.h"] = registers.c_header()
         files[f"{source}_{block}.md"] = registers.markdown()
     description = manifest.describe(component, settings, source, block, top, text)
     files["manifest.json"] = manifest.as_json(description, files)
     return files
+
+
+def _banner(settings: Config, source: str, block: str) -> str:
+    """Comment lines that say what the Verilog is, with everything that it was made of."""
+    fields = " ".join(f"{name}={value}" for name, value in settings.model_dump().items() if name != "types")
+    version = ".".join(map(str, registers.VERSION))
+    return (
+        f"// SPDX-License-Identifier: Apache-2.0\n"
+        f"// kvloom {version}, block {block}, configuration {source}; written by hw.generate.\n"
+        f"// {fields}\n// types={','.join(settings.types)}\n\n"
+    )
 
 
 def publish(files: Mapping[str, str], out: Path) -> None:

@@ -99,6 +99,9 @@ def test_same_bytes(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         written.append({path.name: path.read_bytes() for path in folder.iterdir()})
     assert written[0] == written[1]
+    text = written[0]["tiny_array.v"].decode()
+    assert text.startswith("// SPDX-License-Identifier: Apache-2.0\n// kvloom ")
+    assert " rows=4 " in text[: text.index("module")]
     assert set(written[0]) == {"tiny_array.v", "manifest.json"}
     assert {name: text.encode() for name, text in made("tiny", "array").items()} == written[0]
 
