@@ -1,10 +1,9 @@
-"""The array and its parts against golden dot products."""
+"""The array against golden dot products."""
 
 import pytest
 
-from hw.config import Config, preset
+from hw.config import Config
 from hw.pe.array import Array
-from hw.pe.term_encoder import TermEncoder
 from sim import runner
 
 TWO_COLUMNS = Config(rows=4, columns=2, lanes=4, group=32, maximum_inputs=512, word_bits=64)
@@ -13,12 +12,6 @@ WIDE = Config(rows=4, lanes=16, group=64, maximum_inputs=1024, activation_bits=1
 
 def parameters(config: Config) -> dict[str, object]:
     return {"config": config.model_dump()}
-
-
-@pytest.mark.quick
-def test_term_encoder(simulator: str) -> None:
-    config = preset("tiny")
-    runner.run(TermEncoder(config), "sim.benches.term_encoder", simulator, parameters(config))
 
 
 @pytest.mark.quick
