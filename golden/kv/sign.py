@@ -1,0 +1,73 @@
+"""One bit an element: the sign, with the group's mean magnitude as scale (VidKV, arXiv 2503.16257, Eq. 5).
+
+    code  = 1 if x >= 0, -0 included, else 0
+    scale = mean |x| of the group, rounded once (``golden.kv.magnitudes``)
+
+A code decodes to -scale or scale ("signed", the default), or to 0 or scale ("published": the formula as VidKV
+prints and runs it, although that misses the negative half). VidKV adds magnitudes in float32 where the sum
+here is exact: the scales differ by one unit in the last place at most.
+
+As ``code * step + offset`` a signed code has step 2 * scale and offset -scale.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from golden.kv import magnitudes
+from golden.kv.affine import grouped
+
+__all__ = ["DECODES", "dequantize", "line", "quantize"]
+
+DECODES = ("signed", "published")
+
+
+def quantize(
+    x: ArrayLike, axis: str = "channel", group: int | None = 32
+) -> tuple[NDArray[np.uint8], NDArray[np.float16]]:
+    """Quantise keys or values to their signs.
+
+    Args:
+        x: real [..., T, D], rounded to float16 first.
+        axis, group: as for ``golden.kv.affine.quantize``; a group has at most 16384 elements.
+
+    Returns:
+        Codes, uint8 [..., T, D], and scales, float16 [..., T, D / group] for axis "token" or
+        [..., T / group, D] for "channel".
+
+    Raises:
+        ValueError: an argument out of range, or an element that is not finite in float16.
+    """
+    half = magnitudes.finite_half(x)
+    elements, reduced = grouped(half, axis, group)
+    length = elements.shape[reduced]
+    if length > magnitudes.LONGEST_GROUP:
+        raise ValueError(f"group of {length} elements must have at most {magnitudes.LONGEST_GROUP}")
+    scale = magnitudes.mean(magnitudes.integers(elements).sum(reduced), length)
+    shape = half.shape[:-1] if axis == "token" else (*half.shape[:-2], half.shape[-2] // length)
+    return (half >= 0).astype(np.uint8), scale.reshape(*shape, -1)
+
+
+def dequantize(
+    codes: NDArray[np.uint8],
+    scale: NDArray[np.float16],
+    axis: str = "channel",
+    group: int | None = 32,
+    decode: str = "signed",
+) -> NDArray[np.float16]:
+    """Decode, exactly: float16 [..., T, D].
+
+    Raises:
+        ValueError: an argument out of range.
+    """
+    elements, reduced = grouped(codes, axis, group)
+    kept = [size for place, size in enumerate(elements.shape) if place != reduced]
+    step, offset = line(np.expand_dims(scale.reshape(kept), reduced), decode)
+    return (elements * step + offset).astype(np.float16).reshape(codes.shape)
+
+
+def line(scale: NDArray[np.float16], decode: str = "signed") -> tuple[NDArray, NDArray]:
+    """Step and offset, float64, so that a code stands for ``code * step + offset``."""
+    if decode not in DECODES:
+        raise ValueError(f"decode {decode!r} must be one of {', '.join(DECODES)}")
+    wide = scale.astype(np.float64)
+    return (2 * wide, -wide) if decode == "signed" else (wide, np.zeros_like(wide))
