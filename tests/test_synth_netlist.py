@@ -1,0 +1,113 @@
+"""Mapped netlists behave like the Verilog that they were made of: random inputs, every cycle, on Icarus."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from hw.config import preset
+from hw.pe.accumulators import Accumulators
+from hw.pe.processing_element import ProcessingElement
+from hw.pe.rescale_unit import RescaleUnit
+from hw.pe.term_encoder import TermEncoder
+from hw.verilog import convert
+from sim import toolchain
+from synth import asic, liberty, targets, yosys
+from synth.measure import measure
+
+SHARED = Path(os.environ.get("KVLOOM_SHARED", Path(__file__).resolve().parents[1].parent / "shared"))
+NANGATE = SHARED / "pdk" / "nangate45" / "nangate45_typ.lib.gz"
+TARGETS = [
+    "generic",
+    pytest.param(
+        str(NANGATE),
+        marks=pytest.mark.skipif(not NANGATE.exists(), reason="no Nangate45 library beside the repository"),
+        id="nangate45",
+    ),
+]
+BLOCKS = (ProcessingElement, RescaleUnit, Accumulators, TermEncoder)
+CYCLES = 2000
+
+# Yosys has no model of a clock gate.
+CLOCK_GATE = """module {name} (input CK, input E, output GCK);
+  reg enabled;
+  always @* if (!CK) enabled = E;
+  assign GCK = CK & enabled;
+endmodule
+"""
+
+
+def cell_models(target: targets.Asic, folder: Path) -> str:
+    """Verilog of every cell that the netlist uses, by the library's own functions."""
+    netlist = (folder / "mapped.v").read_text()
+    used = [name for name in target.cells if f"  {name} " in netlist]
+    gates = [name for name in used if target.cells[name].clock_gate]
+    missing = "-ignore_miss_func -ignore_miss_data_latch -ignore_miss_dir"
+    reads = "\n".join(f"read_liberty {missing} {file}" for file, _ in target.texts)
+    kept = " ".join(name for name in used if name not in gates)
+    yosys.run(f"{reads}\nselect {kept}\nwrite_verilog -noattr -selected cells.v\n", folder, None, "cells")
+    return (folder / "cells.v").read_text() + "".join(CLOCK_GATE.format(name=name) for name in gates)
+
+
+def bench(ports: dict[str, dict], seed: int) -> str:
+    """Both circuits side by side under random inputs."""
+    widths = {name: len(port["bits"]) for name, port in ports.items()}
+    outputs = [name for name, port in ports.items() if port["direction"] == "output"]
+    inputs = [name for name in ports if name not in (*outputs, "clk", "rst")]
+    signals = [f"reg [{widths[name] - 1}:0] {name};" for name in inputs]
+    signals += [f"wire [{widths[name] - 1}:0] a_{name}, b_{name};" for name in outputs]
+    draws = [f"{name} = {{{', '.join(['$urandom(seed)'] * -(-widths[name] // 32))}}};" for name in inputs]
+    both = ", ".join([".clk(clk)", *(f".{name}({name})" for name in (*inputs, *({"rst"} & set(ports))))])
+    one, other = (", ".join(f".{name}({prefix}_{name})" for name in outputs) for prefix in "ab")
+    differs = " || ".join(f"a_{name} !== b_{name}" for name in outputs)
+    known = f"^{{{', '.join(f'a_{name}' for name in outputs)}}} !== 1'bx"
+    return f"""module bench;
+  reg clk = 0, rst = 1;
+  integer cycle, seed = {seed}, differing = 0, certain = 0;
+  {" ".join(signals)}
+  source source ({both}, {one});
+  mapped mapped ({both}, {other});
+  initial begin
+    for (cycle = 0; cycle < {CYCLES}; cycle = cycle + 1) begin
+      #1 {" ".join(draws)} if (cycle > 3) rst = 0;
+      #1 clk = 1;
+      #1 if (cycle > 100) begin
+        if ({differs}) differing = differing + 1;
+        if ({known}) certain = certain + 1;
+      end
+      #1 clk = 0;
+    end
+    $display("%0d differing, %0d certain", differing, certain);
+    $finish;
+  end
+endmodule
+"""
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.__name__)
+def test_netlist_behaves_like_its_source(block: type, target: str, tmp_path: Path, rng) -> None:
+    if problem := toolchain.available("icarus"):
+        pytest.skip(f"icarus: {problem}")
+    verilog = convert(block(preset("tiny")), "source")
+    recipe = asic.Recipe(mapper="nf")
+    measure(verilog, "source", target, 2.0, recipes=(recipe,), keep=tmp_path)
+    folder = tmp_path / "hierarchical"
+    (stem,) = (path.stem for path in folder.glob("nf-*.abc"))
+    goal = targets.parse(target)
+    script = f"read_rtlil {stem}.il\nrename source mapped\nwrite_verilog -noattr mapped.v\n"
+    yosys.run(script, folder, None, "mapped")
+    ports = json.loads((folder / "read.json").read_text())["modules"]["source"]["ports"]
+    text = (folder / "mapped.v").read_text()
+    (folder / "source.v").write_text(verilog)
+    (folder / "models.v").write_text(cell_models(goal, folder))
+    (folder / "bench.v").write_text(bench(ports, int(rng.integers(1 << 31))))
+    files = ("bench.v", "source.v", "mapped.v", "models.v")
+    subprocess.run(["iverilog", "-g2012", "-o", "bench", *files], cwd=folder, check=True)
+    said = subprocess.run(["vvp", "bench"], cwd=folder, check=True, capture_output=True, text=True).stdout
+    differing, certain = (int(word) for word in said.split() if word.isdigit())
+    assert differing == 0
+    assert certain > CYCLES // 2
+    assert block is not ProcessingElement or liberty.full_adder(goal.cells.values()).cell in text
