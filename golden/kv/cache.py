@@ -1,0 +1,161 @@
+"""Paged KV cache of one layer: pages that lie anywhere, a page table, and a window of recent float16 tokens.
+
+Tokens enter the window of their side. As soon as it holds P tokens more than ``residual``, its oldest P are
+quantised and written to a free page, and never touched again: nothing is quantised twice. A page belongs to
+one KV head and one side, so that keys and values can have different formats:
+
+    table[side, head, n] = number of the page with tokens n * P .. n * P + P - 1 of that head
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from golden.kv import magnitudes
+from golden.kv.affine import Quantized
+from golden.kv.formats import Format
+from golden.kv.pages import SIDES, PageLayout
+
+__all__ = ["PagedCache"]
+
+
+@dataclass(frozen=True)
+class _Pool:
+    """Memory of one side: page number n lies at byte n * pitch."""
+
+    memory: NDArray[np.uint8]
+    free: list[int]
+
+
+class PagedCache:
+    """Keys and values of H heads.
+
+    Args:
+        key, value: formats of the two sides.
+        heads: H, number of KV heads.
+        channels: D, elements of a head.
+        page_tokens: P, 32 or 64.
+        residual: newest tokens that always stay float16, 0 or more.
+        free: numbers of the free pages of a side, in the order in which they are taken.
+
+    Attributes:
+        layouts: how the pages of "key" and "value" are laid out.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+
+    def __init__(
+        self,
+        key: Format,
+        value: Format,
+        heads: int,
+        channels: int = 128,
+        page_tokens: int = 32,
+        residual: int = 0,
+        free: Iterable[int] = range(1024),
+    ) -> None:
+        if heads < 1 or residual < 0:
+            raise ValueError(f"heads {heads} must be at least 1 and residual {residual} at least 0")
+        numbers = [int(number) for number in free]
+        if len(set(numbers)) < len(numbers) or min(numbers, default=0) < 0:
+            raise ValueError("free pages must be different numbers from 0 up")
+        self.heads, self.channels, self.residual = heads, channels, residual
+        formats = dict(zip(SIDES, (key, value), strict=True))
+        self.layouts = {side: PageLayout(formats[side], side, page_tokens, channels) for side in SIDES}
+        size = max(numbers, default=-1) + 1
+        self._pools = {
+            side: _Pool(np.zeros((size, layout.bytes), np.uint8), numbers[::-1])
+            for side, layout in self.layouts.items()
+        }
+        self._table: dict[str, list[list[int]]] = {side: [] for side in SIDES}
+        self._window = {side: np.zeros((heads, 0, channels), np.float16) for side in SIDES}
+
+    @property
+    def page_tokens(self) -> int:
+        """Tokens P of a page."""
+        return self.layouts["key"].tokens
+
+    @property
+    def tokens(self) -> int:
+        """Tokens in pages and window."""
+        return len(self._table["key"]) * self.page_tokens + self._window["key"].shape[1]
+
+    @property
+    def table(self) -> NDArray[np.int32]:
+        """Page numbers, int32 [2 sides, H, pages of a head]."""
+        blocks = [np.array(self._table[side], np.int32).reshape(-1, self.heads) for side in SIDES]
+        return np.stack(blocks).swapaxes(1, 2)
+
+    @property
+    def bits_per_element(self) -> float:
+        """Bits in memory for each cached element: pages with their metadata, and the float16 window."""
+        paged = sum(len(self._table[side]) * self.heads * self.layouts[side].bytes for side in SIDES)
+        window = sum(self._window[side].nbytes for side in SIDES)
+        return 8 * (paged + window) / max(2 * self.heads * self.tokens * self.channels, 1)
+
+    def append(self, keys: ArrayLike, values: ArrayLike) -> None:
+        """Add tokens to every head, and quantise what leaves the window.
+
+        Args:
+            keys, values: real [H, n, D], rounded to float16.
+
+        Raises:
+            ValueError: a shape that does not fit, an element that is not finite in float16, or no free page;
+                nothing is added then.
+        """
+        new = {side: magnitudes.finite_half(x) for side, x in zip(SIDES, (keys, values), strict=True)}
+        for side, x in new.items():
+            if x.ndim != 3 or x.shape != (self.heads, new["key"].shape[1], self.channels):
+                raise ValueError(f"{side} of shape {x.shape} must be [{self.heads}, n, {self.channels}]")
+        window = {side: np.concatenate([self._window[side], x], 1) for side, x in new.items()}
+        blocks = max(window["key"].shape[1] - self.residual, 0) // self.page_tokens
+        if blocks * self.heads > len(self._pools["key"].free):
+            raise ValueError(f"{blocks * self.heads} pages needed, only {len(self._pools['key'].free)} free")
+        leaving = blocks * self.page_tokens
+        shape = (self.heads, blocks, self.page_tokens, self.channels)
+        packed = {}
+        for side, layout in self.layouts.items():
+            if blocks:
+                packed[side] = layout.pack(layout.format.quantize(window[side][:, :leaving].reshape(shape)))
+        for side, pages in packed.items():
+            self._write(side, pages)
+        self._window = {side: x[:, leaving:] for side, x in window.items()}
+
+    def pages(self, side: str) -> Quantized:
+        """Read all pages of a side: codes [H, pages, P, D] and their metadata [H, pages, ..]."""
+        numbers = self.table[SIDES.index(side)]
+        return self.layouts[side].unpack(self._pools[side].memory[numbers])
+
+    def window(self, side: str) -> NDArray[np.float16]:
+        """Tokens that are not quantised yet, float16 [H, n, D]."""
+        return self._window[side]
+
+    def decompress(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Keys and values, float32 [H, T, D]: steps times codes plus offsets, and the window as it is."""
+        keys, values = (
+            np.concatenate(
+                [
+                    _joined(self.layouts[side].format.decode(self.pages(side))),
+                    self._window[side].astype(np.float32),
+                ],
+                1,
+            )
+            for side in SIDES
+        )
+        return keys, values
+
+    def _write(self, side: str, pages: NDArray[np.uint8]) -> None:
+        pool = self._pools[side]
+        for block in range(pages.shape[1]):
+            numbers = [pool.free.pop() for _ in range(self.heads)]
+            pool.memory[numbers] = pages[:, block]
+            self._table[side].append(numbers)
+
+
+def _joined(blocks: NDArray) -> NDArray:
+    """[H, pages, P, D] to [H, T, D]."""
+    heads, pages, tokens, channels = blocks.shape
+    return blocks.reshape(heads, pages * tokens, channels)

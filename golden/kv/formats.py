@@ -1,0 +1,122 @@
+"""KV formats: which rule quantises keys or values, at how many bits and in which groups.
+
+Whatever the rule, an element of a group is ``integer * step + offset``: an unsigned code (affine rules,
+signs) or a trit, times a step, plus an offset. Attention needs nothing else.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from golden import datatypes
+from golden.kv import affine, sign, ternary
+from golden.kv.affine import Quantized
+from golden.kv.rules import RULES
+
+__all__ = ["DECODES", "Format"]
+
+DECODES: dict[str, tuple[str, str]] = {
+    "sign": ("sign", "signed"),
+    "sign_published": ("sign", "published"),
+    "ternary": ("ternary", "kept"),
+    "ternary_mean": ("ternary", "mean"),
+    "ternary_published": ("ternary", "published"),
+}
+"""Rules beside the affine ones: their kind and their decoding."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """One way to quantise keys or values.
+
+    Attributes:
+        rule: a name in ``golden.kv.rules.RULES`` or in ``DECODES``.
+        bits: width of a code: 1, 2, 3, 4 or 8; 1 for signs, 2 for trits.
+        axis: "token", groups of channels of one token, or "channel", groups of tokens of one channel.
+        group: elements of a group, 16..128; None for all channels of a token, or all tokens of a page.
+        gamma: threshold of trits in mean magnitudes.
+
+    Raises:
+        ValueError: a value out of range; the message names the field.
+    """
+
+    rule: str = "native"
+    bits: int = 4
+    axis: str = "token"
+    group: int | None = 32
+    gamma: float = 0.7
+
+    def __post_init__(self) -> None:
+        if self.rule not in RULES and self.rule not in DECODES:
+            raise ValueError(f"rule {self.rule!r} must be one of {', '.join((*RULES, *DECODES))}")
+        allowed = affine.BITS if self.rule in RULES else ((1,) if self.kind == "sign" else (2,))
+        if self.bits not in allowed:
+            choices = ", ".join(map(str, allowed))
+            raise ValueError(f"bits {self.bits} of rule {self.rule!r} must be one of {choices}")
+        if self.axis not in affine.AXES:
+            raise ValueError(f"axis {self.axis!r} must be one of {', '.join(affine.AXES)}")
+
+    @property
+    def kind(self) -> str:
+        """One of affine, sign and ternary."""
+        return "affine" if self.rule in RULES else DECODES[self.rule][0]
+
+    @property
+    def fields(self) -> tuple[tuple[str, np.dtype], ...]:
+        """Metadata of a group in a page, in order: name and little-endian number format."""
+        if self.kind != "affine":
+            return () if self.rule == "ternary_published" else (("scale", np.dtype("<f2")),)
+        kept = np.dtype(RULES[self.rule].kept).newbyteorder("<")
+        return (("scale", kept), ("zero", kept))[: 1 + RULES[self.rule].has_zero]
+
+    @property
+    def dtype(self) -> datatypes.DataType:
+        """Data type of the array that holds the integers; those of n bits carry the zero point 2^(n-1)."""
+        if self.kind == "ternary":
+            return datatypes.get("ternary")
+        return datatypes.get("binary01" if self.bits == 1 else f"int{self.bits}_asym")
+
+    def groups(self, tokens: int, channels: int) -> tuple[int, int]:
+        """Shape of a metadata field of so many tokens and channels."""
+        length = channels if self.axis == "token" else tokens
+        size = self.group or length
+        if length % size:
+            raise ValueError(f"{self.axis} axis of {length} elements must be a multiple of the group {size}")
+        return (tokens, channels // size) if self.axis == "token" else (tokens // size, channels)
+
+    def quantize(self, x: ArrayLike) -> Quantized:
+        """Quantise [..., T, D]; ``zero`` is all zeros where the format has none.
+
+        Raises:
+            ValueError: the shape does not fit, or an element is not finite in float16.
+        """
+        if self.kind == "affine":
+            return affine.quantize(x, self.bits, self.axis, self.group, self.rule)
+        if self.kind == "sign":
+            codes, scale = sign.quantize(x, self.axis, self.group)
+        else:
+            codes, scale = ternary.quantize(x, self.axis, self.group, self.gamma, DECODES[self.rule][1])
+        return Quantized(codes, scale, np.zeros_like(scale))
+
+    def integers(self, codes: NDArray[np.uint8]) -> NDArray[np.int16]:
+        """The integers that codes stand for."""
+        return (ternary.TRITS[codes] if self.kind == "ternary" else codes).astype(np.int16)
+
+    def line(self, scale: NDArray, zero: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Step and offset of every group, float64, in the shape of ``scale``."""
+        if self.kind == "affine":
+            return affine.line(scale, zero, self.bits, self.rule)
+        return sign.line(scale, DECODES[self.rule][1]) if self.kind == "sign" else ternary.line(scale)
+
+    def spread(self, per_group: NDArray, tokens: int, channels: int) -> NDArray:
+        """Repeat a metadata field [..., groups] over the elements of its groups: [..., T, D]."""
+        shape = self.groups(tokens, channels)
+        place = -1 if self.axis == "token" else -2
+        return np.repeat(per_group, (tokens, channels)[place] // shape[place], axis=place)
+
+    def decode(self, quantized: Quantized) -> NDArray[np.float32]:
+        """Values [..., T, D]: ``integer * step + offset``, exact in float64, rounded once to float32."""
+        codes, scale, zero = quantized
+        step, offset = (self.spread(part, *codes.shape[-2:]) for part in self.line(scale, zero))
+        return (self.integers(codes) * step + offset).astype(np.float32)
