@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -11,6 +12,9 @@ from synth.area import AreaReport
 __all__ = ["Result", "cost_rows", "markdown", "number", "print_result", "table", "to_dict"]
 
 _COLUMNS = ("component", "count", "own area", "total area", "share", "memory bits", "cells", "flops")
+
+_WIDE = 90
+"""Terminals narrower than this do without the number of cells."""
 
 _NOTES = (
     "Own area leaves out the components inside a component; total area has them. Both add up all instances.",
@@ -107,15 +111,22 @@ def print_result(console: Console, result: Result) -> None:
     for label, text in summary(report):
         facts.add_row(f"[dim]{label}", text)
     console.print(facts)
+    note = f"Areas in {report.unit}. {_NOTES[1] if report.memory_bits else ''}"
     grid = Table(
-        header_style="bold", caption=_NOTES[1] if report.memory_bits else None, caption_justify="left"
+        header_style="bold", box=box.SIMPLE, padding=(0, 1, 0, 0), caption=note, caption_justify="left"
     )
-    for title in _COLUMNS:
-        unit = f" ({report.unit})" if title.endswith("area") else ""
+    rows = component_rows(report)
+    narrow = console.width < _WIDE
+    columns = [(place, title) for place, title in enumerate(_COLUMNS) if title != "cells" or not narrow]
+    for place, title in columns:
+        # A figure must never be cut short; a name may take several lines.
+        widest = max((len(row[place]) for row in rows), default=0)
         first = title == "component"
-        grid.add_column(title + unit, justify="left" if first else "right", no_wrap=first)
-    for row in component_rows(report):
-        grid.add_row(*row)
+        grid.add_column(
+            title, justify="left" if first else "right", overflow="fold", min_width=0 if first else widest
+        )
+    for row in rows:
+        grid.add_row(*(row[place] for place, _ in columns))
     console.print(grid)
     if result.macs:
         costs = Table(header_style="bold", title="cost of one multiplication a cycle", title_justify="left")
