@@ -220,6 +220,18 @@ def test_cache_quantises_every_page_once(lengths: list[int], residual: int, toke
         np.testing.assert_array_equal(restored[:, blocks * tokens :], exact[:, blocks * tokens :])
 
 
+def test_window_token_by_token(rng: np.random.Generator) -> None:
+    """A page leaves exactly when the window holds 32 tokens more than stay."""
+    x = rng.standard_normal((1, 110, 64))
+    for residual in 0, 5, 32:
+        cache = PagedCache(KEY, VALUE, 1, 64, 32, residual)
+        for token in range(110):
+            cache.append(x[:, token : token + 1], x[:, token : token + 1])
+            paged = 32 * (max(token + 1 - residual, 0) // 32)
+            assert cache.table.shape[2] * 32 == paged
+            assert cache.window("value").shape[1] == token + 1 - paged
+
+
 def test_bits_of_a_cache() -> None:
     """KIVI at 2 bits with 32 of 160 tokens in float16: (3 * 128 + 16 * 32) / 160."""
     cache = PagedCache(Format("kivi", 2, "channel", 32), Format("kivi", 2, "token", 32), 4, 128, 32, 32)

@@ -1,0 +1,158 @@
+"""One decode step of attention on packed pages, without expanding them.
+
+An element is ``integer * step + offset`` of its group (``golden.kv.formats``), so with query q and weights w
+
+    keys, axis channel      score[t] = sum_c (q[c] step[c]) integer[t,c] + sum_c q[c] offset[c]
+    keys, axis token        score[t] = sum_g ( step[t,g] sum_c q[c] integer[t,c] + offset[t,g] sum_c q[c] )
+    values, axis token      out[c]   = sum_t (w[t] step[t,g]) integer[t,c] + sum_t w[t] offset[t,g]
+    values, axis channel    out[c]   = sum_g ( step[g,c] sum_t w[t] integer[t,c] + offset[g,c] sum_t w[t] )
+
+where a step along the reduction is folded into the activations, once a group of tokens or channels, and the
+others scale a group's dot product. Weights are exp(score - largest score): the output is divided by their
+sum at the end (online softmax), so that they stay within float16's range.
+
+``attend`` does this in float32. ``attend_array`` does it as the array does: dot products are exact integers,
+rounded where the list in its docstring says.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from golden.kv import array
+from golden.kv.cache import PagedCache
+from golden.numerics import Numerics
+
+__all__ = ["attend", "attend_array"]
+
+
+def attend(cache: PagedCache, q: ArrayLike) -> NDArray[np.float32]:
+    """Attention of one new token over the whole cache, in float32.
+
+    Args:
+        cache: at least one token.
+        q: real [N, D], taken as float32; query head n reads KV head ``n // (N / H)``. Scores are divided by
+            sqrt(D).
+
+    Returns:
+        float32 [N, D].
+
+    Raises:
+        ValueError: a shape that does not fit, or an empty cache.
+    """
+    return _attend(cache, q, _scores, _outputs)
+
+
+def attend_array(cache: PagedCache, q: ArrayLike, numerics: Numerics) -> NDArray[np.float32]:
+    """The same with the array's numerics.
+
+    Roundings, in order, to nearest even unless stated:
+
+    1. q to float16, and each product ``q * step`` and ``q * offset`` of keys with axis channel to float16;
+    2. activations to aligned integers (``golden.pe.aligner``), in groups of channels: the format's own where
+       steps scale dot products, else ``numerics.group``;
+    3. each group's contribution to the accumulator's grid, down (``golden.pe.rescale``), below the largest
+       exponent of any step or offset of the KV head;
+    4. the sum to float32; the sum of ``q * offset`` likewise, and both added in float32;
+    5. score / sqrt(D), exp and the sum of weights in float32;
+    6. weights to float16, and each product ``weight * step`` and ``weight * offset`` of values with axis
+       token to float16; then 2 to 4 along tokens, in the format's groups or in pages;
+    7. the window's share (float32 throughout) is added and the sum divided by that of the weights.
+
+    Args:
+        cache: at least one token, and formats whose steps and offsets are float16 numbers: native, kivi,
+            quanto, zipcache, mikv, signs and trits.
+        q: as for ``attend``.
+        numerics: widths.
+
+    Returns:
+        float32 [N, D]; NaN for a query head whose activations leave float16's range.
+
+    Raises:
+        ValueError: a shape or a format that does not fit.
+    """
+    half = np.asarray(q, np.float32).astype(np.float16).astype(np.float32)
+    if cache.tokens > numerics.maximum_inputs:
+        raise ValueError(f"cache of {cache.tokens} tokens must have at most {numerics.maximum_inputs}")
+
+    def scores(cache: PagedCache, queries: NDArray[np.float32]) -> NDArray[np.float32]:
+        return array.by_head(cache, "key", queries, numerics, array.scores)
+
+    def outputs(cache: PagedCache, weights: NDArray[np.float32]) -> NDArray[np.float32]:
+        return array.by_head(cache, "value", weights, numerics, array.outputs)
+
+    return _attend(cache, half, scores, outputs)
+
+
+_Part = Callable[[PagedCache, NDArray[np.float32]], NDArray[np.float32]]
+
+
+def _attend(cache: PagedCache, q: ArrayLike, scores_of: _Part, outputs_of: _Part) -> NDArray[np.float32]:
+    """The step with given functions for what pages contribute: [H, R, ..] in and out, R queries a KV head."""
+    queries = np.asarray(q, np.float32)
+    if (
+        queries.ndim != 2
+        or queries.shape[1] != cache.channels
+        or len(queries) % cache.heads
+        or not len(queries)
+    ):
+        raise ValueError(f"q of shape {queries.shape} must be [n * {cache.heads}, {cache.channels}]")
+    if not cache.tokens:
+        raise ValueError("cache must hold at least one token")
+    queries = queries.reshape(cache.heads, -1, cache.channels)
+    keys, values = (cache.window(side).astype(np.float32) for side in ("key", "value"))
+    paged = scores_of(cache, queries)
+    scores = np.concatenate([paged, queries @ keys.swapaxes(1, 2)], -1) / np.float32(np.sqrt(cache.channels))
+    weights = np.exp(scores - scores.max(-1, keepdims=True))
+    first = paged.shape[-1]
+    result = outputs_of(cache, weights[..., :first]) + weights[..., first:] @ values
+    return (result / weights.sum(-1, keepdims=True)).reshape(-1, cache.channels)
+
+
+def _parts(cache: PagedCache, side: str) -> tuple[str, NDArray, NDArray, NDArray]:
+    """Axis of a side, its integers [H, B, P, D], and steps and offsets [H, B, ..], all float32."""
+    form, pages = cache.layouts[side].format, cache.pages(side)
+    step, offset = form.line(pages.scale, pages.zero)
+    integers = form.integers(pages.codes).astype(np.float32)
+    return form.axis, integers, step.astype(np.float32), offset.astype(np.float32)
+
+
+def _scores(cache: PagedCache, q: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Scores [H, R, B * P] of queries [H, R, D]."""
+    axis, integers, step, offset = _parts(cache, "key")
+    heads, blocks, tokens, channels = integers.shape
+    if axis == "channel":
+        groups = step.shape[2]
+        folded = q[:, :, None, None] * step[:, None]
+        own = integers.reshape(heads, blocks, groups, tokens // groups, channels)
+        result = np.einsum("hrbgd,hbgtd->hrbgt", folded, own, optimize=True)
+        result += np.einsum("hrd,hbgd->hrbg", q, offset)[..., None]
+    else:
+        groups = step.shape[3]
+        parts = q.reshape(heads, -1, groups, channels // groups)
+        own = integers.reshape(heads, blocks, tokens, groups, channels // groups)
+        dots = np.einsum("hrgd,hbtgd->hrbtg", parts, own, optimize=True)
+        result = (step[:, None] * dots).sum(-1) + np.einsum("hbtg,hrg->hrbt", offset, parts.sum(-1))
+    return result.reshape(heads, q.shape[1], blocks * tokens)
+
+
+def _outputs(cache: PagedCache, w: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Weighted sums [H, R, D] with weights [H, R, B * P]."""
+    axis, integers, step, offset = _parts(cache, "value")
+    heads, blocks, tokens, channels = integers.shape
+    repeats = w.shape[1]
+    if axis == "token":
+        groups = step.shape[3]
+        parts = w.reshape(heads, repeats, blocks, tokens)
+        own = integers.reshape(heads, blocks, tokens, groups, channels // groups)
+        folded = parts[..., None] * step[:, None]
+        result = np.einsum("hrbtg,hbtgd->hrgd", folded, own, optimize=True)
+        result += np.einsum("hrbt,hbtg->hrg", parts, offset)[..., None]
+    else:
+        groups = step.shape[2]
+        parts = w.reshape(heads, repeats, blocks, groups, tokens // groups)
+        own = integers.reshape(heads, blocks, groups, tokens // groups, channels)
+        dots = np.einsum("hrbgt,hbgtd->hrbgd", parts, own, optimize=True)
+        result = (step[:, None] * dots).sum((2, 3)) + np.einsum("hbgd,hrbg->hrd", offset, parts.sum(-1))
+    return result.reshape(heads, repeats, channels)
