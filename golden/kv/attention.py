@@ -20,6 +20,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from golden import floats
 from golden.kv import array
 from golden.kv.cache import PagedCache
 from golden.numerics import Numerics
@@ -72,7 +73,7 @@ def attend_array(cache: PagedCache, q: ArrayLike, numerics: Numerics) -> NDArray
     Raises:
         ValueError: a shape or a format that does not fit.
     """
-    half = np.asarray(q, np.float32).astype(np.float16).astype(np.float32)
+    half = floats.decode(floats.encode(np.asarray(q, np.float32), "fp16"), "fp16")
     if cache.tokens > numerics.maximum_inputs:
         raise ValueError(f"cache of {cache.tokens} tokens must have at most {numerics.maximum_inputs}")
 

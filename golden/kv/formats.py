@@ -116,7 +116,7 @@ class Format:
         return np.repeat(per_group, (tokens, channels)[place] // shape[place], axis=place)
 
     def decode(self, quantized: Quantized) -> NDArray[np.float32]:
-        """Values [..., T, D]: ``integer * step + offset``, exact in float64, rounded once to float32."""
+        """Values [..., T, D]: ``integer * step + offset`` in float64, rounded to float32."""
         codes, scale, zero = quantized
         step, offset = (self.spread(part, *codes.shape[-2:]) for part in self.line(scale, zero))
         return (self.integers(codes) * step + offset).astype(np.float32)

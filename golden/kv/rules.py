@@ -13,8 +13,8 @@ zipcache, mikv     fp16    rint((x - low) / s), s as kivi                    q *
 kvtuner            fp16    clamp(rint(x/s - z) + half),                      (q - half + z) * s
                            s = max(high - low, 1e-5)/top,
                            z = rint(low/s) + half
-kvtuner_symmetric  fp16    clamp(rint(x/s) + half), s =                      (q - half) * s
-                           max(\\|low\\|, \\|high\\|, 1e-5)/(half - 1)
+kvtuner_symmetric  fp16    clamp(rint(x/s) + half),                          (q - half) * s
+                           s = max(-low, high, 1e-5)/(half - 1)
 atom               fp16    clamp(rint(x/s) + z), s as kvtuner,               (q - z) * s
                            z = clamp(rint(-low/s))
 qserve             fp32    saturate(rint(x * (1/s) + z), 255) mod 2^b,       (q - z) * s
@@ -94,11 +94,6 @@ class Rule:
     inverted: bool = False
     least_bits: int = 1
 
-    @property
-    def group_bits(self) -> int:
-        """Bits of a group's metadata."""
-        return np.dtype(self.kept).itemsize * 8 * (1 + self.has_zero)
-
 
 def _minimum_to_maximum(x, low, high, bits: int):
     scale = (high - low) / _top(bits)
@@ -112,7 +107,7 @@ def _kvtuner(x, low, high, bits: int):
 
 
 def _kvtuner_symmetric(x, low, high, bits: int):
-    scale = np.maximum(np.maximum(np.abs(low), np.abs(high)), _FLOOR) / (_half(bits) - 1)
+    scale = np.maximum(np.maximum(-low, high), _FLOOR) / (_half(bits) - 1)
     codes = np.clip(np.rint(x / scale), -_half(bits), _half(bits) - 1) + _half(bits)
     return codes, scale, np.zeros_like(scale)
 

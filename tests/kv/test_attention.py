@@ -194,6 +194,18 @@ def test_array_outputs_are_their_rational_arithmetic(rng: np.random.Generator) -
         assert got.tolist() == expected
 
 
+@pytest.mark.filterwarnings("error")
+def test_activations_beyond_float16_are_nan(rng: np.random.Generator) -> None:
+    """Of the query head only whose product with a step or offset becomes infinite."""
+    form = Format("native", 4, "channel", 32)
+    cache, q = filled(rng, form, form)
+    q = q.astype(np.float32)
+    q[1, 3] = 1e6
+    result = attend_array(cache, q, NUMERICS)
+    assert np.isnan(result[1]).all()
+    assert np.isfinite(np.delete(result, 1, 0)).all()
+
+
 def test_illegal_arguments(rng: np.random.Generator) -> None:
     form = Format("native", 4, "token", 64)
     cache, q = filled(rng, form, form)
