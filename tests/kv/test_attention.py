@@ -57,7 +57,7 @@ def test_packed_attention_is_attention_on_the_decompressed_cache(rng, axis: str,
     for key, value, page_tokens in (form, other, 32), (other, form, 64), (form, form, 64):
         cache, q = filled(rng, key, value, page_tokens=page_tokens)
         expected = plain(cache, q)
-        np.testing.assert_allclose(attend(cache, q), expected, atol=2e-5 * np.abs(expected).max())
+        np.testing.assert_allclose(attend(cache, q), expected, atol=5e-6 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("tokens", [1, 38, 39])
