@@ -5,10 +5,11 @@ A weight (or a cached key or value) is a short code. Its data type maps the code
 
     integer = sum over t of (-1)^negative[t] * magnitude[t] * 2^shifts[t]
 
-Terms are signed radix-16 digits, most significant first: a code of up to four bits takes one cycle, one of
-eight bits two. BitMoD (HPCA 2025, section IV-A) takes powers of two as magnitudes and therefore two cycles
-for four bits. Here a magnitude is one of ten multiples of the activation, which all rows of the array share,
-so a cycle does twice the work for little more than the choice among more wires:
+Terms are digits, most significant first: signed radix-16 digits of an integer, so that a code of up to four
+bits takes one cycle and one of eight bits two; octal digits of the magnitude of a wider minifloat. BitMoD
+(HPCA 2025, section IV-A) takes powers of two as magnitudes and therefore two cycles for four bits. Here a
+magnitude is one of ten multiples of the activation, which all rows of the array share, so a cycle does twice
+the work for little more than the choice among more wires:
 
     0, 1, 2, 3, 4, 6, 8, 12 and two programmable ones, the first 5 or 10, the second 7 or 16.
 
@@ -48,6 +49,7 @@ SPECIALS = 4
 FIXED_MAGNITUDES = (0, 1, 2, 3, 4, 6, 8, 12)
 PROGRAMMABLE_MAGNITUDES = ((5, 10), (7, 16))
 _DIGIT_BITS = 4
+_OCTAL_BITS = 3
 
 
 class Term(NamedTuple):
@@ -64,6 +66,12 @@ def _digits(value: int, count: int) -> list[int]:
         digits.append((value + 8 & 15) - 8)
         value = value - digits[-1] >> _DIGIT_BITS
     return [value, *reversed(digits)]
+
+
+def _octal_digits(value: int, count: int) -> list[int]:
+    """Radix-8 digits of a magnitude, most significant first; the first one keeps what remains."""
+    places = range(_OCTAL_BITS * (count - 1), 0, -_OCTAL_BITS)
+    return [value >> place & (7 if number else -1) for number, place in enumerate((*places, 0))]
 
 
 @dataclass(frozen=True)
@@ -97,7 +105,8 @@ class DataType:
     @property
     def shifts(self) -> tuple[int, ...]:
         """Common left shift of each term, in the order of the cycles."""
-        return tuple(_DIGIT_BITS * place for place in reversed(range(self.term_count)))
+        step = _DIGIT_BITS if self.decoder == "integer" else _OCTAL_BITS
+        return tuple(step * place for place in reversed(range(self.term_count)))
 
     @property
     def packed_bits(self) -> float:
@@ -150,8 +159,9 @@ class DataType:
             ValueError: a digit is not among the type's magnitudes.
         """
         flip = value < 0 and self.decoder != "integer"
+        split = _digits if self.decoder == "integer" else _octal_digits
         terms = []
-        for digit in _digits(-value if flip else value, self.term_count):
+        for digit in split(-value if flip else value, self.term_count):
             if abs(digit) not in self.magnitudes:
                 raise ValueError(f"digit {digit} of value {value} is not a magnitude of {self.name}")
             negative = (digit < 0) != (flip and digit != 0)

@@ -104,6 +104,15 @@ def test_integer_terms_are_radix_16_digits(bits: int) -> None:
         assert sum(digit * 16**place for place, digit in enumerate(reversed(digits))) == value
 
 
+@pytest.mark.parametrize("name", ["e2m3", "e3m2"])
+def test_minifloat_terms_are_octal_digits(name: str) -> None:
+    kind = datatypes.get(name)
+    for value in map(int, kind.values()):
+        digits = [kind.term_value(term) for term in kind.terms(value)]
+        assert all(0 <= abs(digit) <= 7 and digit * value >= 0 for digit in digits)
+        assert sum(digit * 8**place for place, digit in enumerate(reversed(digits))) == value
+
+
 @pytest.mark.parametrize("kind", EVERY, ids=lambda kind: kind.name)
 def test_special_terms_are_what_negative_zero_stands_for(kind: datatypes.DataType) -> None:
     values = [kind.term_value(term) for term in kind.special_terms]

@@ -4,7 +4,7 @@ Meaning: ``golden.pe.dot``. One beat of codes and one of activations enter toget
 later the next pair may. Group dot products leave side by side.
 """
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -129,7 +129,7 @@ class Array(wiring.Component):
             m.d.sync += opening.eq(last_term & chunk.last)
         remaining = Signal(len(step))
         m.d.comb += remaining.eq(chunk.format.last_term - step)
-        shift = Cat(issue & (remaining == number) for number in range(len(self.config.shifts)))
+        shift = Cat(issue & self._shifts_by(place, remaining) for place in self.config.shifts)
         first = issue & opening
         for stage in range(SUM_LATENCY + 1):
             delayed_shift = Signal(len(self.config.shifts), name=f"shift{stage}")
@@ -137,6 +137,17 @@ class Array(wiring.Component):
             m.d.sync += [delayed_shift.eq(shift), delayed_first.eq(first)]
             shift, first = delayed_shift, delayed_first
         return shift, first
+
+    def _shifts_by(self, place: int, remaining: Value) -> Value:
+        """Whether the present term, with ``remaining`` ones of its code to come, is shifted by ``place``."""
+        config, chosen = self.config, Value.cast(0)
+        for number, decoder in enumerate(config.decoders):
+            entries = [entry for entry in config.datatypes if entry.decoder == decoder]
+            shifts = max((entry.shifts for entry in entries), key=len)[::-1]
+            if place in shifts:
+                here = (self.chunks.payload.format.decoder == number) & (remaining == shifts.index(place))
+                chosen = chosen | here
+        return chosen
 
     def _bias(self, m: Module, shift: Signal, first: Signal, capture: Signal) -> Signal:
         """What the lane biases of a group add up to: the processing elements' accumulator, once more."""

@@ -1,25 +1,28 @@
 """Term encoder: the codes of one row to one bit-serial term a lane and cycle.
 
 Meaning: ``golden.datatypes`` (``DataType.terms``). As in BitMoD (HPCA 2025, section IV-A) one encoder serves
-every data type and takes a group's special value from a four-entry register file; its terms are signed
-radix-16 digits instead of powers of two. FP3, FP4 and the digits of all integers are a sign and a magnitude
-already, so hardly anything is left to encode: only the magnitudes 5 to 7 mean other multiples in integers.
+every data type and takes a group's special value from a four-entry register file; its terms are digits
+instead of powers of two. FP3, FP4, Flint4 and the digits of all integers are a sign and a magnitude already,
+so hardly anything is left to encode: only a few magnitudes mean other multiples from type to type. A wider
+minifloat is shifted by its exponent and sent in octal digits.
 """
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from golden.datatypes import LANE_BITS, MAXIMUM_TERMS, SPECIALS, DataType
+from golden.datatypes import LANE_BITS, MAXIMUM_TERMS, SPECIALS
 from hw import payloads
 from hw.config import Config
-from hw.pe.truth_table import lookup
+from hw.pe.one_hot import choose
 
 __all__ = ["TermEncoder"]
 
 _DIGIT_BITS = 4
-_DIGITS = {"integer", "fp4"}  # decoders of digits that are a sign and a magnitude
+_OCTAL_BITS = 3
+_MINIFLOATS = {"e2m3": (2, 3), "e3m2": (3, 2)}
+"""Exponent and mantissa bits, by decoder."""
 
 
 class TermEncoder(wiring.Component):
@@ -50,61 +53,63 @@ class TermEncoder(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        decoders = self.config.decoders
-        chosen = {name: self.format.decoder == number for number, name in enumerate(decoders)}
+        decoders = {name: Signal(name=f"is_{name}") for name in self.config.decoders}
+        for number, line in enumerate(decoders.values()):
+            m.d.comb += line.eq(self.format.decoder == number)
         special = Signal(payloads.term)
         m.d.comb += special.eq(self.format.specials[self.selector | self.step[0]])
         for lane, code in enumerate(self.codes):
-            encoded = Value.cast(0)
-            if not _DIGITS.isdisjoint(decoders):
-                digit = self._digit(m, code, special, chosen.get("integer", Const(0, 1)))
-                encoded = Mux(Cat(bit for name, bit in chosen.items() if name in _DIGITS).any(), digit, 0)
-            for name in decoders:
-                if name not in _DIGITS:
-                    encoded = encoded | Mux(chosen[name], self._table(m, name, code), 0)
             held = Signal(payloads.term, name=f"term{lane}", reset_less=True)
-            m.d.sync += held.as_value().eq(encoded)
+            m.d.sync += held.as_value().eq(self._term(m, code, special, decoders))
             m.d.comb += self.terms[lane].eq(held)
         return m
 
-    def _digit(self, m: Module, code: Value, special: data.View, integer: Value) -> Value:
-        """Term of a digit of sign and magnitude; "-0" is special.
-
-        The first digit of two is special at both ends of its range: the positive one where the other digit is
-        negative. Types of one digit have zeros there.
-        """
-        high, low = code[_DIGIT_BITS:], code[:_DIGIT_BITS]
-        several = "integer" in self.config.decoders and len(self.config.shifts) > 1
-        digit = Mux(self.step[0], low, high) if several else high
-        flip = several & ~self.step[0] & low[-1]
+    def _term(self, m: Module, code: Value, special: data.View, decoders: dict[str, Signal]) -> Value:
+        """Term of a code: its present digit, unless that is "-0", which is special."""
+        digit = self._digit(m, code, decoders)
         magnitude, sign = digit[:-1], digit[-1]
-        # The magnitudes 0 to 7 select as in FP4; 5, 6 and 7 of an integer are selects 8, 5 and 9.
-        upper = Signal()
-        m.d.comb += upper.eq(integer & magnitude[2])
-        programmable = upper & magnitude[0]
+        # Magnitudes select as in FP4, but 5, 6 and 7 of an integer select 8, 5 and 9, and 7 of Flint4 9.
+        fp4, flint4 = decoders.get("fp4", 0), decoders.get("flint4", 0)
+        plain, large, last = Signal(), Signal(), Signal()
+        m.d.comb += [
+            plain.eq(~(Value.cast(fp4) | flint4)),
+            large.eq(plain & magnitude[2]),
+            last.eq((large & magnitude[0]) | (flint4 & magnitude.all())),
+        ]
         select = Cat(
-            Mux(upper, magnitude[1], magnitude[0]),
-            magnitude[1] & ~upper,
-            magnitude[2] & ~programmable,
-            programmable,
+            Mux(large, magnitude[1], magnitude[0]),
+            magnitude[1] & ~large & ~last,
+            magnitude[2] & ~last,
+            last,
         )
+        # The first digit of two is special at both ends of its range: the positive one where the other digit
+        # is negative. Types of one digit have zeros there.
+        flip = self._two_digits & ~self.step[0] & code[_DIGIT_BITS - 1]
         replaced = Cat(special.negative & ~flip, special.select)
         return Mux(sign & ~magnitude.any(), replaced, Cat(sign, select))
 
-    def _table(self, m: Module, decoder: str, code: Value) -> Value:
-        """Term by the table of the widest type of a decoder."""
-        entries = [entry for entry in self.config.datatypes if entry.decoder == decoder]
-        return _table(m, max(entries, key=lambda entry: entry.bits), code, self.step)
+    @property
+    def _two_digits(self) -> bool:
+        """Whether an integer of two digits is supported."""
+        return any(entry.decoder == "integer" and entry.term_count > 1 for entry in self.config.datatypes)
 
+    def _digit(self, m: Module, code: Value, decoders: dict[str, Signal]) -> Value:
+        """Sign and magnitude of the present digit."""
+        high, low = code[_DIGIT_BITS:], code[:_DIGIT_BITS]
+        floats = {name: line for name, line in decoders.items() if name in _MINIFLOATS}
+        lines, digits = list(floats.values()), [self._octal_digit(m, code, name) for name in floats]
+        if len(floats) < len(decoders):
+            lines.append(~Cat(lines).any() if lines else Value.cast(1))
+            digits.append(Mux(self.step[0], low, high) if self._two_digits else high)
+        return digits[0] if len(digits) == 1 else choose(lines, digits)
 
-def _table(m: Module, entry: DataType, code: Value, step: Value) -> Value:
-    """Magnitude by table, sign by the code's own; a zero magnitude stays positive."""
-    steps = ceil_log2(entry.term_count)
-    outputs: list[int | None] = []
-    for value in entry.integers[: 1 << entry.bits - 1]:
-        terms = [] if value is None else [one.negative | one.select << 1 for one in entry.terms(value)]
-        outputs += [*terms, *[None] * ((1 << steps) - len(terms))]
-    inputs = [*step[:steps], *code[LANE_BITS - entry.bits : LANE_BITS - 1]]
-    magnitude = lookup(m, inputs, outputs, payloads.term.size)
-    negative = magnitude[0] ^ (code[-1] & magnitude[1:].any())
-    return Cat(negative, magnitude[1:])
+    def _octal_digit(self, m: Module, code: Value, name: str) -> Value:
+        """Sign and present octal digit of a minifloat, whose exponent 0 has no leading one."""
+        exponent_bits, mantissa_bits = _MINIFLOATS[name]
+        code = code[LANE_BITS - 1 - exponent_bits - mantissa_bits :]
+        mantissa, exponent = code[:mantissa_bits], code[mantissa_bits:-1]
+        terms = next(entry.term_count for entry in self.config.datatypes if entry.name == name)
+        magnitude = Signal(_OCTAL_BITS * terms)
+        m.d.comb += magnitude.eq(Cat(mantissa, exponent.any()) << (exponent - exponent.any())[:exponent_bits])
+        digits = [magnitude.word_select(terms - 1 - step, _OCTAL_BITS) for step in range(terms)]
+        return Cat(choose([self.step == step for step in range(terms)], digits), code[-1])
