@@ -12,7 +12,6 @@ def parameters(units: int, count: int) -> tuple[Config, dict[str, object]]:
     return config, {"config": config.model_dump(), "count": count}
 
 
-@pytest.mark.quick
 @pytest.mark.parametrize("units", [1, 4])
 def test_accumulators(simulator: str, units: int) -> None:
     config, values = parameters(units, 3000 if simulator == "verilator" else 800)
