@@ -60,7 +60,7 @@ def test_broadcasting() -> None:
 def test_output_exponent(channel: int, reference: int, bias: int, bound: int, numerics: Numerics) -> None:
     """A contribution times its lowest bit's weight is the real product, up to rounding down."""
     exponent = int(output_exponent(np.array(channel), reference, bias, bound, numerics))
-    operand = 1 << 30
+    operand = 1 << min(30, bound - 1)  # within what ``bound`` promises
     inside = int(contribution(np.array(operand), np.array(1), np.array(0), bound, numerics))
     real = Fraction(operand) * Fraction(2) ** (channel + reference - bias - (numerics.activation_bits - 2))
     unit = Fraction(2) ** exponent
