@@ -14,7 +14,6 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 from rich.console import Console
@@ -23,6 +22,7 @@ from rich.table import Table
 
 from golden.activations import Linear, layer_inputs, sample_tokens
 from golden.checkpoint import locate, open_checkpoint
+from golden.command_line import Parser, positive
 from golden.matvec import matvec
 from golden.numerics import Numerics
 from golden.weights import QuantizedWeights, quantize
@@ -164,38 +164,24 @@ def _write(folder: Path, measurements: Sequence[Measurement], title: str) -> Non
         print("no accuracy.svg: matplotlib is not installed", file=sys.stderr)
 
 
-class _Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line and exit status 2."""
-
-    def error(self, message: str) -> NoReturn:
-        print(f"{self.prog}: error: {' '.join(message.split())}", file=sys.stderr)
-        raise SystemExit(2)
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} must be an integer of at least 1")
-    return int(text)
-
-
 def _accumulator(text: str) -> int:
     if not text.isdecimal() or not 24 <= int(text) <= 48:
         raise argparse.ArgumentTypeError(f"{text!r} must be 24..48")
     return int(text)
 
 
-def _parser() -> _Parser:
-    parser = _Parser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="python -m golden.accuracy",
         description="Measure the error that the hardware's roundings add to real layers' products.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--model", default="smollm2", help="a llama .gguf, a llama2.c .bin, or smollm2")
-    parser.add_argument("--tokens", type=_positive, default=16, metavar="N", help="tokens of the text")
+    parser.add_argument("--tokens", type=positive, default=16, metavar="N", help="tokens of the text")
     parser.add_argument(
-        "--rows", type=_positive, default=64, metavar="N", help="rows of each layer to measure"
+        "--rows", type=positive, default=64, metavar="N", help="rows of each layer to measure"
     )
-    parser.add_argument("--layers", type=_positive, metavar="N", help="first blocks of the model only")
+    parser.add_argument("--layers", type=positive, metavar="N", help="first blocks of the model only")
     parser.add_argument(
         "--accumulator", type=_accumulator, default=Numerics.accumulator_bits, metavar="N", help="its bits"
     )

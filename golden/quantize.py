@@ -18,7 +18,6 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +28,7 @@ from safetensors.numpy import save_file
 
 from golden import datatypes, layout, scales, search
 from golden.checkpoint import Checkpoint, Tensor, locate, open_checkpoint
+from golden.command_line import Parser, positive
 from golden.weights import ZEROS, QuantizedWeights, quantize
 
 __all__ = ["Layer", "from_q4_1", "main", "measure", "write"]
@@ -159,20 +159,6 @@ def _table(layers: Iterable[Layer], title: str) -> Table:
     return table
 
 
-class _Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line and exit status 2."""
-
-    def error(self, message: str) -> NoReturn:
-        print(f"{self.prog}: error: {' '.join(message.split())}", file=sys.stderr)
-        raise SystemExit(2)
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} must be an integer of at least 1")
-    return int(text)
-
-
 def _output(text: str) -> Path:
     path = Path(text)
     if path.suffix != ".safetensors" or path.is_dir() or not path.parent.is_dir():
@@ -180,15 +166,15 @@ def _output(text: str) -> Path:
     return path
 
 
-def _parser() -> _Parser:
-    parser = _Parser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="python -m golden.quantize",
         description="Quantise the linear layers of a model and pack them for the hardware.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("model", help="a .gguf, llama2.c .bin or .safetensors file, or smollm2")
     parser.add_argument("--dtype", required=True, choices=datatypes.names(), metavar="NAME", help="data type")
-    parser.add_argument("--group", type=_positive, default=128, metavar="N", help="inputs that share a scale")
+    parser.add_argument("--group", type=positive, default=128, metavar="N", help="inputs that share a scale")
     parser.add_argument(
         "--scale", choices=[form.name for form in scales.FORMATS], default="int8", help="format"
     )

@@ -11,8 +11,8 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
 
+from golden.command_line import Parser
 from hw import blocks, config, manifest, verilog
 from hw.bus import registers
 from hw.config import Config, ConfigurationError
@@ -21,13 +21,6 @@ __all__ = ["generate", "main", "publish"]
 
 _DEFAULT_PRESET = "edge"
 _DEFAULT_OUT = Path("build") / "verilog"
-
-
-class _Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line and exit status 2."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")
 
 
 def generate(settings: Config, source: str, block: str) -> dict[str, str]:
@@ -91,8 +84,8 @@ def _listing() -> str:
     return "\n".join(lines)
 
 
-def _parser() -> _Parser:
-    parser = _Parser(prog="python -m hw.generate", description="Write a block's Verilog and its manifest.")
+def _parser() -> Parser:
+    parser = Parser(prog="python -m hw.generate", description="Write a block's Verilog and its manifest.")
     chosen = parser.add_mutually_exclusive_group()
     chosen.add_argument(
         "--preset", metavar="NAME", help=f"named configuration (default: {_DEFAULT_PRESET}); see --list"

@@ -8,19 +8,12 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
+from golden.command_line import Parser
 from synth import asic, targets, timing, yosys
 
-__all__ = ["Parser", "block_names", "build", "configurations", "macs_per_cycle", "publish", "run", "ways"]
-
-
-class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are one line and exit status 2."""
-
-    def error(self, message: str) -> NoReturn:
-        print(f"{self.prog}: error: {message}", file=sys.stderr)
-        raise SystemExit(2)
+__all__ = ["block_names", "build", "configurations", "macs_per_cycle", "publish", "run", "ways"]
 
 
 def run(parser: Parser, action: Callable[[argparse.Namespace], None], argv: list[str] | None) -> int:

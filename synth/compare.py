@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from golden.command_line import Parser
 from synth import asic, command, render, targets
 from synth.area import AreaReport, Component
 from synth.measure import measure
@@ -149,9 +150,9 @@ def _four_bits(rates: dict[str, float]) -> str:
     return max(four or rates, key=lambda name: rates[name], default="")
 
 
-def parser() -> command.Parser:
+def parser() -> Parser:
     """The command line."""
-    found = command.Parser(
+    found = Parser(
         prog="python -m synth.compare",
         description=__doc__,
         epilog=_EPILOG,

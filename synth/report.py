@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from golden.command_line import Parser
 from synth import command, picture, render, targets
 from synth.measure import AreaReport, Component, measure
 
@@ -28,9 +29,9 @@ examples:
 """
 
 
-def parser() -> command.Parser:
+def parser() -> Parser:
     """The command line."""
-    found = command.Parser(
+    found = Parser(
         prog="python -m synth.report",
         description=_DESCRIPTION,
         epilog=_EPILOG,

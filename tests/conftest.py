@@ -13,6 +13,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from hw.config import Config, preset
 from sim import coverage, toolchain
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -38,6 +39,13 @@ def rng() -> np.random.Generator:
     seed = int(os.environ.get("KVLOOM_SEED") or random.SystemRandom().getrandbits(31))
     print(f"repeat with KVLOOM_SEED={seed}")
     return np.random.default_rng(seed)
+
+
+@pytest.fixture
+def two_columns() -> Config:
+    """`tiny` with a second token column, two rescale units and half as wide a stream of activations."""
+    changes = {"columns": 2, "rescale_units": 2, "activation_lanes": 2}
+    return Config.model_validate(preset("tiny").model_dump() | changes)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -9,16 +9,6 @@ from hw.config import Config, preset
 from sim import runner
 
 BENCH = "sim.benches.accelerator"
-TWO_COLUMNS = Config(
-    rows=4,
-    columns=2,
-    lanes=4,
-    group=32,
-    maximum_inputs=512,
-    word_bits=64,
-    rescale_units=2,
-    activation_lanes=2,
-)
 
 
 def run(config: Config, simulator: str, only: str | None = None) -> str:
@@ -51,5 +41,5 @@ def test_edge() -> None:
     show_cycles(run(preset("edge"), "verilator", "every_type|cycles|stalls=all"))
 
 
-def test_two_columns() -> None:
-    run(TWO_COLUMNS, "verilator", "every_type|stalls=all")
+def test_two_columns(two_columns: Config) -> None:
+    run(two_columns, "verilator", "every_type|stalls=all")

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from golden.kv.rules import RULES, Rule
 
-__all__ = ["AXES", "BITS", "RULES", "Quantized", "dequantize", "grouped", "line", "quantize"]
+__all__ = ["AXES", "BITS", "RULES", "Quantized", "dequantize", "grouped", "line", "per_group", "quantize"]
 
 AXES = ("token", "channel")
 BITS = (1, 2, 3, 4, 8)
@@ -54,10 +54,8 @@ def quantize(
     elements, reduced = grouped(half, axis, group)
     parts = [_encode(elements[rows], reduced, bits, rule, chosen) for rows in _rows(elements)]
     codes, scale, zero = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-    length = elements.shape[reduced]
-    counts = (half.shape[-2], half.shape[-1] // length) if axis == "token" else (half.shape[-2] // length, -1)
-    shape = (*half.shape[:-2], *counts)
-    return Quantized(codes.reshape(half.shape), scale.reshape(shape), zero.reshape(shape))
+    scale, zero = (per_group(values, half.shape, axis) for values in (scale, zero))
+    return Quantized(codes.reshape(half.shape), scale, zero)
 
 
 def dequantize(
@@ -127,6 +125,14 @@ def grouped(x: NDArray, axis: str, group: int | None) -> tuple[NDArray, int]:
     if axis == "token":
         return x.reshape(-1, length // size, size), 2
     return x.reshape(-1, size, x.shape[-1]), 1
+
+
+def per_group(values: NDArray, shape: tuple[int, ...], axis: str) -> NDArray:
+    """Give numbers of groups of an array ``[..., T, D]`` the leading axes of that array.
+
+    Returns ``[..., T, D / group]`` for axis "token", ``[..., T / group, D]`` for "channel".
+    """
+    return values.reshape((*shape[:-1], -1) if axis == "token" else (*shape[:-2], -1, shape[-1]))
 
 
 def _checked(rule: str, bits: int) -> Rule:

@@ -8,7 +8,9 @@ it is a finite float16.
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["LONGEST_GROUP", "finite_half", "integers", "mean"]
+from golden.kv.affine import grouped
+
+__all__ = ["LONGEST_GROUP", "finite_half", "grouped_half", "integers", "mean"]
 
 LONGEST_GROUP = 1 << 14
 """Elements of a group: with it every product below is less than 2^63."""
@@ -28,6 +30,22 @@ def finite_half(x: ArrayLike) -> NDArray[np.float16]:
     if not np.isfinite(half).all():
         raise ValueError("elements must be finite in float16: no NaN, magnitudes up to 65504")
     return half
+
+
+def grouped_half(x: ArrayLike, axis: str, group: int | None) -> tuple[NDArray[np.float16], NDArray, int]:
+    """Round an array to float16 and view it as groups.
+
+    Returns:
+        The array, its groups and which axis of those is a group's (``golden.kv.affine.grouped``).
+
+    Raises:
+        ValueError: an argument out of range, an element that is not finite, or a group that is too long.
+    """
+    half = finite_half(x)
+    elements, reduced = grouped(half, axis, group)
+    if elements.shape[reduced] > LONGEST_GROUP:
+        raise ValueError(f"group of {elements.shape[reduced]} elements must have at most {LONGEST_GROUP}")
+    return half, elements, reduced
 
 
 def integers(x: NDArray[np.float16]) -> NDArray[np.int64]:

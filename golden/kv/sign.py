@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from golden.kv import magnitudes
-from golden.kv.affine import grouped
+from golden.kv.affine import grouped, per_group
 
 __all__ = ["DECODES", "dequantize", "line", "quantize"]
 
@@ -37,14 +37,10 @@ def quantize(
     Raises:
         ValueError: an argument out of range, or an element that is not finite in float16.
     """
-    half = magnitudes.finite_half(x)
-    elements, reduced = grouped(half, axis, group)
+    half, elements, reduced = magnitudes.grouped_half(x, axis, group)
     length = elements.shape[reduced]
-    if length > magnitudes.LONGEST_GROUP:
-        raise ValueError(f"group of {length} elements must have at most {magnitudes.LONGEST_GROUP}")
     scale = magnitudes.mean(magnitudes.integers(elements).sum(reduced), length)
-    shape = half.shape[:-1] if axis == "token" else (*half.shape[:-2], half.shape[-2] // length)
-    return (half >= 0).astype(np.uint8), scale.reshape(*shape, -1)
+    return (half >= 0).astype(np.uint8), per_group(scale, half.shape, axis)
 
 
 def dequantize(

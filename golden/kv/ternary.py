@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from golden.kv import magnitudes
-from golden.kv.affine import grouped
+from golden.kv.affine import grouped, per_group
 
 __all__ = ["DECODES", "TRITS", "dequantize", "line", "quantize"]
 
@@ -55,11 +55,8 @@ def quantize(
     factor = _gamma_units(gamma)
     if decode not in DECODES:
         raise ValueError(f"decode {decode!r} must be one of {', '.join(DECODES)}")
-    half = magnitudes.finite_half(x)
-    elements, reduced = grouped(half, axis, group)
+    half, elements, reduced = magnitudes.grouped_half(x, axis, group)
     length = elements.shape[reduced]
-    if length > magnitudes.LONGEST_GROUP:
-        raise ValueError(f"group of {length} elements must have at most {magnitudes.LONGEST_GROUP}")
     sizes = magnitudes.integers(elements)
     total = sizes.sum(reduced, keepdims=True)
     large = _GAMMA_UNITS * length * sizes > factor * total
@@ -70,8 +67,7 @@ def quantize(
         scale = magnitudes.mean(total.squeeze(reduced), length)
     else:
         scale = np.ones(total.squeeze(reduced).shape, np.float16)
-    shape = half.shape[:-1] if axis == "token" else (*half.shape[:-2], half.shape[-2] // length)
-    return codes.reshape(half.shape), scale.reshape(*shape, -1)
+    return codes.reshape(half.shape), per_group(scale, half.shape, axis)
 
 
 def dequantize(

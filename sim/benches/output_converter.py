@@ -1,7 +1,6 @@
 """Output converter: bit for bit the golden rounding in every format, however the pipeline halts."""
 
 import random
-from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +13,7 @@ from hw.config import Config
 from hw.pe.output_converter import LATENCY
 from sim import context
 from sim.coverage import Coverage
+from sim.pipelines import check_pipeline
 from sim.streams import reset
 
 config = Config.model_validate(context.parameters()["config"])
@@ -128,22 +128,15 @@ async def check(dut: Any, works: list[Work], halts: bool) -> None:
     """Every work in order, ``advance`` low now and then; garbage at the inputs meanwhile."""
     domain = await reset(dut, cycle_limit=200_000)
     result, overflow = domain.reader("result"), domain.reader("overflow")
-    pipeline: deque[Work | None] = deque([None] * LATENCY, LATENCY)
-    remaining, seen = iter(works), 0
-    offered, advance = None, False
-    while seen < len(works):
-        await domain.cycles(1)
-        done = pipeline[0]
-        if done is not None:
-            got = result(), bool(overflow())
-            assert got == done.expected(), (done, got, done.expected())
-        if advance:  # the edge just passed moves the pipeline
-            seen += done is not None
-            pipeline.append(offered)
-        advance = not halts or random.random() < 0.6
-        offered = next(remaining, None) if advance else None
-        drive(dut, offered or random_work())
-        dut.advance.value = advance
+
+    def compare(work: Work) -> None:
+        got = result(), bool(overflow())
+        assert got == work.expected(), (work, got, work.expected())
+
+    def offer(work: Work | None, _: Work | None) -> None:
+        drive(dut, work or random_work())
+
+    await check_pipeline(domain, dut, LATENCY, works, halts, offer, compare)
     for work in works:
         sign = work.value < 0
         coverage.hit(format=work.format, kind=work.kind(), negative=sign)

@@ -1,7 +1,6 @@
 """Rescale unit: contributions equal to golden ones, whatever the shift, however the pipeline halts."""
 
 import random
-from collections import deque
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,6 +13,7 @@ from hw.config import Config
 from hw.pe.rescale_unit import LATENCY
 from sim import context
 from sim.coverage import Coverage
+from sim.pipelines import check_pipeline
 from sim.streams import reset
 
 config = Config.model_validate(context.parameters()["config"])
@@ -101,22 +101,15 @@ async def check(dut: Any, works: list[Work], halts: bool) -> None:
     """Every work in order, ``advance`` low now and then; garbage at the inputs meanwhile."""
     domain = await reset(dut, cycle_limit=200_000)
     read, mask = domain.reader("contribution"), (1 << config.accumulator_bits) - 1
-    pipeline: deque[Work | None] = deque([None] * LATENCY, LATENCY)
-    remaining, seen = iter(works), 0
-    offered, advance = None, False
-    while seen < len(works):
-        await domain.cycles(1)
-        done = pipeline[0]
-        if done is not None:
-            exact = done.expected()
-            assert read() == exact & mask, (done, read(), exact & mask)
-        if advance:  # the edge just passed moves the pipeline
-            seen += done is not None
-            pipeline.append(offered)
-        advance = not halts or random.random() < 0.6
-        offered = next(remaining, None) if advance else None
-        drive(dut, offered or random_work(), pipeline[-1] or random_work())
-        dut.advance.value = advance
+
+    def compare(work: Work) -> None:
+        exact = work.expected()
+        assert read() == exact & mask, (work, read(), exact & mask)
+
+    def offer(work: Work | None, before: Work | None) -> None:
+        drive(dut, work or random_work(), before or random_work())
+
+    await check_pipeline(domain, dut, LATENCY, works, halts, offer, compare)
     for work in works:
         value = work.expected()
         sign = "zero" if value == 0 else "negative" if value < 0 else "positive"
