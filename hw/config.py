@@ -15,6 +15,7 @@ from golden import datatypes
 from golden.numerics import Numerics
 from golden.reach import reach
 from golden.scales import FORMATS, OFFSET_MANTISSA_BITS
+from hw.kv.config import KvConfig
 
 __all__ = ["Config", "ConfigurationError", "load", "preset", "presets"]
 
@@ -39,6 +40,7 @@ class Config(BaseModel):
         result_beats: results that are buffered; ``slots`` of them hide every row block's results.
         word_bits: width of the packed-weight stream.
         types: data types that the term encoder and the unpacker understand.
+        kv: parameters of the KV-cache engines.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -55,6 +57,7 @@ class Config(BaseModel):
     result_beats: Annotated[int, Field(ge=0, le=256)] = 8
     word_bits: Literal[64, 128, 256, 512, 1024] = 512
     types: tuple[str, ...] = datatypes.names()
+    kv: KvConfig = KvConfig()
 
     @field_validator("types")
     @classmethod
@@ -77,6 +80,8 @@ class Config(BaseModel):
             raise ValueError(f"word_bits {self.word_bits} must be at least 16 * rows = {16 * self.rows}")
         if self.maximum_inputs % self.group:
             raise ValueError(f"maximum_inputs {self.maximum_inputs} must be a multiple of group {self.group}")
+        if self.rows % self.kv.lanes or self.lanes % self.kv.lanes:
+            raise ValueError(f"kv.lanes {self.kv.lanes} must divide rows {self.rows} and lanes {self.lanes}")
         return self
 
     @cached_property
@@ -178,6 +183,7 @@ _PRESETS = {
         activation_lanes=4,
         maximum_inputs=512,
         word_bits=64,
+        kv=KvConfig(word_bits=64, lanes=1, channels=32),
     ),
     "edge": Config(),
     "paper": Config(rows=32, columns=32, lanes=4, word_bits=512, maximum_inputs=16384),
@@ -217,6 +223,8 @@ def load(path: Path) -> Config:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigurationError(f"config {str(path)!r} is not readable TOML: {error}") from None
     base = preset(str(fields.pop("preset", "edge"))).model_dump()
+    if isinstance(fields.get("kv"), dict):
+        fields["kv"] = base["kv"] | fields["kv"]
     try:
         return Config.model_validate(base | fields)
     except ValidationError as error:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from golden import datatypes
-from golden.kv import affine, sign, ternary
+from golden.kv import affine, codings, sign, ternary
 from golden.kv.affine import Quantized
 from golden.kv.rules import RULES
 
@@ -71,11 +71,24 @@ class Format:
         return (("scale", kept), ("zero", kept))[: 1 + RULES[self.rule].has_zero]
 
     @property
+    def coding(self) -> codings.Coding:
+        """How its codes are laid out."""
+        return codings.get("trits") if self.kind == "ternary" else codings.of_width(self.bits)
+
+    @property
     def dtype(self) -> datatypes.DataType:
         """Data type of the array that holds the integers; those of n bits carry the zero point 2^(n-1)."""
         if self.kind == "ternary":
             return datatypes.get("ternary")
         return datatypes.get("binary01" if self.bits == 1 else f"int{self.bits}_asym")
+
+    @property
+    def stored(self) -> NDArray[np.uint8]:
+        """What lies in a page for every code: that of ``dtype`` for the same integer less its zero point."""
+        codes = np.arange(1 << self.coding.bits, dtype=np.uint8)
+        if not self.dtype.asymmetric:
+            return codes
+        return self.dtype.code_of[codes ^ 1 << self.bits - 1]
 
     def groups(self, tokens: int, channels: int) -> tuple[int, int]:
         """Shape of a metadata field of so many tokens and channels."""

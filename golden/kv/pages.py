@@ -9,41 +9,48 @@ field      bits                     order and meaning
 scale      16 (32: hqq, kvquant)    one float a group; absent for ``ternary_published``
            for each group
 zero       as scale                 one float a group; absent for ``kvtuner_symmetric``, signs and trits
-codes      b P D, or five trits     keys: tokens in blocks of 32; of a block all 32 codes of channel 0, then
-           a byte                   of channel 1, ..; values: all D codes of token 0, then of token 1, ..
+codes      b P D, or five trits     chunk by chunk; of a chunk all codes of its first token, then of the next
+           a byte
 =========  =======================  ==========================================================================
 
 Metadata is in the order [P, D / group] (axis token) or [P / group, D] (axis channel), last index fastest.
-The outputs of a key page are its tokens, those of a value page its channels: either way the codes that meet
-the same activation lie side by side. Trits (codes 0, 1, 2) are base-3 digits of a byte, the first one least
-significant; the last byte is filled up with zeros, and bytes above 242 are illegal.
 
-Worked example: keys, P = 32, D = 2, rule native, 2 bits, axis channel, group 32. Channel 0 is 0, 1, 2, 3
-eight times over (scale 1, zero 0), channel 1 is 0.5 everywhere (scale 0, zero 0.5). The page has 24 bytes:
+A chunk is what an array of ``rows`` x ``lanes`` multiplies at a time (``golden.kv.codings`` has its bits).
+The outputs of a key page are its tokens, those of a value page its channels:
+
+* keys: chunks of ``rows`` tokens x ``lanes`` channels, all channels of the first ``rows`` tokens first;
+* values: chunks of ``lanes`` tokens x ``rows`` channels, all tokens of the first ``rows`` channels first.
+
+Unsigned codes of 2, 3, 4 and 8 bits lie there as the array's codes for the integer ``code - 2^(bits - 1)``
+(data types ``int2_asym`` to ``int8_asym``), signs and trits as they are.
+
+Worked example: keys, P = 32, D = 2, rule native, 2 bits, axis channel, group 32, 8 rows, 2 lanes. Channel 0
+is 0, 1, 2, 3 eight times over (scale 1, zero 0), channel 1 is 0.5 everywhere (scale 0, zero 0.5). The codes
+0, 1, 2, 3 stand for the integers -2, -1, 0, 1 and are stored as 2, 3, 0, 1. The page has 24 bytes:
 
     00 3c 00 00                scales 1.0 and 0.0
     00 00 00 38                zeros 0.0 and 0.5
-    e4 e4 e4 e4 e4 e4 e4 e4    channel 0, four codes 0 1 2 3 a byte
-    00 00 00 00 00 00 00 00    channel 1
+    ba 98 ba 98                tokens 0 to 7, two channels each: 2 2, 3 2, 0 2, 1 2, 2 2, 3 2, 0 2, 1 2
+    ba 98 ba 98                tokens 8 to 15
+    ba 98 ba 98                tokens 16 to 23
+    ba 98 ba 98                tokens 24 to 31
 """
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from golden.kv import codings
 from golden.kv.affine import Quantized
 from golden.kv.formats import Format
-from golden.packet import TRITS
 
 __all__ = ["PAGE_TOKENS", "SIDES", "PageLayout"]
 
 PAGE_TOKENS = (32, 64)
 SIDES = ("key", "value")
-_BLOCK = 32
-_PLACES = 3 ** np.arange(TRITS)
-_TRIT_BYTES = 3**TRITS
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,7 @@ class PageLayout:
         side: "key" or "value", which decides about the order of the codes.
         tokens: P, 32 or 64.
         channels: D, elements of a head.
+        rows, lanes: outputs and inputs that the array multiplies at a time.
 
     Raises:
         ValueError: a value out of range; the message names the field.
@@ -64,6 +72,8 @@ class PageLayout:
     side: str
     tokens: int = 32
     channels: int = 128
+    rows: int = 8
+    lanes: int = 16
 
     def __post_init__(self) -> None:
         if self.side not in SIDES:
@@ -72,6 +82,9 @@ class PageLayout:
             raise ValueError(f"page tokens {self.tokens} must be 32 or 64")
         if self.channels < 1:
             raise ValueError(f"channels {self.channels} must be at least 1")
+        for axis, length, size in zip(("tokens", "channels"), self._shape, self._chunk, strict=True):
+            if length % size:
+                raise ValueError(f"{axis} {length} of a {self.side} page must be a multiple of {size}")
         self.format.groups(self.tokens, self.channels)
 
     @property
@@ -92,9 +105,7 @@ class PageLayout:
     @property
     def bytes(self) -> int:
         """Length of a page."""
-        if self.format.kind == "ternary":
-            return self.metadata_bytes + -(-self.elements // TRITS)
-        return self.metadata_bytes + self.elements * self.format.bits // 8
+        return self.metadata_bytes + self.format.coding.length(self.elements)
 
     @property
     def bits_per_element(self) -> float:
@@ -116,9 +127,6 @@ class PageLayout:
         codes = quantized.codes
         if codes.shape[-2:] != (self.tokens, self.channels):
             raise ValueError(f"codes of shape {codes.shape} must be [..., {self.tokens}, {self.channels}]")
-        legal = 3 if self.format.kind == "ternary" else 1 << self.format.bits
-        if codes.max(initial=0) >= legal:
-            raise ValueError(f"codes reach {codes.max()}, must be 0..{legal - 1}")
         leading = codes.shape[:-2]
         expected = (*leading, *self.format.groups(self.tokens, self.channels))
         parts = []
@@ -128,7 +136,10 @@ class PageLayout:
                 raise ValueError(f"{name} has shape {field.shape}, must be {expected}")
             flat = np.ascontiguousarray(field, kind).reshape(*leading, self.groups)
             parts.append(flat.view(np.uint8))
-        return np.concatenate([*parts, self._packed(self._ordered(codes))], -1)
+        if codes.max(initial=0) >= len(self.format.stored):
+            raise ValueError(f"codes reach {codes.max()}, must be 0..{len(self.format.stored) - 1}")
+        stored = self.format.stored[codes.reshape(*leading, self.elements)[..., self.order]]
+        return np.concatenate([*parts, codings.pack(stored, self.format.coding)], -1)
 
     def unpack(self, pages: NDArray[np.uint8]) -> Quantized:
         """Read pages back: the inverse of ``pack``; an absent zero is all zeros, an absent scale all ones.
@@ -147,42 +158,25 @@ class PageLayout:
             part = np.ascontiguousarray(pages[..., first:last]).view(kind)
             fields[name] = part.reshape(shape).astype(kind.newbyteorder("="))
             first = last
-        return Quantized(self._restored(self._codes(pages[..., first:])), **fields)
+        stored = codings.unpack(pages[..., first:], self.format.coding, self.elements)
+        codes = np.empty_like(stored)
+        codes[..., self.order] = np.argsort(self.format.stored).astype(np.uint8)[stored]
+        return Quantized(codes.reshape(*leading, self.tokens, self.channels), **fields)
 
-    def _ordered(self, codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Codes in the order of the page: [..., P, D] to [..., P * D]."""
-        leading = codes.shape[:-2]
-        if self.side == "key":
-            codes = codes.reshape(*leading, self.tokens // _BLOCK, _BLOCK, self.channels).swapaxes(-1, -2)
-        return codes.reshape(*leading, self.elements)
+    @property
+    def _shape(self) -> tuple[int, int]:
+        return self.tokens, self.channels
 
-    def _restored(self, ordered: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        leading = ordered.shape[:-1]
-        if self.side == "key":
-            blocks = ordered.reshape(*leading, self.tokens // _BLOCK, self.channels, _BLOCK)
-            ordered = blocks.swapaxes(-1, -2)
-        return ordered.reshape(*leading, self.tokens, self.channels)
+    @property
+    def _chunk(self) -> tuple[int, int]:
+        """Tokens and channels of a chunk."""
+        return (self.rows, self.lanes) if self.side == "key" else (self.lanes, self.rows)
 
-    def _packed(self, ordered: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        leading = ordered.shape[:-1]
-        if self.format.kind == "ternary":
-            groups = -(-self.elements // TRITS)
-            padded = np.zeros((*leading, groups * TRITS), np.uint8)
-            padded[..., : self.elements] = ordered
-            return (padded.reshape(*leading, groups, TRITS) @ _PLACES).astype(np.uint8)
-        bits = np.unpackbits(ordered[..., None], axis=-1, count=self.format.bits, bitorder="little")
-        return np.packbits(
-            bits.reshape(*leading, bits.shape[-2] * bits.shape[-1]), axis=-1, bitorder="little"
+    @cached_property
+    def order(self) -> NDArray[np.intp]:
+        """Element ``token * D + channel`` at every place of the page's codes."""
+        tokens, channels = self._chunk
+        chunks = np.arange(self.elements).reshape(
+            self.tokens // tokens, tokens, self.channels // channels, channels
         )
-
-    def _codes(self, packed: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Codes in the order of the page."""
-        leading = packed.shape[:-1]
-        if self.format.kind == "ternary":
-            if packed.max(initial=0) >= _TRIT_BYTES:
-                raise ValueError(f"ternary byte {packed.max()} must be 0..{_TRIT_BYTES - 1}")
-            digits = packed[..., None] // _PLACES % 3
-            return digits.reshape(*leading, packed.shape[-1] * TRITS)[..., : self.elements].astype(np.uint8)
-        bits = np.unpackbits(packed, axis=-1, bitorder="little")
-        fields = bits.reshape(*leading, self.elements, self.format.bits)
-        return np.packbits(fields, axis=-1, bitorder="little")[..., 0]
+        return chunks.transpose((0, 2, 1, 3) if self.side == "key" else (2, 0, 1, 3)).ravel()

@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 
+from golden import datatypes
 from golden.kv import pages
 from golden.kv.affine import Quantized
 from golden.kv.formats import DECODES, Format
@@ -37,6 +38,13 @@ def random_pages(layout: PageLayout, rng: np.random.Generator, count: int = 2) -
     return layout.format.quantize((rng.standard_normal(shape) * 3).astype(np.float16))
 
 
+def stored(code: int, form: Format) -> int:
+    """The code of the data type with the value ``code - 2^(bits - 1)``."""
+    if form.kind != "affine" or form.bits == 1:
+        return code
+    return datatypes.get(f"int{form.bits}_asym").values().tolist().index(code - (1 << form.bits - 1))
+
+
 def slow_pack(layout: PageLayout, quantized: Quantized) -> bytes:
     """One page written field by field into one large integer, from the table in the docstring."""
     total, place = 0, 0
@@ -56,8 +64,10 @@ def slow_pack(layout: PageLayout, quantized: Quantized) -> bytes:
             put(int(pattern), 32 if wide else 16)
     places = [(token, channel) for token in range(layout.tokens) for channel in range(layout.channels)]
     if layout.side == "key":
-        places.sort(key=lambda at: (at[0] // 32, at[1], at[0]))
-    codes = [int(quantized.codes[at]) for at in places]
+        places.sort(key=lambda at: (at[0] // 8, at[1] // 16, at[0], at[1]))
+    else:
+        places.sort(key=lambda at: (at[1] // 8, at[0] // 16, at[0], at[1]))
+    codes = [stored(int(quantized.codes[at]), layout.format) for at in places]
     if layout.format.kind == "ternary":
         for first in range(0, len(codes), 5):
             put(sum(code * 3**digit for digit, code in enumerate(codes[first : first + 5])), 8)
@@ -93,7 +103,7 @@ def test_worked_example() -> None:
         "".join(re.findall(r"^    ((?:[0-9a-f]{2} )+(?=   ))", documented, re.M))
     )
     x = np.stack([np.tile(np.arange(4), 8), np.full(32, 0.5)], 1)
-    layout = PageLayout(Format("native", 2, "channel", 32), "key", 32, 2)
+    layout = PageLayout(Format("native", 2, "channel", 32), "key", 32, 2, lanes=2)
     packed = layout.pack(layout.format.quantize(x))
     assert len(bytes_of_example) == layout.bytes == 24
     assert packed.tobytes() == bytes_of_example
@@ -146,7 +156,7 @@ def test_unreadable_pages() -> None:
     layout = PageLayout(Format("ternary", 2, "channel", 32), "value", 32, 16)
     page = np.zeros(layout.bytes, np.uint8)
     page[-1] = 243
-    with pytest.raises(ValueError, match=r"^ternary byte 243 must be 0\.\.242$"):
+    with pytest.raises(ValueError, match=r"^byte 243 of trits must be 0\.\.242$"):
         layout.unpack(page)
     with pytest.raises(ValueError, match=r"^page length 134 bytes must be 135$"):
         layout.unpack(page[:-1])
@@ -178,5 +188,7 @@ def test_illegal_layouts() -> None:
         PageLayout(Format(), "key", 48)
     with pytest.raises(ValueError, match=r"^side 'query' must be one of key, value$"):
         PageLayout(Format(), "query")
+    with pytest.raises(ValueError, match=r"^channels 24 of a key page must be a multiple of 16$"):
+        PageLayout(Format(group=None), "key", 32, 24)
     with pytest.raises(ValueError, match=r"^channel axis of 32 elements must be a multiple of the group 64$"):
         PageLayout(Format(axis="channel", group=64), "key")
