@@ -106,7 +106,8 @@ class ByteLevel:
         """Ids of a text, without any mark at its begin; names of control tokens are ordinary text.
 
         Raises:
-            ValueError: a character has a byte that the vocabulary lacks (SmolLM2's: none in planes 0 to 3).
+            ValueError: a character has a byte that the vocabulary lacks (SmolLM2's: a few control
+                characters, and planes 4 and up).
         """
         shadow = text.translate(self._shadows)
         ids: list[int] = []
