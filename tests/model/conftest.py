@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from golden.checkpoint import Checkpoint, locate, open_checkpoint
+from golden.model import ctranslate2
 from golden.model.llama import Llama
+from golden.model.whisper import Whisper
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SHARED = Path(os.environ.get("KVLOOM_SHARED", REPOSITORY.parent / "shared")) / "data"
@@ -47,3 +49,17 @@ def wikitext() -> str:
     if not TEXT.is_file():
         pytest.skip("WikiText-2 is neither at KVLOOM_TEXT nor in KVLOOM_SHARED")
     return TEXT.read_text(encoding="utf-8")[:40_000]
+
+
+@pytest.fixture(scope="session")
+def whisper_file() -> Checkpoint:
+    """Whisper tiny.en of the optional package."""
+    try:
+        return ctranslate2.read(ctranslate2.locate("whisper-tiny.en"))
+    except ValueError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def whisper(whisper_file: Checkpoint) -> Whisper:
+    return Whisper(whisper_file)

