@@ -9,6 +9,7 @@ from hw import payloads
 from hw.config import Config
 from sim import context
 from sim.matrices import Expected, random_weights
+from sim.pulses import PulseCounter
 from sim.stalls import Pattern
 from sim.streams import Domain, Scoreboard, StreamSink, StreamSource, reset, situation
 
@@ -20,25 +21,6 @@ ERRORS = ("header", "short", "long")
 def config_of_run() -> Config:
     """The configuration that the design was built with."""
     return Config.model_validate(context.parameters()["config"])
-
-
-class ErrorCounter:
-    """Counts the cycles in which each error output is high; an agent of the domain."""
-
-    def __init__(self, domain: Domain) -> None:
-        self.counts = dict.fromkeys(ERRORS, 0)
-        self._readers = {name: domain.reader(f"error_{name}") for name in ERRORS}
-        domain.add(self)
-
-    def step(self) -> None:
-        for name, read in self._readers.items():
-            self.counts[name] += read()
-
-    def restart(self) -> None:
-        self.counts = dict.fromkeys(ERRORS, 0)
-
-    def status(self) -> str:
-        return f"errors: {self.counts}"
 
 
 class Bench:
@@ -69,7 +51,7 @@ class Bench:
             )
             for name, shape in shapes.items()
         }
-        self.errors = ErrorCounter(domain)
+        self.errors = PulseCounter(domain, [f"error_{name}" for name in ERRORS])
         self.wanted = dict.fromkeys(shapes, 0)
 
     def _observer(self, name: str) -> Any:
@@ -117,7 +99,7 @@ class Bench:
         await self.domain.cycles(12)
         for board in self.boards.values():
             board.finish()
-        assert self.errors.counts == dict.fromkeys(ERRORS, 0) | errors, self.errors.counts
+        self.errors.expect({f"error_{name}": count for name, count in errors.items()})
 
 
 async def start(dut: Any, stalls: str, cycle_limit: int = 30_000) -> Bench:

@@ -1,12 +1,30 @@
 """Stream payloads of the KV-cache engines."""
 
+from amaranth.hdl import Value
 from amaranth.lib import data, enum
+from amaranth.utils import bits_for
 
 from golden.kv.codings import CODINGS
+from hw.config import Config
 
-__all__ = ["CODE_BITS", "Coding", "code_beat", "word"]
+__all__ = [
+    "CODE_BITS",
+    "HALF_BITS",
+    "SHORTEST_GROUP",
+    "Axis",
+    "Coding",
+    "Side",
+    "code_beat",
+    "element_beat",
+    "page_format",
+    "word",
+]
 
 CODE_BITS = max(coding.bits for coding in CODINGS)
+HALF_BITS = 16
+"""A float16."""
+
+SHORTEST_GROUP = 16
 
 
 class Coding(enum.Enum, shape=3):
@@ -18,6 +36,55 @@ class Coding(enum.Enum, shape=3):
     BITS3 = 3
     BITS4 = 4
     BITS8 = 5
+
+
+class Side(enum.Enum, shape=1):
+    """What a page holds."""
+
+    KEY = 0
+    VALUE = 1
+
+
+class Axis(enum.Enum, shape=1):
+    """What a group consists of: channels of one token, or tokens of one channel."""
+
+    TOKEN = 0
+    CHANNEL = 1
+
+
+def page_format(config: Config) -> data.StructLayout:
+    """How a page is quantised; it comes beside the page, from the table that owns the pages.
+
+    ``magnitude`` makes codes of 1 bit signs with a mean magnitude instead of the affine rule; trits always
+    have one. A group has ``16 << group`` elements, a head ``16 * channels``. ``gamma``, in 256ths, is the
+    threshold of trits in mean magnitudes.
+    """
+    return data.StructLayout(
+        {
+            "coding": Coding,
+            "magnitude": 1,
+            "side": Side,
+            "axis": Axis,
+            "group": 2,
+            "channels": bits_for(config.kv.channels // SHORTEST_GROUP),
+            "gamma": 8,
+        }
+    )
+
+
+def is_legal(form: data.View, config: Config) -> Value:
+    """Whether a page can have this format: no reserved coding, groups that divide their axis."""
+    coding = form.coding.as_value()
+    whole = (form.channels & (1 << form.group) - 1) == 0
+    short = SHORTEST_GROUP << form.group <= config.kv.page_tokens
+    head = (form.channels > 0) & (form.channels <= config.kv.channels // SHORTEST_GROUP)
+    divides = ((form.axis == Axis.TOKEN) & whole) | ((form.axis == Axis.CHANNEL) & short)
+    return (coding < len(CODINGS)) & head & divides
+
+
+def element_beat(config: Config) -> data.StructLayout:
+    """Consecutive float16 elements of one token; ``last`` closes the page."""
+    return data.StructLayout({"elements": data.ArrayLayout(HALF_BITS, config.kv.lanes), "last": 1})
 
 
 def word(width: int) -> data.StructLayout:

@@ -1,0 +1,126 @@
+"""Group scale: the statistics of a group to its scale and to what its elements are encoded with.
+
+Meaning: rule ``native`` of ``golden.kv.rules``; ``golden.kv.magnitudes.mean`` of a group of 2**n elements; the
+threshold of ``golden.kv.ternary``. A range is divided by the largest code, a sum by the group's length.
+"""
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.config import Config
+from hw.kv import serial_quotient
+from hw.kv.code_lane import DENSE_BITS, Kind, group_parameters
+from hw.kv.fixed_point import UNITS, WINDOW_BITS, field, window
+from hw.kv.payloads import HALF_BITS, SHORTEST_GROUP, page_format
+from hw.kv.serial_quotient import SerialQuotient
+from hw.kv.statistics import SUM_BITS, extremes
+
+__all__ = ["GroupScale", "cycles"]
+
+_GAMMA_BITS = 8
+_SHORTEST = SHORTEST_GROUP.bit_length() - 1
+
+
+def cycles(kind: Kind) -> int:
+    """Cycles from one group's entry to the next one, if the parameters are taken at once."""
+    return serial_quotient.STEPS + (7 if kind is Kind.AFFINE else 3)
+
+
+class GroupScale(wiring.Component):
+    """Work out one group in ``cycles(kind)`` cycles.
+
+    Members:
+        form, kind (in): format of the page, held.
+        entries (in stream): a group's statistics.
+        parameters (out stream): its scale, and what the code lanes need.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        super().__init__(
+            {
+                "form": In(page_format(config)),
+                "kind": In(Kind),
+                "entries": In(stream.Signature(SUM_BITS)),
+                "parameters": Out(stream.Signature(group_parameters)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        form, affine, total = self.form, self.kind == Kind.AFFINE, self.entries.payload
+        low, high = extremes(total)
+        m.submodules.quotient = quotient = SerialQuotient()
+
+        # One window serves the minimum and the maximum in units, and then the minimum at the group's scale.
+        operand, reference = Signal(HALF_BITS), Signal(range(UNITS + 1))
+        placed, negative = Signal(WINDOW_BITS, reset_less=True), Signal(reset_less=True)
+        m.d.comb += [operand.eq(low), reference.eq(UNITS)]
+        m.d.sync += [placed.eq(window(m, operand[:-1], reference, "operand")), negative.eq(operand[-1])]
+        offset = Signal(WINDOW_BITS, reset_less=True)
+        opposite, difference = Signal(WINDOW_BITS), Signal(WINDOW_BITS)
+        positive = ~negative
+        m.d.comb += [
+            opposite.eq((placed ^ positive.replicate(WINDOW_BITS)) + positive),
+            difference.eq((placed ^ negative.replicate(WINDOW_BITS)) + offset + negative),
+        ]
+
+        scale = Signal(HALF_BITS, reset_less=True)
+        count = Signal(range(serial_quotient.STEPS))
+        product = Signal(WINDOW_BITS, reset_less=True)  # gamma, least significant bit first, times the sum
+        gamma = Signal(_GAMMA_BITS, reset_less=True)
+        fraction_bits = serial_quotient.FRACTION_BITS
+        m.d.comb += [
+            quotient.dividend.eq(difference[: serial_quotient.INTEGER_BITS] << fraction_bits),
+            quotient.divisor.eq(1),
+            quotient.at_least_one.eq(affine),
+        ]
+        with m.If(affine), m.Switch(form.coding):
+            for coding, bits in DENSE_BITS.items():
+                with m.Case(coding):
+                    m.d.comb += quotient.divisor.eq((1 << bits) - 1)
+
+        with m.FSM(name="work"):
+            with m.State("entry"):
+                m.d.sync += [product.eq(0), gamma.eq(form.gamma), count.eq(serial_quotient.STEPS - 1)]
+                with m.If(self.entries.valid & affine):
+                    m.next = "minimum"
+                with m.Elif(self.entries.valid):
+                    m.d.comb += quotient.load.eq(1)
+                    m.d.comb += quotient.dividend.eq((total << fraction_bits - _SHORTEST) >> form.group)
+                    m.next = "divide"
+            with m.State("minimum"):
+                m.d.comb += operand.eq(high)
+                m.d.sync += offset.eq(opposite)
+                m.next = "range"
+            with m.State("range"):
+                m.d.comb += quotient.load.eq(1)
+                m.next = "divide"
+            with m.State("divide"):
+                m.d.comb += quotient.advance.eq(1)
+                m.d.sync += count.eq(count - 1)
+                with m.If(count >= serial_quotient.STEPS - _GAMMA_BITS):
+                    m.d.sync += [
+                        product.eq((product + Mux(gamma[0], total, 0)) >> 1),
+                        gamma.eq(gamma >> 1),
+                    ]
+                with m.If(count == 0):
+                    m.next = "round"
+            with m.State("round"):
+                m.d.sync += [scale.eq(quotient.half), offset.eq(~(product >> _SHORTEST >> form.group))]
+                m.next = "done"
+                with m.If(affine):
+                    m.next = "place"
+            with m.State("place"):
+                m.d.comb += reference.eq(field(scale))
+                m.next = "negate"
+            with m.State("negate"):
+                m.d.sync += offset.eq(opposite)
+                m.next = "done"
+            with m.State("done"):
+                m.d.comb += [self.parameters.valid.eq(1), self.entries.ready.eq(self.parameters.ready)]
+                with m.If(self.parameters.ready):
+                    m.next = "entry"
+        m.d.comb += [self.parameters.payload.scale.eq(scale), self.parameters.payload.offset.eq(offset)]
+        return m

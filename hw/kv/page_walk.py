@@ -1,0 +1,79 @@
+"""Page walk: the order in which the elements of a page lie (``golden.kv.pages``)."""
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.config import Config
+from hw.kv.payloads import SHORTEST_GROUP, Side, page_format
+
+__all__ = ["PageWalk", "beats", "last_beat"]
+
+
+def beats(config: Config) -> int:
+    """Most beats of ``kv.lanes`` elements in a token of a head."""
+    return config.kv.channels // config.kv.lanes
+
+
+def last_beat(form, config: Config):
+    """Number of a token's last beat."""
+    return form.channels * (SHORTEST_GROUP // config.kv.lanes) - 1
+
+
+class PageWalk(wiring.Component):
+    """Count through a page, ``kv.lanes`` channels of one token a step.
+
+    Members:
+        form (in): format of the page, held.
+        restart (in): go to the first step, instead of on.
+        advance (in): go to the next step.
+        token, beat (out): where the step's elements are: the token, and the beat within it.
+        last (out): this is the page's last step.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        super().__init__(
+            {
+                "form": In(page_format(config)),
+                "restart": In(1),
+                "advance": In(1),
+                "token": Out(range(config.kv.page_tokens)),
+                "beat": Out(range(beats(config))),
+                "last": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        config, token, beat = self.config, self.token, self.beat
+        is_key = self.form.side == Side.KEY
+        token_low, beat_low = Signal.like(token), Signal.like(beat)  # bits within a chunk
+        row_ends, chunk_ends, token_ends, beat_ends = Signal(), Signal(), Signal(), Signal()
+        m.d.comb += [
+            token_low.eq(Mux(is_key, config.rows, config.lanes) - 1),
+            beat_low.eq(Mux(is_key, config.lanes // config.kv.lanes, config.rows // config.kv.lanes) - 1),
+            row_ends.eq((beat & beat_low) == beat_low),
+            chunk_ends.eq((token & token_low) == token_low),
+            token_ends.eq(token == config.kv.page_tokens - 1),
+            beat_ends.eq(beat == last_beat(self.form, config)),
+            self.last.eq(token_ends & beat_ends),
+        ]
+        with m.If(self.advance):
+            with m.If(~row_ends):
+                m.d.sync += beat.eq(beat + 1)
+            with m.Elif(~chunk_ends):
+                m.d.sync += [beat.eq(beat & ~beat_low), token.eq(token + 1)]
+            with m.Elif(is_key):
+                m.d.sync += [
+                    beat.eq(Mux(beat_ends, 0, beat + 1)),
+                    token.eq(Mux(beat_ends, token + 1, token & ~token_low)),
+                ]
+            with m.Else():
+                m.d.sync += [
+                    token.eq(Mux(token_ends, 0, token + 1)),
+                    beat.eq(Mux(token_ends, beat + 1, beat & ~beat_low)),
+                ]
+        with m.If(self.restart):
+            m.d.sync += [token.eq(0), beat.eq(0)]
+        return m

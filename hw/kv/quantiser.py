@@ -1,0 +1,319 @@
+"""Quantiser: pages of float16 keys or values to scales, minima and codes, in the order of a page.
+
+Meaning: ``golden.kv.formats.Format.quantize`` for rule ``native``, signs, and trits with a mean magnitude, then
+``golden.kv.pages.PageLayout``. One page is staged as float16, which makes the staging memory the window of
+recent tokens as well, while the page before leaves: first its scales and minima, then its codes.
+"""
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from hw.config import Config
+from hw.kv import code_lane, statistics
+from hw.kv.code_lane import CodeLane, Kind, group_parameters, kind_of
+from hw.kv.group_scale import GroupScale
+from hw.kv.page_walk import PageWalk, beats, last_beat
+from hw.kv.payloads import (
+    HALF_BITS,
+    SHORTEST_GROUP,
+    Axis,
+    Coding,
+    code_beat,
+    element_beat,
+    is_legal,
+    page_format,
+)
+from hw.kv.statistics import Statistics, entries, entry_address, extremes
+
+__all__ = ["Quantiser", "page_cycles"]
+
+_LARGEST_MAGNITUDE = 0x7BFF
+
+
+class Quantiser(wiring.Component):
+    """Quantise page after page; what leaves goes to a ``GatheringPacker`` to become words.
+
+    A page arrives in P * D / lanes cycles and leaves in ``page_cycles``; both overlap for two pages. Numbers
+    that are not finite count as the largest finite ones of their sign.
+
+    Members:
+        formats (in stream): of every page, ahead of its elements.
+        elements (in stream): tokens in order, ``last`` with the page's last beat.
+        beats (out stream): numbers of the metadata as codes of 8 bits, low byte first, then the page's codes.
+        clamped (out): one cycle for a beat with an infinity or a NaN.
+        error_format, error_short, error_long (out): one cycle for a page with an impossible format, or with
+            fewer or more elements than its format says; it is left out.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        super().__init__(
+            {
+                "formats": In(stream.Signature(page_format(config))),
+                "elements": In(stream.Signature(element_beat(config))),
+                "beats": Out(stream.Signature(code_beat(config.kv.lanes))),
+                "clamped": Out(1),
+                "error_format": Out(1),
+                "error_short": Out(1),
+                "error_long": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        config = self.config
+        staged = data.ArrayLayout(HALF_BITS, config.kv.lanes)
+        depth = 2 * config.kv.page_tokens << ceil_log2(beats(config))
+        m.submodules.staging = self.staging = Memory(shape=staged, depth=depth, init=[])
+        m.submodules.statistics = self.statistics = Statistics(config)
+        self.held = Signal(data.ArrayLayout(page_format(config), 2))
+        self.full = Signal(2)
+        self._fill(m)
+        self._drain(m)
+        return m
+
+    def _fill(self, m: Module) -> None:
+        """Take a page into the half that is not read."""
+        config, gather = self.config, self.statistics
+        half, token, beat = Signal(), Signal.like(gather.token), Signal.like(gather.beat)
+        form = Signal(page_format(config))
+        elements, clamped = self._finite()
+        done = Signal(statistics.latency(config))  # until the last entry is in its place
+        write = self.staging.write_port()
+        at_end = (beat == last_beat(form, config)) & (token == config.kv.page_tokens - 1)
+        last = self.elements.payload.last
+        m.d.comb += [
+            write.addr.eq(Cat(beat, token, half)),
+            write.data.eq(elements),
+            gather.form.eq(form),
+            gather.kind.eq(kind_of(form)),
+            gather.half.eq(half),
+            gather.elements.eq(elements),
+            gather.token.eq(token),
+            gather.beat.eq(beat),
+        ]
+        m.d.sync += [self.clamped.eq(gather.take & clamped), done.eq(done << 1)]
+        m.d.sync += Cat(self.error_format, self.error_short, self.error_long).eq(0)
+        with m.FSM(name="fill"):
+            with m.State("format"):
+                m.d.comb += self.formats.ready.eq(~self.full.bit_select(half, 1))
+                m.d.sync += [form.eq(self.formats.payload), token.eq(0), beat.eq(0)]
+                with m.If(self.formats.valid & self.formats.ready):
+                    m.next = "elements"
+                    with m.If(~is_legal(self.formats.payload, config)):
+                        m.d.sync += self.error_format.eq(1)
+                        m.next = "drop"
+            with m.State("elements"):
+                m.d.comb += [self.elements.ready.eq(1), gather.take.eq(self.elements.valid)]
+                m.d.comb += write.en.eq(self.elements.valid)
+                with m.If(self.elements.valid):
+                    m.d.sync += beat.eq(beat + 1)
+                    with m.If(beat == last_beat(form, config)):
+                        m.d.sync += [beat.eq(0), token.eq(token + 1)]
+                    with m.If(last & ~at_end):
+                        m.d.sync += self.error_short.eq(1)
+                        m.next = "format"
+                    with m.If(~last & at_end):
+                        m.d.sync += self.error_long.eq(1)
+                        m.next = "drop"
+                    with m.If(last & at_end):
+                        m.d.sync += done[0].eq(1)
+                        m.next = "complete"
+            with m.State("complete"), m.If(done[-1]):
+                m.d.sync += [
+                    self.full.bit_select(half, 1).eq(1),
+                    self.held[half].eq(form),
+                    half.eq(~half),
+                ]
+                m.next = "format"
+            with m.State("drop"):
+                m.d.comb += self.elements.ready.eq(1)
+                with m.If(self.elements.valid & last):
+                    m.next = "format"
+
+    def _finite(self) -> tuple[Value, Value]:
+        """Elements with infinities and NaNs clamped, and whether there were any."""
+        elements, clamped = [], []
+        for lane in range(self.config.kv.lanes):
+            element = self.elements.payload.elements[lane]
+            special = element[10:15].all()
+            elements.append(Mux(special, Cat(Value.cast(_LARGEST_MAGNITUDE), element[-1]), element))
+            clamped.append(special)
+        return Cat(elements), Cat(clamped).any()
+
+    def _drain(self, m: Module) -> None:
+        """Send the page of the other half."""
+        config, lanes = self.config, self.config.kv.lanes
+        lane_bits = ceil_log2(lanes)
+        half = Signal()
+        form = Signal(page_format(config))
+        kind = Signal(Kind)
+        m.d.comb += [form.eq(self.held[half]), kind.eq(kind_of(form))]
+        m.submodules.scale = scale = GroupScale(config)
+        m.submodules.walk = walk = PageWalk(config)
+        row = data.ArrayLayout(group_parameters, lanes)
+        m.submodules.parameters = parameters = Memory(shape=row, depth=entries(config) // lanes, init=[])
+        write, read = parameters.write_port(granularity=1), parameters.read_port()
+        stage = self.staging.read_port()
+        m.submodules.numbers = numbers = NumberBeats(config)
+        m.d.comb += [scale.form.eq(form), scale.kind.eq(kind), walk.form.eq(form)]
+
+        # Groups in the order of the metadata: of one token after the other, or channel after channel.
+        outer, inner = Signal(range(config.kv.page_tokens)), Signal(range(config.kv.channels))
+        by_token = form.axis == Axis.TOKEN
+        group = SHORTEST_GROUP << form.group
+        inner_step, outer_step = Mux(by_token, group, 1), Mux(by_token, 1, group)
+        inner_ends = inner + inner_step == form.channels * SHORTEST_GROUP
+        outer_ends = outer + outer_step == config.kv.page_tokens
+        address = Signal(range(entries(config)))
+        next_group = Signal()
+        m.d.comb += address.eq(entry_address(form, outer, inner, config))
+        with m.If(next_group):
+            m.d.sync += inner.eq(Mux(inner_ends, 0, inner + inner_step))
+            with m.If(inner_ends):
+                m.d.sync += outer.eq(Mux(outer_ends, 0, outer + outer_step))
+
+        entry = self.statistics.entry
+        m.d.comb += [
+            self.statistics.read_half.eq(half),
+            self.statistics.read_address.eq(address),
+            scale.entries.payload.eq(entry),
+            write.addr.eq(address[lane_bits:]),
+            write.data.eq(Value.cast(scale.parameters.payload).replicate(lanes)),
+        ]
+        taken = scale.parameters.valid & scale.parameters.ready
+        m.d.comb += write.en.eq(taken << address[:lane_bits] if lane_bits else taken)
+        low, _ = extremes(entry)
+
+        # Codes: the walk addresses both memories, whose answers enter the lanes a cycle later.
+        advance = ~self.beats.valid | self.beats.ready
+        latency = 1 + code_lane.LATENCY
+        under_way, lasts = Signal(latency), Signal(latency)
+        which = Signal(range(max(lanes, 2)))
+        channel = walk.beat << lane_bits
+        place = entry_address(form, walk.token, channel, config)
+        m.d.comb += [
+            stage.addr.eq(Cat(walk.beat, walk.token, half)),
+            stage.en.eq(advance),
+            read.addr.eq(place[lane_bits:]),
+            read.en.eq(advance),
+        ]
+        codes = Signal(code_beat(lanes))
+        m.d.comb += [codes.coding.eq(form.coding), codes.last.eq(lasts[-1])]
+        with m.If(advance):
+            m.d.sync += which.eq(place[:lane_bits] if lane_bits else 0)
+        for number in range(lanes):
+            lane = m.submodules[f"lane_{number}"] = CodeLane(config)
+            own = read.data[number]
+            shared = read.data[which[:lane_bits]] if lane_bits else read.data[0]
+            m.d.comb += [
+                lane.advance.eq(advance),
+                lane.kind.eq(kind),
+                lane.coding.eq(form.coding),
+                lane.element.eq(stage.data[number]),
+                lane.parameters.eq(Mux(by_token, shared, own)),
+                codes.codes[number].eq(lane.code),
+            ]
+
+        sending = Signal()
+        with m.If(advance):
+            m.d.sync += [
+                under_way.eq(Cat(sending, under_way)),
+                lasts.eq(Cat(sending & walk.last, lasts)),
+                self.beats.valid.eq(under_way[-1] | numbers.beats.valid),
+                self.beats.payload.eq(Mux(under_way[-1], codes, numbers.beats.payload)),
+            ]
+        m.d.comb += [numbers.beats.ready.eq(advance), walk.advance.eq(sending & advance)]
+
+        with m.FSM(name="drain"):
+            with m.State("page"):
+                m.d.comb += walk.restart.eq(1)
+                m.d.sync += [outer.eq(0), inner.eq(0)]
+                with m.If(self.full.bit_select(half, 1)):
+                    m.next = "scale entry"
+            with m.State("scale entry"):  # while the memory looks it up
+                m.next = "scale"
+            with m.State("scale"):
+                m.d.comb += [
+                    scale.entries.valid.eq(1),
+                    numbers.numbers.payload.eq(scale.parameters.payload.scale),
+                    numbers.numbers.valid.eq(scale.parameters.valid),
+                    scale.parameters.ready.eq(numbers.numbers.ready),
+                ]
+                with m.If(taken):
+                    m.d.comb += next_group.eq(1)
+                    m.next = "scale entry"
+                    with m.If(inner_ends & outer_ends):
+                        m.next = "codes"
+                        with m.If(kind == Kind.AFFINE):
+                            m.next = "minimum entry"
+            with m.State("minimum entry"):
+                m.next = "minimum"
+            with m.State("minimum"):
+                m.d.comb += [numbers.numbers.payload.eq(low), numbers.numbers.valid.eq(1)]
+                with m.If(numbers.numbers.ready):
+                    m.d.comb += next_group.eq(1)
+                    m.next = "minimum entry"
+                    with m.If(inner_ends & outer_ends):
+                        m.next = "codes"
+            with m.State("codes"), m.If(~numbers.busy):
+                m.d.comb += sending.eq(1)
+                with m.If(advance & walk.last):
+                    m.next = "finish"
+            with m.State("finish"), m.If(self.beats.valid & self.beats.ready & self.beats.payload.last):
+                m.d.sync += [self.full.bit_select(half, 1).eq(0), half.eq(~half)]
+                m.next = "page"
+
+
+class NumberBeats(wiring.Component):
+    """16-bit numbers as beats of ``kv.lanes`` codes of 8 bits, low byte first.
+
+    Members:
+        numbers (in stream): they come in even counts where a beat holds several.
+        beats (out stream): never the last one of a page.
+        busy (out): a beat waits.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        super().__init__(
+            {
+                "numbers": In(stream.Signature(HALF_BITS)),
+                "beats": Out(stream.Signature(code_beat(config.kv.lanes))),
+                "busy": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        lanes = self.config.kv.lanes
+        held = max(lanes // 2, 1)  # numbers
+        kept = Signal(HALF_BITS * held, reset_less=True)
+        steps = held if lanes > 1 else 2
+        filled = Signal(range(held + 1))
+        beat = Signal()  # of the two that a number takes with one lane
+        m.d.comb += [
+            self.beats.valid.eq(filled == held),
+            self.busy.eq(filled != 0),
+            self.numbers.ready.eq(filled != held),
+            self.beats.payload.coding.eq(Coding.BITS8),
+        ]
+        with m.If(self.numbers.valid & self.numbers.ready):
+            m.d.sync += [kept.eq(Cat(kept, self.numbers.payload)[HALF_BITS:]), filled.eq(filled + 1)]
+        if lanes > 1:
+            m.d.comb += Value.cast(self.beats.payload.codes).eq(kept)
+            with m.If(self.beats.valid & self.beats.ready):
+                m.d.sync += filled.eq(0)
+        else:
+            m.d.comb += Value.cast(self.beats.payload.codes).eq(kept.word_select(beat, HALF_BITS // steps))
+            with m.If(self.beats.valid & self.beats.ready):
+                m.d.sync += [beat.eq(~beat), filled.eq(~beat)]
+        return m
+
+
+def page_cycles(config: Config, groups: int, elements: int, kind: Kind) -> int:
+    """Cycles from a complete page to its last beat, without stalls."""
+    raise NotImplementedError

@@ -1,0 +1,199 @@
+"""Statistics of a page's groups: extremes, or the sum of magnitudes, gathered while the page arrives.
+
+Every lane combines its element with what its group has so far: that is a register where a group is channels
+of one token, whose lanes a tree joins at the group's end, and a place in memory where it is tokens of one
+channel. A group's entry therefore lies at
+
+    token * (longest head / 16) + channel / group      (axis token)
+    token / group * (longest head) + channel           (axis channel)
+
+in either of two halves, so that a page can arrive while the one before is read.
+"""
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from hw.config import Config
+from hw.kv.code_lane import Kind
+from hw.kv.fixed_point import UNITS, window
+from hw.kv.page_walk import beats
+from hw.kv.payloads import HALF_BITS, SHORTEST_GROUP, Axis, page_format
+
+__all__ = ["SUM_BITS", "Statistics", "entries", "entry_address", "extremes", "latency"]
+
+MAGNITUDE_BITS = UNITS + 10
+"""Bits of a finite float16 in units of 2**-24."""
+
+LONGEST_GROUP = 128
+SUM_BITS = MAGNITUDE_BITS + ceil_log2(LONGEST_GROUP)
+
+
+def entries(config: Config) -> int:
+    """Most groups of a page, rounded up so that an entry's address is made of the bits of its indices."""
+    return config.kv.page_tokens * stride(config)
+
+
+def stride(config: Config) -> int:
+    """Entries between tokens (axis token); a power of two."""
+    return 1 << ceil_log2(config.kv.channels // SHORTEST_GROUP)
+
+
+def entry_address(form: data.View, token: Value, channel: Value, config: Config) -> Value:
+    """Entry of the group that holds an element."""
+    inner = ceil_log2(stride(config))
+    by_token = Cat((channel >> 4 >> form.group)[:inner], token)
+    by_channel = Cat(channel[: inner + 4], (token >> 4 >> form.group)[: max(len(token) - 4, 0)])
+    return Mux(form.axis == Axis.TOKEN, by_token, by_channel)
+
+
+def _order_key(half: Value) -> Value:
+    """Unsigned number in the order of float16 values; -0 counts as +0."""
+    zero = ~half[:-1].any()
+    negative = half[-1] & ~zero
+    return Cat(half[:-1] ^ negative.replicate(HALF_BITS - 1), ~negative)
+
+
+def _half_of(key: Value) -> Value:
+    negative = ~key[-1]
+    return Cat(key[:-1] ^ negative.replicate(HALF_BITS - 1), negative)
+
+
+def extremes(entry: Value) -> tuple[Value, Value]:
+    """Minimum and maximum, float16, of an entry."""
+    return _half_of(entry[:HALF_BITS]), _half_of(entry[HALF_BITS : 2 * HALF_BITS])
+
+
+def levels(config: Config) -> int:
+    """Stages of the tree that joins the lanes."""
+    return ceil_log2(config.kv.lanes)
+
+
+def latency(config: Config) -> int:
+    """Cycles from an element to its group's complete entry."""
+    return 3 + levels(config)
+
+
+class Statistics(wiring.Component):
+    """Gather the statistics of one beat a cycle.
+
+    Members:
+        form, kind (in): of the page that arrives, held until its last entry is there.
+        half (in): half of the memory that its entries go to.
+        take (in): a beat is there.
+        elements, token, beat (in): its finite elements, and where they lie.
+        read_half, read_address (in), entry (out): an entry, one cycle later.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        super().__init__(
+            {
+                "form": In(page_format(config)),
+                "kind": In(Kind),
+                "half": In(1),
+                "take": In(1),
+                "elements": In(data.ArrayLayout(HALF_BITS, config.kv.lanes)),
+                "token": In(range(config.kv.page_tokens)),
+                "beat": In(range(beats(config))),
+                "read_half": In(1),
+                "read_address": In(range(entries(config))),
+                "entry": Out(SUM_BITS),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        config, lanes = self.config, self.config.kv.lanes
+        lane_bits = ceil_log2(lanes)
+        row = data.ArrayLayout(SUM_BITS, lanes)
+        m.submodules.memory = memory = Memory(shape=row, depth=2 * entries(config) // lanes, init=[])
+        so_far, drain = memory.read_port(), memory.read_port()
+        written = memory.write_port(granularity=1)
+
+        # First cycle: elements to keys or magnitudes; the memory looks up what their groups have so far.
+        channel = self.beat << lane_bits
+        address = entry_address(self.form, self.token, channel, config)
+        low_token = (self.token & self._within_group()) == 0
+        low_channel = (channel & self._within_group()) == 0
+        by_token = self.form.axis == Axis.TOKEN
+        last_channel = (channel & self._within_group()) == (self._within_group() & ~(lanes - 1))
+        values = Signal(row)
+        valid, first, closes, half = Signal(), Signal(), Signal(), Signal()
+        place = Signal.like(self.read_address)
+        m.d.sync += [
+            valid.eq(self.take),
+            first.eq(Mux(by_token, low_channel, low_token)),
+            closes.eq(by_token & last_channel),
+            half.eq(self.half),
+            place.eq(address),
+        ]
+        for lane in range(lanes):
+            element = self.elements[lane]
+            magnitude = window(m, element[:-1], UNITS, f"magnitude_{lane}")[:MAGNITUDE_BITS]
+            key = _order_key(element)
+            m.d.sync += values[lane].eq(Mux(self.kind == Kind.AFFINE, Cat(key, key), magnitude))
+        m.d.comb += so_far.addr.eq(Cat(address[lane_bits:], self.half))
+
+        # Second cycle: combine, lane by lane.
+        own = Signal(row)
+        combined = Signal(row)
+        for lane in range(lanes):
+            before = Mux(by_token, own[lane], so_far.data[lane])
+            both = self._combine(values[lane], before)
+            m.d.comb += combined[lane].eq(Mux(first, values[lane], both))
+        with m.If(valid):
+            m.d.sync += own.eq(combined)
+
+        # Later cycles: the tree, for groups that lie across the lanes.
+        joined, meant, where, which = self._join(m, own, valid & closes, place, half)
+        m.d.comb += written.addr.eq(Cat(place[lane_bits:], half))
+        with m.If(by_token):
+            m.d.comb += [
+                written.addr.eq(Cat(where[lane_bits:], which)),
+                written.data.eq(joined.replicate(lanes)),
+                written.en.eq(meant << where[:lane_bits] if lane_bits else meant),
+            ]
+        with m.Else():
+            m.d.comb += [written.data.eq(combined), written.en.eq(valid.replicate(lanes))]
+
+        m.d.comb += drain.addr.eq(Cat(self.read_address[lane_bits:], self.read_half))
+        m.d.comb += self.entry.eq(drain.data[0])
+        if lane_bits:
+            selected = Signal(lane_bits)
+            m.d.sync += selected.eq(self.read_address[:lane_bits])
+            m.d.comb += self.entry.eq(drain.data[selected])
+        return m
+
+    def _within_group(self) -> Value:
+        return (SHORTEST_GROUP << self.form.group) - 1
+
+    def _combine(self, left: Value, right: Value) -> Value:
+        """What two parts of a group have together."""
+        low, high = slice(0, HALF_BITS), slice(HALF_BITS, 2 * HALF_BITS)
+        least = Mux(left[low] < right[low], left[low], right[low])
+        most = Mux(left[high] > right[high], left[high], right[high])
+        return Mux(self.kind == Kind.AFFINE, Cat(least, most), (left + right)[:SUM_BITS])
+
+    def _join(self, m: Module, lanes: data.View, valid: Value, place: Value, half: Value):
+        """A tree with a register at each level; the lanes' registers are its leaves."""
+        nodes = [lanes[lane] for lane in range(self.config.kv.lanes)]
+        moved = Signal(name="leaves_valid")
+        where, which = Signal.like(place, name="leaves_place"), Signal(name="leaves_half")
+        m.d.sync += [moved.eq(valid), where.eq(place), which.eq(half)]
+        level = 0
+        while len(nodes) > 1:
+            level += 1
+            sums = []
+            for number, (left, right) in enumerate(zip(nodes[::2], nodes[1::2], strict=True)):
+                held = Signal(SUM_BITS, name=f"joined_{level}_{number}", reset_less=True)
+                m.d.sync += held.eq(self._combine(left, right))
+                sums.append(held)
+            nodes = sums
+            later, there = Signal(name=f"valid_{level}"), Signal.like(where, name=f"place_{level}")
+            in_half = Signal(name=f"half_{level}")
+            m.d.sync += [later.eq(moved), there.eq(where), in_half.eq(which)]
+            moved, where, which = later, there, in_half
+        return nodes[0], moved, where, which

@@ -1,0 +1,132 @@
+"""Pages of keys and values for the benches of ``hw.kv``: float16 elements of every kind, and what golden says."""
+
+import random
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from golden.kv import codings
+from golden.kv.formats import Format
+from golden.kv.pages import SIDES, PageLayout
+from hw.config import Config
+from hw.kv.payloads import SHORTEST_GROUP, Axis, Coding, Side
+
+__all__ = ["KINDS", "RULES", "beats_of", "elements_of", "form_fields", "random_elements", "random_layout"]
+
+RULES = ("native", "sign", "ternary_mean")
+"""Rules that the hardware has."""
+
+_HALF_SPECIALS = (0.0, -0.0, 2.0**-24, -(2.0**-24), 2.0**-14, 1.0, -1.0, 65504.0, -65504.0)
+
+
+def form_fields(layout: PageLayout) -> dict[str, Any]:
+    """A page's format as the payload ``page_format``."""
+    form = layout.format
+    return {
+        "coding": Coding(codings.CODINGS.index(form.coding)),
+        "magnitude": form.kind == "sign",
+        "side": Side[layout.side.upper()],
+        "axis": Axis[form.axis.upper()],
+        "group": (form.group or 0).bit_length() - SHORTEST_GROUP.bit_length(),
+        "channels": layout.channels // SHORTEST_GROUP,
+        "gamma": round(form.gamma * 256),
+    }
+
+
+def random_layout(config: Config, rule: str | None = None, bits: int | None = None) -> PageLayout:
+    """A page of any format that fits the hardware."""
+    rule = rule or random.choice(RULES)
+    if rule == "native":
+        bits = bits or random.choice((1, 2, 3, 4, 8))
+    axis, side = random.choice(("token", "channel")), random.choice(SIDES)
+    groups = [16, 32, 64, 128]
+    unit = max(SHORTEST_GROUP, config.lanes if side == "key" else config.rows)
+    channels = unit * random.randint(1, config.kv.channels // unit)
+    length = channels if axis == "token" else config.kv.page_tokens
+    group = random.choice([group for group in groups if length % group == 0])
+    width = bits if rule == "native" else 1 if rule == "sign" else 2
+    form = Format(rule, width, axis, group, random.choice((0.5, 0.7, random.randrange(256) / 256)))
+    return PageLayout(form, side, config.kv.page_tokens, channels, config.rows, config.lanes)
+
+
+def _normal(shape: tuple[int, int]) -> NDArray:
+    return np.random.default_rng(random.getrandbits(32)).standard_normal(shape)
+
+
+def _outlier(shape: tuple[int, int]) -> NDArray:
+    x = _normal(shape)
+    x[random.randrange(shape[0]), random.randrange(shape[1])] = random.choice((1000.0, -3e4))
+    return x * 2.0 ** random.randint(-12, 1)
+
+
+def _constant(shape: tuple[int, int]) -> NDArray:
+    """Constant along a random axis, sometimes everywhere."""
+    x = _normal(shape) * 2.0 ** random.randint(-20, 10)
+    return np.broadcast_to(random.choice((x[:1], x[:, :1], x[:1, :1])), shape)
+
+
+def _alternating(shape: tuple[int, int]) -> NDArray:
+    """Largest and smallest in turn."""
+    signs = 1 - 2 * (np.indices(shape).sum(0) & 1)
+    return signs * random.choice((65504.0, 1.0, 2.0**-24, 2.0**-14))
+
+
+def _bits(shape: tuple[int, int]) -> NDArray:
+    """Any finite float16."""
+    patterns = np.random.default_rng(random.getrandbits(32)).integers(0, 1 << 16, shape, np.uint16)
+    x = patterns.view(np.float16)
+    return np.where(np.isfinite(x), x, np.float16(0))
+
+
+def _subnormal(shape: tuple[int, int]) -> NDArray:
+    return np.rint(_normal(shape) * random.choice((1, 5, 300))) * 2.0**-24
+
+
+def _specials(shape: tuple[int, int]) -> NDArray:
+    generator = np.random.default_rng(random.getrandbits(32))
+    return generator.choice(np.array(_HALF_SPECIALS[: random.randint(1, len(_HALF_SPECIALS))]), shape)
+
+
+def _offset(shape: tuple[int, int]) -> NDArray:
+    """A narrow range far from zero."""
+    return random.choice((-1, 1)) * 2.0 ** random.randint(0, 14) * (1 + _normal(shape) / 256)
+
+
+KINDS = {
+    "normal": _normal,
+    "outlier": _outlier,
+    "constant": _constant,
+    "alternating": _alternating,
+    "any bits": _bits,
+    "subnormal": _subnormal,
+    "specials": _specials,
+    "offset": _offset,
+}
+"""Elements [P, D] by what is hard about them."""
+
+
+def random_elements(layout: PageLayout, kind: str) -> NDArray[np.float16]:
+    """Elements [P, D] of a kind."""
+    return KINDS[kind]((layout.tokens, layout.channels)).astype(np.float16)
+
+
+def elements_of(x: NDArray[np.float16], lanes: int) -> list[dict[str, Any]]:
+    """Beats of a page's elements."""
+    rows = np.ascontiguousarray(x).view(np.uint16).reshape(-1, lanes).tolist()
+    return [{"elements": row, "last": number == len(rows) - 1} for number, row in enumerate(rows)]
+
+
+def beats_of(layout: PageLayout, x: NDArray[np.float16], lanes: int) -> list[dict[str, Any]]:
+    """Beats of codes that a page becomes, its metadata first."""
+    page = layout.pack(layout.format.quantize(x))
+    metadata, packed = np.split(page, [layout.metadata_bytes])
+    codes = codings.unpack(packed, layout.format.coding, layout.elements)
+    coding = form_fields(layout)["coding"]
+    result = [
+        {"codes": row, "coding": number_format, "last": False}
+        for values, number_format in ((metadata, Coding.BITS8), (codes, coding))
+        for row in values.reshape(-1, lanes).tolist()
+    ]
+    result[-1]["last"] = True
+    return result
