@@ -142,9 +142,10 @@ class Whisper:
 
     def _convolve(self, name: str, x: Array, stride: int) -> Array:
         """Convolution of width 3 along time, [C, T] to [K, T / stride], zeros beyond the ends."""
-        weights, padded = self._tensors[f"{name}/weight"], np.pad(x, ((0, 0), (1, 1)))
+        weights = self._tensors[f"{name}/weight"]
+        padded = np.pad(x, ((0, 0), (1, 1)))
         taps = [weights[:, :, tap] @ padded[:, tap : tap + x.shape[1] : stride] for tap in range(3)]
-        return taps[0] + taps[1] + taps[2] + self._tensors[f"{name}/bias"][:, None]
+        return np.sum(taps, 0, np.float32) + self._tensors[f"{name}/bias"][:, None]
 
 
 def gelu(x: Array) -> Array:

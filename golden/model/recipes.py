@@ -1,0 +1,122 @@
+"""Recipes: every way to quantise a model's weights, one table for all command lines and reports.
+
+A recipe is a data type with its group, scale format, search and zero. Every data type of ``golden.datatypes``
+has one of its own name; the others are named combinations. A new recipe is one entry of ``_NAMED``.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from golden import datatypes, scales, search
+from golden.model.linear import Factory, Linear, dense, exact, rounded
+from golden.numerics import Numerics
+from golden.weights import QuantizedWeights, quantize
+
+__all__ = ["RECIPES", "Recipe", "factory", "q4_0"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to quantise a matrix of weights.
+
+    Attributes:
+        dtype: data type of the codes.
+        group: inputs that share a scale; the last group of a row may be shorter.
+        scale, search, zero: as for ``golden.weights.quantize``.
+        own: quantises instead, for a rule that ``golden.weights`` does not have.
+    """
+
+    dtype: str
+    group: int = 128
+    scale: str = "int8"
+    search: str = "published"
+    zero: str = "integer"
+    own: Callable[[NDArray[np.float32]], QuantizedWeights] | None = None
+
+    def quantize(self, weights: NDArray[np.float32]) -> QuantizedWeights:
+        """Quantise weights [K, C]."""
+        if self.own is not None:
+            return self.own(weights)
+        return quantize(weights, self.dtype, self.group, self.scale, self.search, self.zero)
+
+
+def q4_0(weights: NDArray[np.float32]) -> QuantizedWeights:
+    """GGUF's Q4_0: groups of 32, the element of the largest magnitude becomes code -8.
+
+    scale = that element / -8 in fp16, code = min(15, trunc(w / scale + 8.5)), both in float32 as ggml's
+    quantize_row_q4_0_ref has them; the division is by multiplying with the reciprocal of the unrounded scale.
+    A negative scale is held by its magnitude and the opposite integers, 8 included through a zero point of 1.
+
+    Raises:
+        ValueError: the inputs are no multiple of 32.
+    """
+    rows, inputs = weights.shape
+    if inputs % 32:
+        raise ValueError(f"inputs {inputs} of q4_0 must be a multiple of 32")
+    groups = weights.reshape(rows, -1, 32)
+    place = np.abs(groups).argmax(-1)[..., None]
+    scale = (np.take_along_axis(groups, place, -1) / np.float32(-8))[..., 0]
+    reciprocal = np.divide(np.float32(1), scale, out=np.zeros_like(scale), where=scale != 0)
+    codes = np.minimum(15, np.trunc(groups * reciprocal[..., None] + np.float32(8.5))).astype(np.int32) - 8
+    negative = scale < 0
+    zero_point = negative.astype(np.int16)
+    integers = np.where(negative[..., None], -codes, codes) - zero_point[..., None]
+    kind, form = datatypes.get("int4_asym"), scales.get("fp16")
+    stored = search.half(np.abs(scale).astype(np.float64))
+    return QuantizedWeights(
+        dtype=kind,
+        group=32,
+        scale_format=form,
+        codes=kind.code_of[integers.reshape(rows, inputs) & 15],
+        selector=np.zeros(scale.shape, np.uint8),
+        zero_point=zero_point,
+        **search.encode(stored, None, search.channel_for(stored.max(1), form), form),
+    )
+
+
+_NAMED: dict[str, Recipe] = {
+    "bitmod4_clip": Recipe("bitmod4", search="clip"),
+    "bitmod3_clip": Recipe("bitmod3", search="clip"),
+    "int4_asym_clip": Recipe("int4_asym", search="clip"),
+    "int3_asym_clip": Recipe("int3_asym", search="clip"),
+    "mxfp4": Recipe("e2m1", group=32, scale="e8m0"),
+    "mxfp6": Recipe("e2m3", group=32, scale="e8m0"),
+    "nvfp4": Recipe("e2m1", group=16, scale="e4m3"),
+    "q4_0": Recipe("int4_asym", group=32, scale="fp16", own=q4_0),
+    "q4_1": Recipe("int4_asym", group=32, scale="fp16", zero="float"),
+}
+
+RECIPES: dict[str, Recipe] = {name: Recipe(name) for name in datatypes.names()} | _NAMED
+"""Every recipe by its name."""
+
+
+def factory(
+    recipe: Recipe | None, activations: int | str | None = None, numerics: Numerics | None = None
+) -> Factory:
+    """Make the linear layers of a model.
+
+    Args:
+        recipe: of the weights; None leaves them.
+        activations: None for float32; "fp16" rounds them to FP16; a width 8..16 aligns them, and the product
+            is then the accelerator's bit by bit, with FP32 results, if the weights are quantised.
+        numerics: other widths of the accelerator; its group and width of activations are replaced.
+    """
+    width = activations if isinstance(activations, int) else None
+
+    def make(name: str, weights: NDArray[np.float32]) -> Linear:
+        if recipe is None:
+            return dense(name, weights) if activations is None else rounded(weights, 128, width)
+        try:
+            q = recipe.quantize(weights)
+        except ValueError as error:
+            raise ValueError(f"tensor {name}: {error}") from None
+        if width is not None:
+            base = numerics or Numerics()
+            return exact(q, Numerics(width, q.group, base.accumulator_bits, base.maximum_inputs))
+        real = q.dequantize(np.float32)
+        return dense(name, real) if activations is None else rounded(real, q.group)
+
+    return make
