@@ -20,7 +20,7 @@ class KvConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     word_bits: Literal[64, 128, 256] = 128
-    lanes: Literal[1, 2, 4, 8] = 2
+    lanes: Literal[1, 2, 4, 8] = 1
     channels: Annotated[int, Field(ge=16, le=256)] = 128
     page_tokens: Literal[32, 64] = 32
 

@@ -9,6 +9,7 @@ most a few steps of the scale. With ``UNITS`` as reference, bit 0 is worth 2**-2
 """
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.utils import ceil_log2
 
 from golden.kv.codings import CODINGS
 
@@ -47,11 +48,15 @@ def mantissa(half: Value) -> Value:
 
 
 def window(m: Module, half: Value, reference: Value, name: str) -> Signal:
-    """Magnitude of a float16 in the window of ``reference``, a field of 1 to 30; combinational."""
-    amount = Signal(range(2 * UNITS), name=f"{name}_amount")
+    """Magnitude of a float16 in the window of ``reference``, at most 30; combinational.
+
+    A reference may lie below 1, down to where twice ``WINDOW_BITS`` would not hold a mantissa any more.
+    """
+    amount = Signal(range(2 * WINDOW_BITS), name=f"{name}_amount")
     m.d.comb += amount.eq(field(half) - reference + FRACTION_BITS + 1)
-    shifted = mantissa(half)
-    for place in range(len(amount)):
+    places = ceil_log2(WINDOW_BITS)
+    shifted = Mux(amount[places:].any(), 0, mantissa(half))  # it would all be above the window
+    for place in range(places):
         moved = (shifted << (1 << place))[:WINDOW_BITS]
         stage = Signal(len(moved), name=f"{name}_shifted_{place}")
         m.d.comb += stage.eq(Mux(amount[place], moved, shifted))

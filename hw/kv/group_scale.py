@@ -1,7 +1,7 @@
 """Group scale: the statistics of a group to its scale and to what its elements are encoded with.
 
-Meaning: rule ``native`` of ``golden.kv.rules``; ``golden.kv.magnitudes.mean`` of a group of 2**n elements; the
-threshold of ``golden.kv.ternary``. A range is divided by the largest code, a sum by the group's length.
+Meaning: rule ``native`` of ``golden.kv.rules``; ``golden.kv.magnitudes.mean`` of a group of 2**n elements;
+the threshold of ``golden.kv.ternary``. A range is divided by the largest code, a sum by the group's length.
 """
 
 from amaranth.hdl import Module, Mux, Signal
@@ -10,8 +10,8 @@ from amaranth.lib.wiring import In, Out
 
 from hw.config import Config
 from hw.kv import serial_quotient
-from hw.kv.code_lane import DENSE_BITS, Kind, group_parameters
-from hw.kv.fixed_point import UNITS, WINDOW_BITS, field, window
+from hw.kv.code_lane import DENSE_BITS, Kind, by_coding, group_parameters, reference_of
+from hw.kv.fixed_point import UNITS, WINDOW_BITS, window
 from hw.kv.payloads import HALF_BITS, SHORTEST_GROUP, page_format
 from hw.kv.serial_quotient import SerialQuotient
 from hw.kv.statistics import SUM_BITS, extremes
@@ -54,36 +54,36 @@ class GroupScale(wiring.Component):
         m.submodules.quotient = quotient = SerialQuotient()
 
         # One window serves the minimum and the maximum in units, and then the minimum at the group's scale.
-        operand, reference = Signal(HALF_BITS), Signal(range(UNITS + 1))
+        operand, reference = Signal(HALF_BITS), Signal(range(-UNITS, UNITS + 1))
         placed, negative = Signal(WINDOW_BITS, reset_less=True), Signal(reset_less=True)
         m.d.comb += [operand.eq(low), reference.eq(UNITS)]
         m.d.sync += [placed.eq(window(m, operand[:-1], reference, "operand")), negative.eq(operand[-1])]
+
+        # One adder: the opposite of the minimum, the range, and gamma, bit by bit from below, times the sum.
         offset = Signal(WINDOW_BITS, reset_less=True)
-        opposite, difference = Signal(WINDOW_BITS), Signal(WINDOW_BITS)
-        positive = ~negative
-        m.d.comb += [
-            opposite.eq((placed ^ positive.replicate(WINDOW_BITS)) + positive),
-            difference.eq((placed ^ negative.replicate(WINDOW_BITS)) + offset + negative),
-        ]
+        gamma = Signal(_GAMMA_BITS, reset_less=True)
+        opposite, multiply = Signal(), Signal()
+        inverted = Signal()
+        result = Signal(WINDOW_BITS + 1)
+        m.d.comb += inverted.eq((negative ^ opposite) & ~multiply)
+        addend = Mux(multiply, Mux(gamma[0], total, 0), placed) ^ inverted.replicate(WINDOW_BITS)
+        m.d.comb += result.eq(addend + Mux(opposite, 0, offset) + inverted)
 
         scale = Signal(HALF_BITS, reset_less=True)
         count = Signal(range(serial_quotient.STEPS))
-        product = Signal(WINDOW_BITS, reset_less=True)  # gamma, least significant bit first, times the sum
-        gamma = Signal(_GAMMA_BITS, reset_less=True)
         fraction_bits = serial_quotient.FRACTION_BITS
         m.d.comb += [
-            quotient.dividend.eq(difference[: serial_quotient.INTEGER_BITS] << fraction_bits),
+            quotient.dividend.eq(result[: serial_quotient.INTEGER_BITS] << fraction_bits),
             quotient.divisor.eq(1),
             quotient.at_least_one.eq(affine),
         ]
-        with m.If(affine), m.Switch(form.coding):
-            for coding, bits in DENSE_BITS.items():
-                with m.Case(coding):
-                    m.d.comb += quotient.divisor.eq((1 << bits) - 1)
+        with m.If(affine):
+            tops = {coding: (1 << bits) - 1 for coding, bits in DENSE_BITS.items()}
+            m.d.comb += quotient.divisor.eq(by_coding(m, form.coding, tops, "top"))
 
         with m.FSM(name="work"):
             with m.State("entry"):
-                m.d.sync += [product.eq(0), gamma.eq(form.gamma), count.eq(serial_quotient.STEPS - 1)]
+                m.d.sync += [offset.eq(0), gamma.eq(form.gamma), count.eq(serial_quotient.STEPS - 1)]
                 with m.If(self.entries.valid & affine):
                     m.next = "minimum"
                 with m.Elif(self.entries.valid):
@@ -91,8 +91,8 @@ class GroupScale(wiring.Component):
                     m.d.comb += quotient.dividend.eq((total << fraction_bits - _SHORTEST) >> form.group)
                     m.next = "divide"
             with m.State("minimum"):
-                m.d.comb += operand.eq(high)
-                m.d.sync += offset.eq(opposite)
+                m.d.comb += [operand.eq(high), opposite.eq(1)]
+                m.d.sync += offset.eq(result)
                 m.next = "range"
             with m.State("range"):
                 m.d.comb += quotient.load.eq(1)
@@ -101,22 +101,21 @@ class GroupScale(wiring.Component):
                 m.d.comb += quotient.advance.eq(1)
                 m.d.sync += count.eq(count - 1)
                 with m.If(count >= serial_quotient.STEPS - _GAMMA_BITS):
-                    m.d.sync += [
-                        product.eq((product + Mux(gamma[0], total, 0)) >> 1),
-                        gamma.eq(gamma >> 1),
-                    ]
+                    m.d.comb += multiply.eq(1)
+                    m.d.sync += [offset.eq(result >> 1), gamma.eq(gamma >> 1)]
                 with m.If(count == 0):
                     m.next = "round"
             with m.State("round"):
-                m.d.sync += [scale.eq(quotient.half), offset.eq(~(product >> _SHORTEST >> form.group))]
+                m.d.sync += [scale.eq(quotient.half), offset.eq(~(offset >> _SHORTEST >> form.group))]
                 m.next = "done"
                 with m.If(affine):
                     m.next = "place"
             with m.State("place"):
-                m.d.comb += reference.eq(field(scale))
+                m.d.comb += reference.eq(reference_of(m, scale, form.coding, "minimum"))
                 m.next = "negate"
             with m.State("negate"):
-                m.d.sync += offset.eq(opposite)
+                m.d.comb += opposite.eq(1)
+                m.d.sync += offset.eq(result)
                 m.next = "done"
             with m.State("done"):
                 m.d.comb += [self.parameters.valid.eq(1), self.entries.ready.eq(self.parameters.ready)]

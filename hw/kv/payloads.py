@@ -15,7 +15,10 @@ __all__ = [
     "Coding",
     "Side",
     "code_beat",
+    "coded_word",
     "element_beat",
+    "is_legal",
+    "page_beat",
     "page_format",
     "word",
 ]
@@ -92,9 +95,19 @@ def word(width: int) -> data.StructLayout:
     return data.StructLayout({"data": width, "last": 1})
 
 
+def coded_word(width: int) -> data.StructLayout:
+    """A word with the coding of its page."""
+    return data.StructLayout({"data": width, "coding": Coding, "last": 1})
+
+
 def code_beat(codes: int) -> data.StructLayout:
     """So many codes of one page, each right-aligned in a byte with zeros above; ``last`` closes the page.
 
     ``coding`` is constant within a page.
     """
     return data.StructLayout({"codes": data.ArrayLayout(CODE_BITS, codes), "coding": Coding, "last": 1})
+
+
+def page_beat(config: Config) -> data.StructLayout:
+    """``kv.word_bits`` codes of a page as it was read; in its ``last`` beat ``error`` says that it was damaged."""
+    return data.StructLayout({"beat": code_beat(config.kv.word_bits), "error": 1})

@@ -12,8 +12,8 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from hw.config import Config
-from hw.kv import code_lane, statistics
-from hw.kv.code_lane import CodeLane, Kind, group_parameters, kind_of
+from hw.kv import statistics
+from hw.kv.code_lane import DENSE_BITS, CodeLane, Kind, by_coding, group_parameters, kind_of, steps
 from hw.kv.group_scale import GroupScale
 from hw.kv.page_walk import PageWalk, beats, last_beat
 from hw.kv.payloads import (
@@ -188,50 +188,60 @@ class Quantiser(wiring.Component):
         m.d.comb += write.en.eq(taken << address[:lane_bits] if lane_bits else taken)
         low, _ = extremes(entry)
 
-        # Codes: the walk addresses both memories, whose answers enter the lanes a cycle later.
+        # Codes: the walk addresses both memories, whose answers stay until the next read.
         advance = ~self.beats.valid | self.beats.ready
-        latency = 1 + code_lane.LATENCY
-        under_way, lasts = Signal(latency), Signal(latency)
-        which = Signal(range(max(lanes, 2)))
-        channel = walk.beat << lane_bits
-        place = entry_address(form, walk.token, channel, config)
+        sending, ends = Signal(), Signal()
+        read_now, looks, loads, finishes = (
+            Signal(name=n) for n in ("read_now", "looks", "loads", "finishes")
+        )
+        last_read, last_loaded = Signal(), Signal()
+        table = {coding: steps(bits) for coding, bits in DENSE_BITS.items()}
+        divisions = Mux(kind == Kind.AFFINE, by_coding(m, form.coding, table, "divisions"), 0)
+        pace, left = Signal(range(max(table.values()) + 1)), Signal(range(max(table.values()) + 1))
+        which = Signal(max(lane_bits, 1))
+        place = entry_address(form, walk.token, walk.beat << lane_bits, config)
         m.d.comb += [
+            read_now.eq(sending & ~ends & advance & (pace == 0)),
             stage.addr.eq(Cat(walk.beat, walk.token, half)),
-            stage.en.eq(advance),
+            stage.en.eq(read_now),
             read.addr.eq(place[lane_bits:]),
-            read.en.eq(advance),
+            read.en.eq(read_now),
+            walk.advance.eq(read_now),
+            numbers.beats.ready.eq(advance),
         ]
-        codes = Signal(code_beat(lanes))
-        m.d.comb += [codes.coding.eq(form.coding), codes.last.eq(lasts[-1])]
         with m.If(advance):
-            m.d.sync += which.eq(place[:lane_bits] if lane_bits else 0)
+            m.d.sync += [looks.eq(read_now), loads.eq(looks), finishes.eq(left == 1)]
+            m.d.sync += [pace.eq(pace - (pace != 0)), left.eq(left - (left != 0))]
+        with m.If(read_now):
+            m.d.sync += [which.eq(place[:lane_bits]), last_read.eq(walk.last), ends.eq(walk.last)]
+            m.d.sync += pace.eq(Mux(divisions == 0, 1, divisions))
+        with m.If(advance & loads):
+            m.d.sync += [left.eq(divisions), finishes.eq(divisions == 0), last_loaded.eq(last_read)]
+        beat = Signal(code_beat(lanes))
+        m.d.comb += beat.eq(numbers.beats.payload)
+        with m.If(finishes):
+            m.d.comb += [beat.coding.eq(form.coding), beat.last.eq(last_loaded)]
         for number in range(lanes):
             lane = m.submodules[f"lane_{number}"] = CodeLane(config)
-            own = read.data[number]
-            shared = read.data[which[:lane_bits]] if lane_bits else read.data[0]
+            shared = read.data[which] if lane_bits else read.data[0]
             m.d.comb += [
-                lane.advance.eq(advance),
                 lane.kind.eq(kind),
                 lane.coding.eq(form.coding),
                 lane.element.eq(stage.data[number]),
-                lane.parameters.eq(Mux(by_token, shared, own)),
-                codes.codes[number].eq(lane.code),
+                lane.parameters.eq(Mux(by_token, shared, read.data[number])),
+                lane.look.eq(looks & advance),
+                lane.load.eq(loads & advance),
+                lane.step.eq((left != 0) & advance),
             ]
-
-        sending = Signal()
+            with m.If(finishes):
+                m.d.comb += beat.codes[number].eq(lane.code)
         with m.If(advance):
-            m.d.sync += [
-                under_way.eq(Cat(sending, under_way)),
-                lasts.eq(Cat(sending & walk.last, lasts)),
-                self.beats.valid.eq(under_way[-1] | numbers.beats.valid),
-                self.beats.payload.eq(Mux(under_way[-1], codes, numbers.beats.payload)),
-            ]
-        m.d.comb += [numbers.beats.ready.eq(advance), walk.advance.eq(sending & advance)]
+            m.d.sync += [self.beats.valid.eq(finishes | numbers.beats.valid), self.beats.payload.eq(beat)]
 
         with m.FSM(name="drain"):
             with m.State("page"):
                 m.d.comb += walk.restart.eq(1)
-                m.d.sync += [outer.eq(0), inner.eq(0)]
+                m.d.sync += [outer.eq(0), inner.eq(0), ends.eq(0)]
                 with m.If(self.full.bit_select(half, 1)):
                     m.next = "scale entry"
             with m.State("scale entry"):  # while the memory looks it up
@@ -259,13 +269,11 @@ class Quantiser(wiring.Component):
                     m.next = "minimum entry"
                     with m.If(inner_ends & outer_ends):
                         m.next = "codes"
-            with m.State("codes"), m.If(~numbers.busy):
-                m.d.comb += sending.eq(1)
-                with m.If(advance & walk.last):
-                    m.next = "finish"
-            with m.State("finish"), m.If(self.beats.valid & self.beats.ready & self.beats.payload.last):
-                m.d.sync += [self.full.bit_select(half, 1).eq(0), half.eq(~half)]
-                m.next = "page"
+            with m.State("codes"):
+                m.d.comb += sending.eq(~numbers.busy)
+                with m.If(self.beats.valid & self.beats.ready & self.beats.payload.last):
+                    m.d.sync += [self.full.bit_select(half, 1).eq(0), half.eq(~half)]
+                    m.next = "page"
 
 
 class NumberBeats(wiring.Component):
