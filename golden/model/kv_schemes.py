@@ -57,6 +57,11 @@ class Scheme:
         sides = (self.key, self.value)
         return lcm(*(form.group or 32 for form in sides if form.axis == "channel"), 1)
 
+    def fits(self, channels: int) -> bool:
+        """Whether heads of so many elements have whole groups."""
+        sides = (self.key, self.value)
+        return all(form.axis == "channel" or channels % (form.group or channels) == 0 for form in sides)
+
     def quantized(self, times: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """How many of the oldest keys, and of the oldest values, the queries of tokens ``times`` find so."""
         if self.order == "strict":

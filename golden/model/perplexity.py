@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from golden.model.attention import Memory, Plain
 from golden.model.llama import Llama
 
-__all__ = ["Difference", "compare", "losses", "perplexity", "windows"]
+__all__ = ["Difference", "compare", "log_softmax", "losses", "perplexity", "windows"]
 
 Array = NDArray[np.float32]
 
@@ -66,6 +66,13 @@ def perplexity(per_window: Sequence[NDArray[np.float64]]) -> float:
     return float(np.exp(np.concatenate(per_window).mean()))
 
 
+def log_softmax(logits: Array) -> Array:
+    """Logarithm of the distribution of each row of logits [n, vocabulary], in place."""
+    logits -= logits.max(-1, keepdims=True)
+    logits -= np.log(np.exp(logits).sum(-1, keepdims=True, dtype=np.float64)).astype(np.float32)
+    return logits
+
+
 class Difference(NamedTuple):
     """Mean loss of one model above another's on the same tokens, and its standard error over windows."""
 
@@ -73,10 +80,20 @@ class Difference(NamedTuple):
     error: float
 
 
-def compare(one: Sequence[NDArray[np.float64]], base: Sequence[NDArray[np.float64]]) -> Difference:
-    """Paired difference ``one - base`` in nats a token; the error is NaN for a single window."""
-    pairs = list(zip(one, base, strict=True))
-    mean = float(np.concatenate([a - b for a, b in pairs]).mean())
-    means = [float((a - b).mean()) for a, b in pairs]
-    error = np.std(means, ddof=1) / np.sqrt(len(means)) if len(means) > 1 else np.nan
-    return Difference(mean, float(error))
+def compare(counts: ArrayLike, differences: ArrayLike) -> Difference:
+    """Mean paired difference of windows.
+
+    Args:
+        counts: tokens of each window.
+        differences: mean difference of each window, in nats a token.
+
+    Returns:
+        The mean over all tokens, and its standard error; NaN for a single window.
+    """
+    sizes, means = np.asarray(counts, np.float64), np.asarray(differences, np.float64)
+    shares, windows = sizes / sizes.sum(), len(sizes)
+    mean = float(shares @ means)
+    if windows == 1:
+        return Difference(mean, float("nan"))
+    variance = shares**2 @ np.square(means - mean) * windows / (windows - 1)
+    return Difference(mean, float(np.sqrt(variance)))

@@ -94,7 +94,10 @@ RECIPES: dict[str, Recipe] = {name: Recipe(name) for name in datatypes.names()} 
 
 
 def factory(
-    recipe: Recipe | None, activations: int | str | None = None, numerics: Numerics | None = None
+    recipe: Recipe | None,
+    activations: int | str | None = None,
+    numerics: Numerics | None = None,
+    note: Callable[[QuantizedWeights], object] | None = None,
 ) -> Factory:
     """Make the linear layers of a model.
 
@@ -103,6 +106,7 @@ def factory(
         activations: None for float32; "fp16" rounds them to FP16; a width 8..16 aligns them, and the product
             is then the accelerator's bit by bit, with FP32 results, if the weights are quantised.
         numerics: other widths of the accelerator; its group and width of activations are replaced.
+        note: is shown every quantised matrix.
     """
     width = activations if isinstance(activations, int) else None
 
@@ -113,6 +117,8 @@ def factory(
             q = recipe.quantize(weights)
         except ValueError as error:
             raise ValueError(f"tensor {name}: {error}") from None
+        if note is not None:
+            note(q)
         if width is not None:
             base = numerics or Numerics()
             return exact(q, Numerics(width, q.group, base.accumulator_bits, base.maximum_inputs))

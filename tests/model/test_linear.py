@@ -1,4 +1,4 @@
-"""Linear layers with the accelerator's numerics, bit for bit those of ``golden.matvec``, and weight recipes."""
+"""Linear layers with the accelerator's numerics, bit for bit those of ``golden.matvec``; weight recipes."""
 
 import re
 from dataclasses import dataclass

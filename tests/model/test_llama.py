@@ -20,7 +20,7 @@ from golden.checkpoint import Checkpoint
 from golden.model import tokenizer
 from golden.model.capture import keys_and_values
 from golden.model.llama import Llama
-from golden.model.perplexity import compare, losses, perplexity, windows
+from golden.model.perplexity import compare, log_softmax, losses, perplexity, windows
 
 REFERENCE = np.load(Path(__file__).with_name("smollm2_reference.npz"))
 SAMPLE = (
@@ -151,18 +151,30 @@ def test_linear_layers_are_replaceable(stories_file: Checkpoint) -> None:
 
 
 @pytest.mark.quick
-def test_windows_and_differences() -> None:
+def test_windows() -> None:
     assert [list(part) for part in windows(range(7), 3)] == [[0, 1, 2], [3, 4, 5]]
     assert [list(part) for part in windows(range(5), 3)] == [[0, 1, 2], [3, 4]]
     with pytest.raises(ValueError, match="text of 1 tokens, context 9: both must be at least 2"):
         windows([1], 9)
-    base = [np.zeros(2), np.zeros(2), np.zeros(4)]
-    one = [np.full(2, 1.0), np.full(2, 3.0), np.full(4, 2.0)]
-    found = compare(one, base)
-    assert found.mean == 2.0
-    assert found.error == pytest.approx(1 / 3**0.5)
-    assert np.isnan(compare(one[:1], base[:1]).error)
-    assert perplexity(one) == pytest.approx(np.exp(2))
+    assert perplexity([np.full(2, 1.0), np.full(6, 3.0)]) == pytest.approx(np.exp(2.5))
+
+
+@pytest.mark.quick
+def test_differences(rng: np.random.Generator) -> None:
+    """Windows of one size: mean and standard error as usual. A longer window counts for more."""
+    values = rng.standard_normal(9)
+    found = compare([5] * 9, values)
+    assert found.mean == pytest.approx(values.mean())
+    assert found.error == pytest.approx(values.std(ddof=1) / 3)
+    assert compare([1, 3], [0.0, 1.0]).mean == 0.75
+    assert np.isnan(compare([4], [1.0]).error)
+
+
+@pytest.mark.quick
+def test_log_softmax(rng: np.random.Generator) -> None:
+    logits = rng.standard_normal((4, 50)) * 20
+    wanted = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    np.testing.assert_allclose(log_softmax(logits.astype(np.float32)), wanted, rtol=0, atol=2e-5)
 
 
 @pytest.mark.quick

@@ -1,0 +1,221 @@
+"""Evaluate a model: perplexity with quantised weights, activations and KV cache.
+
+    python -m golden.evaluate [--model smollm2] [--weights NAME] [--activations A] [--kv NAME] [--text FILE]
+    python -m golden.evaluate --table --out DIR
+
+Without ``--text`` a llama model reads Python's own manual, or with ``--text self`` what it would write itself
+(samples of 255 tokens at temperature 1, at most 64). Whisper hears the sounds of ``--text FILE.wav ..`` (16
+bits, mono, 16,000 samples a second): the tokens that it would say in full precision are scored.
+
+``--table`` measures every recipe of weights and every KV scheme by itself, or all pairs of the names given,
+and writes Markdown, JSON and pictures. Every result is a file in DIR/cells, so that an interrupted table goes
+on where it was. A single setting with ``--out`` reads and adds to the same files.
+"""
+
+import argparse
+import hashlib
+import json
+import sys
+import wave
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from golden import scales, search
+from golden.checkpoint import locate, open_checkpoint
+from golden.command_line import Parser, positive
+from golden.model import ctranslate2, mel, tables, tokenizer
+from golden.model.capture import manual
+from golden.model.evaluation import Result, Setting, Sounds, Subject, Text, evaluate
+from golden.model.kv_schemes import SCHEMES
+from golden.model.llama import Llama
+from golden.model.perplexity import windows
+from golden.model.recipes import RECIPES
+from golden.model.sampling import samples
+
+__all__ = ["ACTIVATIONS", "main", "name_of", "settings"]
+
+ACTIVATIONS = ("fp32", "fp16", *map(str, range(8, 17)))
+"""Names of what becomes of activations."""
+
+_WIDTH = 130
+_SAMPLES, _SAMPLE_TOKENS = 64, 255
+_MANUAL = 500_000
+_PAIRS = [(weights, kv) for weights in ("bitmod4", "bitmod3") for kv in ("native4", "native2")]
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """A model with what it reads: a title for people, and a key that tells readings apart."""
+
+    subject: Subject
+    title: str
+    key: str
+
+
+def _sound(path: Path) -> np.ndarray:
+    """Samples within -1..1."""
+    try:
+        with wave.open(str(path)) as file:
+            form = (file.getframerate(), file.getsampwidth(), file.getnchannels())
+            data = file.readframes(file.getnframes())
+    except (wave.Error, EOFError) as error:
+        raise ValueError(f"{path}: not a WAV file ({error})") from None
+    if form != (mel.RATE, 2, 1):
+        raise ValueError(f"{path}: rate, bytes and channels {form} must be {(mel.RATE, 2, 1)}")
+    return np.frombuffer(data, "<i2") / 32768
+
+
+def _reading(options: argparse.Namespace) -> _Reading:
+    """Open the model and what it reads."""
+    if options.model.startswith("whisper"):
+        checkpoint = ctranslate2.read(ctranslate2.locate(options.model))
+        if not options.text:
+            raise ValueError("argument --text: Whisper needs at least one FILE.wav")
+        signals = [_sound(Path(name)) for name in options.text]
+        subject = Sounds(checkpoint, signals)
+        ids = np.concatenate([np.array(said, np.int64) for said in subject.transcripts])
+        what = f"{len(signals)} sounds"
+    else:
+        checkpoint = open_checkpoint(locate(options.model))
+        parts, what = _parts(checkpoint, options)
+        sizes = Llama(checkpoint, layers=1)
+        subject, ids = Text(checkpoint, parts, sizes.channels), np.concatenate(parts)
+    name = f"{checkpoint.path.parent.name}/{checkpoint.path.name}"
+    digest = hashlib.sha256(ids.tobytes() + f"{name} {options.context}".encode()).hexdigest()[:12]
+    return _Reading(subject, f"{name}, {what}, {len(ids)} tokens", digest)
+
+
+def _parts(checkpoint, options: argparse.Namespace) -> tuple[list[np.ndarray], str]:
+    """Windows of ids, and their name."""
+    if options.text == ["self"]:
+        begin = checkpoint.metadata.get("tokenizer.ggml.bos_token_id", tokenizer.Pieces.BEGIN)
+        count = min(-(-options.tokens // _SAMPLE_TOKENS), _SAMPLES)
+        return samples(Llama(checkpoint), begin, count, _SAMPLE_TOKENS), "its own samples"
+    text = "".join(Path(name).read_text(encoding="utf-8") for name in options.text) if options.text else None
+    what = ", ".join(Path(name).name for name in options.text or ["Python's manual"])
+    known = manual(_MANUAL) if text is None else text
+    ids = tokenizer.of(checkpoint).encode(known[: 12 * options.tokens])[: options.tokens]
+    return windows(ids, options.context), f"{what}, windows of {options.context}"
+
+
+def settings(options: argparse.Namespace, channels: int) -> list[Setting]:
+    """What to measure, full precision first where there is a folder to keep it in.
+
+    Args:
+        options: of the command line.
+        channels: elements of a head; a whole table leaves out the schemes that do not fit them.
+    """
+    rest = {name: getattr(options, name) for name in ("group", "scale", "search")}
+    if options.table and not (options.weights or options.kv):
+        fitting = [name for name, scheme in SCHEMES.items() if scheme.fits(channels)]
+        pairs = [(name, "none") for name in RECIPES] + [("none", name) for name in fitting]
+        pairs += [pair for pair in _PAIRS if pair[1] in fitting]
+    else:
+        pairs = [(weights, kv) for weights in options.weights or ["none"] for kv in options.kv or ["none"]]
+    found = [Setting(w, options.activations, kv, **rest if w != "none" else {}) for w, kv in pairs]
+    return list(dict.fromkeys([Setting(), *found] if options.out else found))
+
+
+def _measured(
+    reading: _Reading, asked: list[Setting], folder: Path | None, progress: Progress
+) -> Iterator[Result]:
+    """Results in the order asked for, from their files where these exist."""
+    for setting in asked:
+        path = folder and folder / "cells" / f"{reading.key}-{setting.name}.json"
+        if path and path.is_file():
+            yield Result.from_json(json.loads(path.read_text()))
+            continue
+        task = progress.add_task(setting.name, total=len(reading.subject))
+
+        def step(found: list, task=task, name: str = setting.name) -> None:
+            counts, means = np.array([one[:2] for one in found]).T
+            now = float(np.exp(counts @ means / counts.sum()))
+            progress.update(task, completed=len(found), description=f"{name}: {now:.3f}")
+
+        result = evaluate(reading.subject, setting, step)
+        progress.remove_task(task)
+        if path:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial = path.with_suffix(".partial")
+            partial.write_text(json.dumps(result.as_json()))
+            partial.rename(path)
+        yield result
+
+
+def name_of(table: Mapping[str, object]) -> Callable[[str], str]:
+    """An argument that is "none" or a name in a table."""
+
+    def checked(text: str) -> str:
+        if text != "none" and text not in table:
+            raise argparse.ArgumentTypeError(f"{text!r} must be none or one of {', '.join(table)}")
+        return text
+
+    return checked
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="python -m golden.evaluate",
+        description="Measure how well a model predicts a text when it is quantised.",
+    )
+    parser.add_argument(
+        "--model", default="smollm2", help="smollm2, whisper-tiny.en, a .gguf or llama2.c .bin"
+    )
+    parser.add_argument("--weights", type=name_of(RECIPES), nargs="+", metavar="NAME", help="recipes")
+    parser.add_argument(
+        "--activations", choices=ACTIVATIONS, default="fp32", metavar="A", help="fp32, fp16, 8..16"
+    )
+    parser.add_argument("--kv", type=name_of(SCHEMES), nargs="+", metavar="NAME", help="schemes")
+    parser.add_argument("--text", nargs="+", metavar="FILE", help="text files, or `self`, or sounds")
+    parser.add_argument("--tokens", type=positive, default=2048, metavar="N", help="first tokens of the text")
+    parser.add_argument("--context", type=positive, default=1024, metavar="N", help="tokens of a window")
+    parser.add_argument("--group", type=positive, metavar="N", help="instead of the recipe's group")
+    parser.add_argument("--scale", choices=[form.name for form in scales.FORMATS], help="likewise")
+    parser.add_argument("--search", choices=search.SEARCHES, help="likewise")
+    parser.add_argument("--table", action="store_true", help="every recipe and scheme, or those given")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of results; needed by --table")
+    return parser
+
+
+def _shown(results: list[Result], title: str) -> Table:
+    table = Table(title=title)
+    for name in tables.COLUMNS:
+        table.add_column(name, justify="left" if name in ("weights", "KV cache") else "right")
+    for result in results:
+        table.add_row(*tables.cells(result, results[0]))
+    return table
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    parser = _parser()
+    options = parser.parse_args(argv)
+    if options.table and options.out is None:
+        parser.error("argument --table: needs --out DIR")
+    console = Console(stderr=True)
+    results: list[Result] = []
+    try:
+        reading = _reading(options)
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+            asked = settings(options, reading.subject.channels)
+            results += _measured(reading, asked, options.out, progress)
+        if options.table:
+            tables.write(options.out, results, results[0], reading.title)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+    except KeyboardInterrupt:
+        print(f"{parser.prog}: interrupted", file=sys.stderr)
+        return 130
+    Console(width=None if sys.stdout.isatty() else _WIDTH).print(_shown(results, reading.title))
+    print(f"peak memory {max(result.memory for result in results) / 2**30:.2f} GiB")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,100 @@
+"""Reports of evaluations: Markdown, JSON and pictures of many results."""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from golden.model.evaluation import Result
+
+__all__ = ["COLUMNS", "cells", "markdown", "write"]
+
+COLUMNS = (
+    "weights",
+    "bits/weight",
+    "activations",
+    "KV cache",
+    "bits/element",
+    "perplexity",
+    "dNLL",
+    "+-",
+    "KL",
+    "seconds",
+)
+
+_NOTES = """\
+Perplexity over all windows, first tokens of windows not counted. dNLL: paired difference of the loss from
+the first row, nats a token; +-: its standard error over windows, which covers the choice of text and nothing
+else. KL: divergence from the first row's distribution, nats a token. Seconds: to quantise and to read. Bits
+include scales, zeros and selectors; those of a cache do not include its window of full precision.
+"""
+
+
+def cells(result: Result, base: Result) -> tuple[str, ...]:
+    """One row, compared with the setting that leaves everything as it is."""
+    setting, difference = result.setting, result.against(base)
+    divergence = "" if result.divergence is None else f"{result.divergence:.4f}"
+    extra = [f"{name} {value}" for name, value in setting.changes.items()]
+    return (
+        " ".join([setting.weights, *extra]),
+        "" if result.bits_per_weight is None else f"{result.bits_per_weight:.3f}",
+        setting.activations,
+        setting.kv,
+        "" if result.kv_bits is None else f"{result.kv_bits:.2f}",
+        f"{result.perplexity:.4g}" if result.perplexity >= 1000 else f"{result.perplexity:.3f}",
+        f"{difference.mean:+.4f}",
+        f"{difference.error:.4f}",
+        divergence,
+        f"{result.prepared:.0f} + {result.seconds:.0f}",
+    )
+
+
+def markdown(results: Sequence[Result], base: Result, title: str) -> str:
+    """A table of all results, and what must be known to read it."""
+    lines = [f"# {title}", "", f"| {' | '.join(COLUMNS)} |", "|" + "---|" * len(COLUMNS)]
+    lines += [f"| {' | '.join(cells(result, base))} |" for result in results]
+    return "\n".join([*lines, "", _NOTES])
+
+
+def write(folder: Path, results: Sequence[Result], base: Result, title: str) -> None:
+    """Write evaluation.md, evaluation.json and, where matplotlib is installed, weights.svg and kv.svg."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "evaluation.md").write_text(markdown(results, base, title))
+    rows = [
+        result.as_json()
+        | {
+            "tokens": result.tokens,
+            "perplexity": result.perplexity,
+            "divergence": result.divergence,
+            **dict(zip(("difference", "error"), result.against(base), strict=True)),
+        }
+        for result in results
+    ]
+    (folder / "evaluation.json").write_text(json.dumps({"title": title, "results": rows}, indent=1) + "\n")
+    try:
+        for name, axis, own in (
+            ("weights", "bits_per_weight", [r for r in results if r.setting.kv == "none"]),
+            ("kv", "kv_bits", [r for r in results if r.setting.weights == "none"]),
+        ):
+            _plot(own, base, name, axis, folder / f"{name}.svg")
+    except ImportError:
+        print("no pictures: matplotlib is not installed", file=sys.stderr)
+
+
+def _plot(results: Sequence[Result], base: Result, name: str, axis: str, path: Path) -> None:
+    """Perplexity over bits, metadata included."""
+    from matplotlib.figure import Figure  # an optional dependency
+
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.add_subplot()
+    shown = [result for result in results if getattr(result, axis) is not None]
+    for result in shown:
+        place = (getattr(result, axis), result.perplexity)
+        axes.plot(*place, "o", markersize=4)
+        axes.annotate(
+            getattr(result.setting, name), place, fontsize=6, xytext=(3, 2), textcoords="offset points"
+        )
+    axes.axhline(base.perplexity, color="grey", linewidth=1, linestyle="dashed", label="as stored")
+    axes.set(xlabel=f"{axis.replace('_', ' ')}, metadata included", ylabel="perplexity", yscale="log")
+    axes.legend()
+    figure.savefig(path)

@@ -1,0 +1,294 @@
+"""The command lines that evaluate and generate, and the results they keep."""
+
+import json
+import os
+import re
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from golden import evaluate, generate
+from golden.checkpoint import Checkpoint, locate, open_checkpoint
+from golden.model import ctranslate2, tables
+from golden.model.capture import manual
+from golden.model.evaluation import Result, Setting, Sounds, Text
+from golden.model.evaluation import evaluate as measure
+from golden.model.kv_schemes import SCHEMES
+from golden.model.llama import Llama
+from golden.model.perplexity import windows
+from golden.model.recipes import RECIPES
+from golden.model.sampling import continuation, samples
+from golden.model.tokenizer import of
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+STORIES = (
+    Path(os.environ.get("KVLOOM_SHARED", REPOSITORY.parent / "shared")) / "data/stories260K/stories260K.bin"
+)
+needs_stories = pytest.mark.skipif(
+    not STORIES.is_file(), reason="stories260K.bin is not in KVLOOM_SHARED or ../shared"
+)
+
+
+@pytest.fixture(scope="module")
+def samples_of_stories() -> Text:
+    checkpoint = open_checkpoint(STORIES)
+    return Text(checkpoint, samples(Llama(checkpoint), 1, 8, 255), 8)
+
+
+@pytest.fixture(scope="module")
+def smollm2_file() -> Checkpoint:
+    try:
+        return open_checkpoint(locate("smollm2"))
+    except ValueError as error:
+        pytest.skip(str(error))
+
+
+def chirp() -> np.ndarray:
+    """Two seconds of a tone with overtones that rises and falls."""
+    phase = np.cumsum(200 + 80 * np.sin(np.arange(32000) / 2000)) / 16000
+    return sum(np.sin(2 * np.pi * n * phase) / n for n in range(1, 12)) * 0.1
+
+
+@needs_stories
+def test_stories(samples_of_stories: Text) -> None:
+    """Full precision against quantised, on texts of the model itself: the bands that others measured."""
+    base = measure(samples_of_stories, Setting())
+    assert base.perplexity == pytest.approx(3.69, abs=0.3)
+    assert base.tokens == 8 * 255
+    found = {
+        name: measure(samples_of_stories, Setting(name)).against(base)
+        for name in ("int8", "bitmod4", "int4_asym", "bitmod3", "int3_asym", "bitmod3_clip")
+    }
+    assert abs(found["int8"].mean) < 0.005
+    assert 0.06 < found["bitmod4"].mean < found["int4_asym"].mean + 0.03 < 0.2
+    assert 0.5 < found["bitmod3"].mean < found["int3_asym"].mean - 0.15
+    assert found["bitmod3_clip"].mean < 0.75 * found["bitmod3"].mean
+    assert all(0 < one.error < 0.08 for one in found.values())
+
+
+@needs_stories
+def test_exact_numerics(samples_of_stories: Text) -> None:
+    """The accelerator's numerics cost next to nothing at 12 bits, and something at 8."""
+    few = Text(samples_of_stories.checkpoint, samples_of_stories.parts[:4], 8)
+    base = measure(few, Setting("bitmod4", "fp16"))
+    errors = {width: measure(few, Setting("bitmod4", width)).against(base).mean for width in ("8", "12")}
+    assert abs(errors["12"]) < 1e-3 < abs(errors["8"]) < 0.1
+
+
+@pytest.mark.quick
+@needs_stories
+def test_results_survive_a_file(samples_of_stories: Text) -> None:
+    few = Text(samples_of_stories.checkpoint, samples_of_stories.parts[:3], 8)
+    seen: list[int] = []
+    result = measure(few, Setting("bitmod3", "12", search="clip"), lambda found: seen.append(len(found)))
+    assert seen == [1, 2, 3]
+    again = Result.from_json(json.loads(json.dumps(result.as_json())))
+    assert again == result
+    assert again.setting.recipe == RECIPES["bitmod3_clip"]
+    assert result.bits_per_weight == pytest.approx(3 + (2 + 8) / 128 + 8 / 64, abs=0.15)
+    assert result.divergence is None
+
+
+@pytest.mark.quick
+@needs_stories
+def test_table(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files of a small table; asked for again, nothing is measured twice."""
+    arguments = [
+        "--model",
+        str(STORIES),
+        "--text",
+        "self",
+        "--tokens",
+        "300",
+        "--table",
+        "--out",
+        str(tmp_path),
+    ]
+    chosen = ["--weights", "bitmod3", "bitmod4", "--kv", "none", "native_test"]
+    scheme = SCHEMES["atom4"]
+    monkeypatch.setitem(SCHEMES, "native_test", scheme)
+    assert evaluate.main([*arguments, *chosen]) == 0
+    shown = capsys.readouterr().out
+    content = json.loads((tmp_path / "evaluation.json").read_text())
+    names = [(row["setting"]["weights"], row["setting"]["kv"]) for row in content["results"]]
+    assert names == [
+        ("none", "none"),
+        ("bitmod3", "none"),
+        ("bitmod3", "native_test"),
+        ("bitmod4", "none"),
+        ("bitmod4", "native_test"),
+    ]
+    assert content["results"][2]["perplexity"] > content["results"][0]["perplexity"]
+    lines = (tmp_path / "evaluation.md").read_text().splitlines()
+    assert len([line for line in lines if line.startswith("|")]) == 2 + 5
+    assert "bitmod4" in shown
+    assert len(list((tmp_path / "cells").iterdir())) == 5
+    monkeypatch.setattr(evaluate, "evaluate", None)
+    assert evaluate.main([*arguments, *chosen]) == 0
+    assert capsys.readouterr().out == shown
+
+
+@pytest.mark.quick
+def test_a_whole_table_has_every_recipe_and_every_scheme_that_fits(tmp_path: Path) -> None:
+    options = evaluate._parser().parse_args(["--table", "--out", str(tmp_path), "--scale", "fp16"])
+    asked = evaluate.settings(options, 64)
+    assert asked[0] == Setting()
+    assert {one.weights for one in asked} == {"none", *RECIPES}
+    assert {one.kv for one in asked} == {"none", *SCHEMES}
+    assert {one.scale for one in asked if one.weights == "none"} == {None}
+    assert {one.scale for one in asked if one.weights != "none"} == {"fp16"}
+    small = {one.kv for one in evaluate.settings(options, 8)}
+    assert "native4" not in small
+    assert {"atom4", "ternary"} < small
+
+
+@pytest.mark.quick
+def test_cells() -> None:
+    """A row of the report: names, bits and the paired difference."""
+    base = Result(Setting(), [(10, 1.0, None), (10, 2.0, None)], None, None, 0, 1, 1)
+    result = Result(Setting("bitmod3", "12", "kivi2"), [(10, 1.5, 0.1), (10, 2.1, 0.3)], 3.2, 3.0, 2, 3, 1)
+    assert tables.cells(result, base) == (
+        *(
+            "bitmod3",
+            "3.200",
+            "12",
+            "kivi2",
+            "3.00",
+            f"{np.exp(1.8):.3f}",
+            "+0.3000",
+            "0.2000",
+            "0.2000",
+            "2 + 3",
+        ),
+    )
+
+
+@pytest.mark.llm
+def test_smollm2(smollm2_file: Checkpoint) -> None:
+    """One window of the manual: three bits cost much, more without BitMoD; KV4 is cheap, KV2 is not."""
+    ids = of(smollm2_file).encode(manual(4000))[:513]
+    text = Text(smollm2_file, windows(ids, 513), 64)
+    base = measure(text, Setting())
+    found = {name: measure(text, Setting(name)).against(base).mean for name in ("bitmod3", "int3_asym")}
+    assert 0.5 < found["bitmod3"] < found["int3_asym"] - 0.2
+    schemes = ("native8", "native4", "native2")
+    kv = {name: measure(text, Setting(kv=name)).against(base).mean for name in schemes}
+    assert abs(kv["native8"]) < 1e-3
+    assert abs(kv["native4"]) < 0.03 < kv["native2"]
+
+
+@pytest.mark.llm
+def test_whisper() -> None:
+    """Divergence from full precision: none, little or much."""
+    try:
+        checkpoint = ctranslate2.read(ctranslate2.locate("whisper-tiny.en"))
+    except ValueError as error:
+        pytest.skip(str(error))
+    sounds = Sounds(checkpoint, [chirp()], most=12)
+    assert 1 <= len(sounds.transcripts[0]) <= 12
+    base = measure(sounds, Setting())
+    assert base.divergence == pytest.approx(0, abs=1e-6)
+    assert base.kv_bits is None
+    settings = (Setting("int8"), Setting("int2"), Setting(kv="native8_strict"), Setting(kv="native2_strict"))
+    found = [measure(sounds, setting).divergence for setting in settings]
+    assert 0 < found[0] < 0.01 < found[1]
+    assert 0 < found[2] < 0.001 < found[3]
+
+
+@pytest.mark.quick
+@needs_stories
+def test_sampling() -> None:
+    """Seeded, of the model's own probability, and without a seed the likeliest."""
+    model = Llama(open_checkpoint(STORIES))
+    one, other = (samples(model, 1, 2, 20, seed) for seed in (3, 3))
+    np.testing.assert_array_equal(one, other)
+    assert not np.array_equal(one, samples(model, 1, 2, 20, 4))
+    first = [next(continuation(model, [1, 403], rng=np.random.default_rng(n))) for n in range(300)]
+    logits = model.logits(model.hidden([1, 403]))[-1]
+    weights = np.exp(logits - logits.max())
+    likeliest = int(logits.argmax())
+    assert next(continuation(model, [1, 403])) == likeliest
+    assert np.mean(np.array(first) == likeliest) == pytest.approx(weights.max() / weights.sum(), abs=0.1)
+
+
+@pytest.mark.quick
+@needs_stories
+def test_generate(capsys: pytest.CaptureFixture[str]) -> None:
+    begin = ["Once upon a time", "--model", str(STORIES), "--tokens", "12"]
+    assert generate.main([*begin, "--weights", "int2", "--activations", "12", "--kv", "atom4"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "[none weights, fp32 activations, KV none]"
+    assert lines[1] == ", there was a little girl named Lily. She loved"[: len(lines[1])]
+    assert lines[3] == "[int2 weights, 12 activations, KV atom4]"
+    assert re.fullmatch(r"\[the first \d+ tokens are the same\]", lines[-1])
+    assert generate.main(begin) == 0
+    assert "[the first" not in capsys.readouterr().out
+
+
+@pytest.mark.llm
+def test_chat(smollm2_file: Checkpoint) -> None:
+    words = of(smollm2_file)
+    ids, ends = generate.prompt_ids(words, "Hi")
+    assert words.decode(ids) == "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
+    assert ends == {0, 1, 2}
+    assert generate.prompt_ids(words, "Hi", plain=True)[0] == words.encode("Hi")
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["--model", "nowhere.gguf"], "'nowhere.gguf' must be an existing file"),
+        (["--tokens", "0"], "'0' must be an integer of at least 1"),
+        (["--weights", "int9"], "'int9' must be none or one of "),
+        (["--kv", "native9"], "'native9' must be none or one of "),
+        (["--activations", "7"], "invalid choice: '7'"),
+        (["--table"], "argument --table: needs --out DIR"),
+        (["--model", "whisper-none"], "model 'whisper-none' must be an existing file"),
+    ],
+)
+def test_errors(arguments: list[str], part: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """One line on standard error and exit status 2."""
+    with pytest.raises(SystemExit) as stop:
+        evaluate.main(arguments)
+    message = capsys.readouterr().err
+    assert stop.value.code == 2
+    assert part in message
+    assert message.count("\n") == 1
+
+
+@pytest.mark.quick
+@needs_stories
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["--tokens", "1"], "text of 1 tokens, context 1024: both must be at least 2"),
+        (["--text", "nowhere.txt"], "No such file"),
+        (["--kv", "native4"], "token axis of 8 elements must be a multiple of the group 32"),
+        (["--weights", "q4_0"], "tensor layers.0.w2: inputs 172 of q4_0 must be a multiple of 32"),
+    ],
+)
+def test_late_errors(arguments: list[str], part: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        evaluate.main(["--model", str(STORIES), "--tokens", "40", *arguments])
+    message = capsys.readouterr().err
+    assert stop.value.code == 2
+    assert part in message
+    assert message.count("\n") == 1
+
+
+@pytest.mark.quick
+def test_sounds_that_are_none(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    path.write_bytes(b"no sound")
+    with pytest.raises(ValueError, match="not a WAV file"):
+        evaluate._sound(path)
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(2)
+        file.setsampwidth(2)
+        file.setframerate(16000)
+        file.writeframes(bytes(8))
+    with pytest.raises(ValueError, match=re.escape("channels (16000, 2, 2) must be (16000, 2, 1)")):
+        evaluate._sound(path)
