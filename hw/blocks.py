@@ -49,6 +49,9 @@ _BLOCKS = {
     "rescale_unit": _Block("pe.rescale_unit", "RescaleUnit", "one scaled and aligned contribution a cycle"),
     "output_converter": _Block("pe.output_converter", "OutputConverter", "sums to FP16, BF16 or FP32"),
     "unpacker": _Block("pe.unpacker", "Unpacker", "packets of packed weights to codes and scales"),
+    "kv_unpacker": _Block("kv.unpacker", "Unpacker", "words of a KV page to beats of codes, a word a cycle"),
+    "kv_packer": _Block("kv.packer", "Packer", "beats of codes to words of a KV page, a word a cycle"),
+    "kv_lane_packer": _Block("kv.lane_packer", "LanePacker", "a quantiser's few codes a cycle to words"),
     "fp16_mac": _Block("baseline.fp16_mac", "Fp16Mac", "an FP16 multiply-add, for comparison"),
 }
 
