@@ -71,13 +71,14 @@ class Packer(wiring.Component):
         ]
         closing = ~flush & done & beat.last
         more = closing & trits & _any(at, _leaves)
+        data = self._word(m, at, dense, trits, flush)
         with m.If(room):
             m.d.sync += self.words.valid.eq(self.beats.valid | flush)
         with m.If(room & (self.beats.valid | flush)):
             m.d.sync += [
                 phase.eq(Mux(flush | whole | (closing & ~more), 0, phase + 1)),
                 flush.eq(more),
-                word.data.eq(self._word(m, at, dense, trits, flush)),
+                word.data.eq(data),
                 word.coding.eq(Mux(flush, Coding.TRITS, beat.coding)),
                 word.last.eq(flush | (closing & ~more)),
             ]
