@@ -1,4 +1,4 @@
-"""Pages of keys and values for the benches of ``hw.kv``: float16 elements of every kind, and what golden says."""
+"""Pages of keys and values for the benches of ``hw.kv``: float16 elements of every kind, and golden pages."""
 
 import random
 from typing import Any
@@ -12,7 +12,17 @@ from golden.kv.pages import SIDES, PageLayout
 from hw.config import Config
 from hw.kv.payloads import SHORTEST_GROUP, Axis, Coding, Side
 
-__all__ = ["KINDS", "RULES", "beats_of", "elements_of", "form_fields", "random_elements", "random_layout"]
+__all__ = [
+    "KINDS",
+    "RULES",
+    "beats_of",
+    "elements_of",
+    "form_fields",
+    "parts_of",
+    "random_elements",
+    "random_layout",
+    "words_of",
+]
 
 RULES = ("native", "sign", "ternary_mean")
 """Rules that the hardware has."""
@@ -130,3 +140,17 @@ def beats_of(layout: PageLayout, x: NDArray[np.float16], lanes: int) -> list[dic
     ]
     result[-1]["last"] = True
     return result
+
+
+def words_of(page: NDArray[np.uint8], width: int) -> list[int]:
+    """Words of ``width`` bits of a page's bytes, the last one filled up with zeros."""
+    size = width // 8
+    padded = np.pad(page, (0, -len(page) % size)).tobytes()
+    return [int.from_bytes(padded[start : start + size], "little") for start in range(0, len(padded), size)]
+
+
+def parts_of(layout: PageLayout, page: NDArray[np.uint8], width: int) -> tuple[list[int], list[list[int]]]:
+    """Words of a page's metadata, and its codes as they are stored, ``width`` a beat."""
+    metadata, packed = np.split(page, [layout.metadata_bytes])
+    codes = codings.unpack(packed, layout.format.coding, layout.elements)
+    return words_of(metadata, width), codes.reshape(-1, width).tolist()

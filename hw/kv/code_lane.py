@@ -1,9 +1,9 @@
 """Code lane: one float16 element to its code, with the parameters of its group.
 
-Meaning: rule ``native`` of ``golden.kv.rules``, ``golden.kv.sign`` and ``golden.kv.ternary``. The element less
-the group's minimum, exact, counts half units of the scale; compare and subtract give two bits a cycle of its
-quotient by the scale's mantissa, and one rounding to nearest even ends it. There is no divider, and no width
-depends on the range of float16 but that of the subtraction.
+Meaning: rule ``native`` of ``golden.kv.rules``, ``golden.kv.sign`` and ``golden.kv.ternary``. The element
+less the group's minimum, exact, counts half units of the scale; compare and subtract give two bits a cycle of
+its quotient by the scale's mantissa, and one rounding to nearest even ends it. There is no divider, and no
+width depends on the range of float16 but that of the subtraction.
 """
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
@@ -11,8 +11,16 @@ from amaranth.lib import data, enum, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.config import Config
-from hw.kv.fixed_point import FRACTION_BITS, MANTISSA_BITS, QUOTIENT_BITS, UNITS, WINDOW_BITS
-from hw.kv.fixed_point import field, mantissa, window
+from hw.kv.fixed_point import (
+    FRACTION_BITS,
+    MANTISSA_BITS,
+    QUOTIENT_BITS,
+    UNITS,
+    WINDOW_BITS,
+    field,
+    mantissa,
+    window,
+)
 from hw.kv.payloads import CODE_BITS, HALF_BITS, Coding
 
 __all__ = [
@@ -170,7 +178,7 @@ class CodeLane(wiring.Component):
                     elif bits <= 4:
                         m.d.comb += stored.eq(_digit(code[: bits - 1], ~code[bits - 1]))
                     else:
-                        # 16 * (high - 8) + low: a low digit of 8 or more is low - 16 and raises the first one;
+                        # 16 * (high - 8) + low: a low digit of 8 or more is low - 16 and raises the first;
                         # where that makes it 8, it is stored like -8
                         first = Signal(4)
                         m.d.comb += first.eq(code[4:8] + code[3])

@@ -1,6 +1,6 @@
 """Stream payloads of the KV-cache engines."""
 
-from amaranth.hdl import Value
+from amaranth.hdl import Const, Value
 from amaranth.lib import data, enum
 from amaranth.utils import bits_for
 
@@ -76,13 +76,17 @@ def page_format(config: Config) -> data.StructLayout:
 
 
 def is_legal(form: data.View, config: Config) -> Value:
-    """Whether a page can have this format: no reserved coding, groups that divide their axis."""
+    """Whether a page can have this format: no reserved coding, groups and chunks that divide their axis."""
     coding = form.coding.as_value()
     whole = (form.channels & (1 << form.group) - 1) == 0
     short = SHORTEST_GROUP << form.group <= config.kv.page_tokens
     head = (form.channels > 0) & (form.channels <= config.kv.channels // SHORTEST_GROUP)
     divides = ((form.axis == Axis.TOKEN) & whole) | ((form.axis == Axis.CHANNEL) & short)
-    return (coding < len(CODINGS)) & head & divides
+    chunks = Const(1)
+    if config.rows > SHORTEST_GROUP:
+        rest = (form.channels & config.rows // SHORTEST_GROUP - 1).any()
+        chunks = (form.side == Side.KEY) | ~rest
+    return (coding < len(CODINGS)) & head & divides & chunks
 
 
 def element_beat(config: Config) -> data.StructLayout:
@@ -109,5 +113,5 @@ def code_beat(codes: int) -> data.StructLayout:
 
 
 def page_beat(config: Config) -> data.StructLayout:
-    """``kv.word_bits`` codes of a page as it was read; in its ``last`` beat ``error`` says that it was damaged."""
+    """``kv.word_bits`` codes of a page that was read; ``error`` in its last beat says that it was damaged."""
     return data.StructLayout({"beat": code_beat(config.kv.word_bits), "error": 1})

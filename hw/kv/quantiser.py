@@ -1,8 +1,9 @@
 """Quantiser: pages of float16 keys or values to scales, minima and codes, in the order of a page.
 
-Meaning: ``golden.kv.formats.Format.quantize`` for rule ``native``, signs, and trits with a mean magnitude, then
-``golden.kv.pages.PageLayout``. One page is staged as float16, which makes the staging memory the window of
-recent tokens as well, while the page before leaves: first its scales and minima, then its codes.
+Meaning: ``golden.kv.formats.Format.quantize`` for rule ``native``, signs, and trits with a mean magnitude,
+laid out as ``golden.kv.pages.PageLayout`` has it. One page is staged as float16, which makes the staging
+memory the window of recent tokens as well, while the page before leaves: first its scales and minima, then
+its codes.
 """
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
@@ -28,13 +29,15 @@ from hw.kv.payloads import (
 )
 from hw.kv.statistics import Statistics, entries, entry_address, extremes
 
-__all__ = ["Quantiser", "page_cycles"]
+__all__ = ["FLAGS", "Quantiser", "page_cycles"]
+
+FLAGS = ("clamped", "error_format", "error_short", "error_long")
 
 _LARGEST_MAGNITUDE = 0x7BFF
 
 
 class Quantiser(wiring.Component):
-    """Quantise page after page; what leaves goes to a ``GatheringPacker`` to become words.
+    """Quantise page after page; a ``LanePacker`` makes words of what leaves.
 
     A page arrives in P * D / lanes cycles and leaves in ``page_cycles``; both overlap for two pages. Numbers
     that are not finite count as the largest finite ones of their sign.
@@ -55,10 +58,7 @@ class Quantiser(wiring.Component):
                 "formats": In(stream.Signature(page_format(config))),
                 "elements": In(stream.Signature(element_beat(config))),
                 "beats": Out(stream.Signature(code_beat(config.kv.lanes))),
-                "clamped": Out(1),
-                "error_format": Out(1),
-                "error_short": Out(1),
-                "error_long": Out(1),
+                **dict.fromkeys(FLAGS, Out(1)),
             }
         )
 
@@ -322,6 +322,12 @@ class NumberBeats(wiring.Component):
         return m
 
 
-def page_cycles(config: Config, groups: int, elements: int, kind: Kind) -> int:
-    """Cycles from a complete page to its last beat, without stalls."""
+def page_cycles(layout_groups: int, elements: int, kind: Kind, bits: int, config: Config) -> int:
+    """Cycles from one page's last beat to the next one's, both complete, without stalls.
+
+    Args:
+        layout_groups, elements: of a page.
+        kind, bits: of its codes.
+        config: the quantiser's configuration.
+    """
     raise NotImplementedError

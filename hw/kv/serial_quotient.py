@@ -1,8 +1,8 @@
 """Serial quotient: an integer divided by a small one and rounded to a float16, two bits a cycle.
 
-Meaning: ``golden.kv.rules`` (scale of ``native``) and ``golden.kv.magnitudes.mean``. Bits of the quotient come
-from the top; the first eleven significant ones above the point are the mantissa, the next bit and all others,
-with the remainder, decide about rounding to nearest even.
+Meaning: ``golden.kv.rules`` (scale of ``native``) and ``golden.kv.magnitudes.mean``. Bits of the quotient
+come from the top; the first eleven significant ones above the point are the mantissa, the next bit and all
+others, with the remainder, decide about rounding to nearest even.
 """
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value

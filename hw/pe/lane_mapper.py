@@ -14,7 +14,7 @@ from golden.datatypes import LANE_BITS, DataType
 from golden.packet import TRITS, chunk_granules
 from hw.config import Config
 
-__all__ = ["LaneMap", "LaneMapper", "lane_map", "lane_maps", "staged_parts"]
+__all__ = ["LaneMap", "LaneMapper", "lane_map", "lane_maps", "lane_of", "lane_wires", "staged_parts"]
 
 _TRIT_BITS = 2
 _BYTE = 8
@@ -49,7 +49,7 @@ class LaneMap:
 def lane_map(dtype: DataType, config: Config) -> LaneMap:
     """Plan a data type's chunks: whole columns a window, spread evenly; whole windows for ternary."""
     window = config.word_bits // config.rows
-    wires = tuple(_wire(dtype, bit) for bit in range(LANE_BITS))
+    wires = lane_wires(dtype)
     if dtype.name == "ternary":
         total = chunk_granules(dtype, config.rows, config.lanes)
         takes = -(-total // window)
@@ -68,6 +68,11 @@ def lane_maps(config: Config) -> tuple[LaneMap, ...]:
 def staged_parts(config: Config) -> int:
     """Windows that have to wait for a chunk's last one."""
     return max(entry.takes for entry in lane_maps(config)) - 1
+
+
+def lane_wires(dtype: DataType) -> tuple[Wire, ...]:
+    """Sources of the bits of a lane."""
+    return tuple(_wire(dtype, bit) for bit in range(LANE_BITS))
 
 
 def _wire(dtype: DataType, bit: int) -> Wire:
@@ -111,7 +116,7 @@ class LaneMapper(wiring.Component):
         for row, lane in product(range(self.config.rows), range(self.config.lanes)):
             chosen = Const(0, LANE_BITS)
             for number, entry in enumerate(self.maps):
-                chosen = chosen | Mux(self.select[number], _lane(codes[number][row][lane], entry.wires), 0)
+                chosen = chosen | Mux(self.select[number], lane_of(codes[number][row][lane], entry.wires), 0)
             m.d.comb += self.codes[row][lane].eq(chosen)
         return m
 
@@ -141,7 +146,7 @@ class LaneMapper(wiring.Component):
         return [[digits[lane * rows + row] for lane in range(lanes)] for row in range(rows)]
 
 
-def _lane(code: Value, wires: tuple[Wire, ...]) -> Value:
+def lane_of(code: Value, wires: tuple[Wire, ...]) -> Value:
     """A code in its byte."""
     bits = [Const(1, 1) if wire == _ONE else Cat(code[source] for source in wire).any() for wire in wires]
     return Cat(bits)

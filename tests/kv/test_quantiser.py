@@ -1,6 +1,5 @@
 """Quantiser against golden on every simulator."""
 
-import pytest
 
 from hw.config import Config, preset
 from hw.kv.config import KvConfig
@@ -12,11 +11,18 @@ WIDE = Config(kv=KvConfig(lanes=4, channels=64, page_tokens=64))
 
 
 def run(config: Config, simulator: str, pages: int, test_filter: str | None = None) -> None:
-    runner.run(Quantiser(config), BENCH, simulator, {"config": config.model_dump(), "pages": pages}, test_filter)
+    runner.run(
+        Quantiser(config), BENCH, simulator, {"config": config.model_dump(), "pages": pages}, test_filter
+    )
 
 
 def test_tiny(simulator: str) -> None:
-    run(preset("tiny"), simulator, 56 if simulator == "verilator" else 7, None if simulator == "verilator" else "every|faults")
+    run(
+        preset("tiny"),
+        simulator,
+        56 if simulator == "verilator" else 7,
+        None if simulator == "verilator" else "every|faults",
+    )
 
 
 def test_edge() -> None:

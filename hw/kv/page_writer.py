@@ -1,0 +1,53 @@
+"""Page writer: pages of float16 keys or values to words of memory, metadata first.
+
+Meaning: ``golden.kv.formats.Format.quantize``, then ``golden.kv.pages.PageLayout.pack``.
+"""
+
+from amaranth.hdl import Module
+from amaranth.lib import stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from hw.config import Config
+from hw.kv.lane_packer import LanePacker
+from hw.kv.payloads import element_beat, page_format, word
+from hw.kv.quantiser import FLAGS, Quantiser
+
+__all__ = ["PageWriter"]
+
+
+class PageWriter(wiring.Component):
+    """Write page after page; ``quantiser.page_cycles`` says how long a page takes.
+
+    Members:
+        formats (in stream): of every page, ahead of its elements.
+        elements (in stream): tokens in order, ``last`` with the page's last beat.
+        words (out stream): pages, ``last`` with a page's last word, which is filled up with zeros.
+        clamped, error_format, error_short, error_long (out): as of ``Quantiser``.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        super().__init__(
+            {
+                "formats": In(stream.Signature(page_format(config))),
+                "elements": In(stream.Signature(element_beat(config))),
+                "words": Out(stream.Signature(word(config.kv.word_bits))),
+                **dict.fromkeys(FLAGS, Out(1)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.quantiser = quantiser = Quantiser(self.config)
+        m.submodules.packer = packer = LanePacker(self.config)
+        connect(m, flipped(self.formats), quantiser.formats)
+        connect(m, flipped(self.elements), quantiser.elements)
+        connect(m, quantiser.beats, packer.beats)
+        m.d.comb += [getattr(self, flag).eq(getattr(quantiser, flag)) for flag in FLAGS]
+        m.d.comb += [
+            self.words.valid.eq(packer.words.valid),
+            packer.words.ready.eq(self.words.ready),
+            self.words.payload.data.eq(packer.words.payload.data),
+            self.words.payload.last.eq(packer.words.payload.last),
+        ]
+        return m

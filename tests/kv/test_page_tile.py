@@ -1,0 +1,39 @@
+"""Page tile: attention's two products on packed pages, against golden on every simulator."""
+
+import pytest
+
+from hw.config import Config, ConfigurationError, preset
+from hw.kv.array_feed import ArrayFeed
+from hw.kv.config import KvConfig
+from hw.kv.page_tile import PageTile
+from sim import runner
+
+BENCH = "sim.benches.kv.page_tile"
+GROUPS_OF_32 = Config(group=32, maximum_inputs=512)
+
+
+def run(config: Config, simulator: str, pages: int, test_filter: str | None = None) -> None:
+    runner.run(
+        PageTile(config), BENCH, simulator, {"config": config.model_dump(), "pages": pages}, test_filter
+    )
+
+
+def test_tiny(simulator: str) -> None:
+    thorough = simulator == "verilator"
+    run(preset("tiny"), simulator, 28 if thorough else 4, None if thorough else "stalls=0")
+
+
+def test_eight_rows() -> None:
+    run(GROUPS_OF_32, "verilator", 28, "stalls=3|damaged|other")
+
+
+@pytest.mark.quick
+def test_impossible_configurations() -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"^kv\.word_bits 64 must be a multiple of rows \* lanes = 128$"
+    ):
+        ArrayFeed(Config(kv=KvConfig(word_bits=64)))
+    with pytest.raises(
+        ConfigurationError, match=r"^types must include binary01, int2_asym, .* for keys and values$"
+    ):
+        ArrayFeed(Config(types=("ternary", "int4_asym")))
