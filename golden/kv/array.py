@@ -93,21 +93,24 @@ def scores(pages: HeadPages, q: NDArray[np.float32], numerics: Numerics) -> NDAr
 
 
 def outputs(pages: HeadPages, w: NDArray[np.float32], numerics: Numerics) -> NDArray[np.float32]:
-    """Weighted sums [D] with weights [B * P], which are rounded to float16 first."""
-    w = w.astype(np.float16).astype(np.float32)
+    """Weighted sums [D] with weights [B * P], which are rounded to float16 first.
+
+    Every page is a product of its own; they are added in float32, in order.
+    """
     blocks, tokens, channels = pages.integers.shape
-    if not blocks:
-        return np.zeros(channels, np.float32)
-    integers = pages.integers.reshape(-1, channels).T
-    step, offset = (part.reshape(-1, part.shape[-1]) for part in (pages.step, pages.offset))
-    if pages.axis == "channel":
-        size = blocks * tokens // len(step)
-        return accumulate(integers, w, size, pages.dtype, numerics, step.T, offset.T, pages.top)
-    result = []
-    for own, folded, shift in zip(np.split(integers, step.shape[1]), step.T, offset.T, strict=True):
-        main = accumulate(own, w * folded, tokens, pages.dtype, numerics)
-        result.append(main + _sum(w * shift, tokens, numerics))
-    return np.concatenate(result)
+    weights = w.astype(np.float16).astype(np.float32).reshape(blocks, tokens)
+    total = np.zeros(channels, np.float32)
+    for integers, step, offset, own in zip(pages.integers, pages.step, pages.offset, weights, strict=True):
+        if pages.axis == "channel":
+            size = tokens // len(step)
+            total += accumulate(integers.T, own, size, pages.dtype, numerics, step.T, offset.T, pages.top)
+            continue
+        result = []
+        for rows, folded, shift in zip(np.split(integers.T, step.shape[1]), step.T, offset.T, strict=True):
+            main = accumulate(rows, own * folded, numerics.group, pages.dtype, numerics)
+            result.append(main + _sum(own * shift, numerics.group, numerics))
+        total += np.concatenate(result)
+    return total
 
 
 def accumulate(

@@ -58,7 +58,8 @@ def attend_array(cache: PagedCache, q: ArrayLike, numerics: Numerics) -> NDArray
     4. the sum to float32; the sum of ``q * offset`` likewise, and both added in float32;
     5. score / sqrt(D), exp and the sum of weights in float32;
     6. weights to float16, and each product ``weight * step`` and ``weight * offset`` of values with axis
-       token to float16; then 2 to 4 along tokens, in the format's groups or in pages;
+       token to float16; then 2 to 4 along the tokens of a page, in the format's groups or ``numerics.group``,
+       and pages are added in float32;
     7. the window's share (float32 throughout) is added and the sum divided by that of the weights.
 
     Args:
