@@ -1,8 +1,8 @@
 """Proofs: every ``Assert`` of a design, for all inputs that its ``Assume`` statements allow and for all time.
 
 The engine is ABC's property-directed reachability, which finds the inductive invariant itself; Yosys turns
-the design into its and-inverter graph. Both come with pyosys. Registers start at their initial values, also those
-that a reset leaves alone.
+the design into its and-inverter graph. Both come with pyosys. Registers start at their initial
+values, also those that a reset leaves alone.
 """
 
 import re
