@@ -130,6 +130,27 @@ class Format:
 
     def decode(self, quantized: Quantized) -> NDArray[np.float32]:
         """Values [..., T, D]: ``integer * step + offset`` in float64, rounded to float32."""
+        return self._values(quantized).astype(np.float32)
+
+    def decode_half(self, quantized: Quantized) -> NDArray[np.float16]:
+        """Values [..., T, D] in float16, as ``hw.kv.dequantiser`` has them: one rounding, to nearest even.
+
+        Above the range of float16 they are infinite. A zero is +0: a product of a code and a scale, or twice
+        one, is never -0, so that its sum with an offset is not either; trits have the offset +0.
+
+        The sum is exact in float64 if scale and zero are finite float16, the scale not negative, and the rule
+        is ``native``, signs or trits: in units of 2^-24 an offset is an integer below 2^40 and a product one
+        below 2^48 (40 bits and 8), so that their sum stays below 2^49.
+
+        Raises:
+            ValueError: a rule whose metadata are wider than float16.
+        """
+        if any(kind.itemsize > 2 for _, kind in self.fields):
+            raise ValueError(f"rule {self.rule!r} must keep its metadata in float16")
+        with np.errstate(over="ignore"):
+            return self._values(quantized).astype(np.float16)
+
+    def _values(self, quantized: Quantized) -> NDArray[np.float64]:
         codes, scale, zero = quantized
         step, offset = (self.spread(part, *codes.shape[-2:]) for part in self.line(scale, zero))
-        return (self.integers(codes) * step + offset).astype(np.float32)
+        return np.multiply(self.integers(codes), step) + offset

@@ -1,0 +1,223 @@
+"""Dequantiser: pages as they were read, back to float16, for users without the array.
+
+Meaning: ``golden.kv.formats.Format.decode_half`` of what ``golden.kv.pages.PageLayout`` reads. The numbers of
+the next page, its metadata, are taken into one half of two memories, one for scales and one for minima, while
+the codes of the present page leave with the numbers of the other half. Codes are not stored: a beat stays at
+the input until all of it has left.
+"""
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from hw.config import Config
+from hw.kv import value_lane
+from hw.kv.code_lane import kind_of
+from hw.kv.page_walk import PageWalk, beats
+from hw.kv.payloads import CODE_BITS, HALF_BITS, SHORTEST_GROUP, Axis, page_beat, page_format, word
+from hw.kv.value_lane import ValueLane
+from hw.pe.one_hot import choose
+
+__all__ = ["PAGE_OVERHEAD", "Dequantiser", "value_beat"]
+
+PAGE_OVERHEAD = value_lane.LATENCY + 1
+"""Cycles of a page beyond one for every beat of values."""
+
+_LINE_BITS = 4
+"""Of a place that is decoded at a time."""
+
+
+def value_beat(config: Config) -> data.StructLayout:
+    """Consecutive float16 elements of one token, and where they lie: the token, and which beat of it.
+
+    ``last`` closes the page, and ``error`` with it says that the page was damaged.
+    """
+    return data.StructLayout(
+        {
+            "elements": data.ArrayLayout(HALF_BITS, config.kv.lanes),
+            "token": range(config.kv.page_tokens),
+            "beat": range(beats(config)),
+            "error": 1,
+            "last": 1,
+        }
+    )
+
+
+def _numbers(config: Config) -> int:
+    """Most groups of a page, rounded up to a power of two."""
+    return 1 << ceil_log2(config.kv.page_tokens * config.kv.channels // SHORTEST_GROUP)
+
+
+class Dequantiser(wiring.Component):
+    """Decode page after page, in the order in which they lie.
+
+    Throughput: ``kv.lanes`` elements a cycle; a page of D channels takes P * D / lanes +
+    ``PAGE_OVERHEAD`` cycles, if its numbers came while the page before left. Latency: ``PAGE_OVERHEAD`` + 1
+    cycles from the last word of numbers to the first elements.
+
+    A header is taken when its page begins to leave, and waits until the numbers of its page have come. These
+    are finite, and scales are not negative; elements of a group where that is not so are undefined. Rounding
+    is to nearest even, values out of range become infinite, and zeros are +0.
+
+    Members:
+        headers (in stream): formats of the pages, legal ones.
+        numbers (in stream): words of scales, then of minima if the rule is affine; ``last`` closes a page.
+        beats (in stream): codes, as many as the format says.
+        elements (out stream): values.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        super().__init__(
+            {
+                "headers": In(stream.Signature(page_format(config))),
+                "numbers": In(stream.Signature(word(config.kv.word_bits))),
+                "beats": In(stream.Signature(page_beat(config))),
+                "elements": Out(stream.Signature(value_beat(config))),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        config, lanes = self.config, self.config.kv.lanes
+        words = max(lanes * HALF_BITS // config.kv.word_bits, 1)  # of memory in a row
+        row = data.ArrayLayout(config.kv.word_bits, words)
+        depth = 2 * _numbers(config) * HALF_BITS // (config.kv.word_bits * words)
+        names = ("scales", "minima")
+        memories = [Memory(shape=row, depth=depth, init=[]) for _ in names]
+        for name, memory in zip(names, memories, strict=True):
+            m.submodules[name] = memory
+        full, begin, half = Signal(), Signal(), Signal()  # half: the one that is read
+        self._fill(m, [memory.write_port(granularity=1) for memory in memories], full, begin, ~half)
+
+        form = Signal(page_format(config), reset_less=True)
+        active, feeding = Signal(), Signal()
+        m.d.comb += [begin.eq(full & ~active), self.headers.ready.eq(begin)]
+        m.submodules.walk = walk = PageWalk(config)
+        m.submodules.leaving = leaving = PageWalk(config)
+        advance, step, leaves = Signal(), Signal(), Signal()
+        m.d.comb += [
+            advance.eq(~self.elements.valid | self.elements.ready),
+            step.eq(feeding & self.beats.valid & advance),
+            leaves.eq(self.elements.valid & self.elements.ready),
+            walk.form.eq(form),
+            walk.restart.eq(begin),
+            walk.advance.eq(step),
+            leaving.form.eq(form),
+            leaving.restart.eq(begin),
+            leaving.advance.eq(leaves),
+        ]
+        error = Signal(reset_less=True)
+        with m.If(step & walk.last):
+            m.d.sync += [feeding.eq(0), error.eq(self.beats.payload.error)]
+        with m.If(leaves & leaving.last):
+            m.d.sync += active.eq(0)
+        with m.If(begin):
+            m.d.sync += [form.eq(self.headers.payload), half.eq(~half), active.eq(1), feeding.eq(1)]
+
+        # The memories look the numbers up while the lanes make factors of the codes.
+        by_token = form.axis == Axis.TOKEN
+        index = self._index(form, by_token, walk)
+        row_bits = ceil_log2(words * config.kv.word_bits // HALF_BITS)
+        within = Signal(row_bits, reset_less=True)
+        rows = []
+        for memory in memories:
+            port = memory.read_port()
+            m.d.comb += [port.addr.eq(Cat(index[row_bits:], half)), port.en.eq(advance)]
+            rows.append(Value.cast(port.data))
+        with m.If(advance):
+            m.d.sync += within.eq(index[:row_bits])
+        codes = self._codes(m, step, feeding & advance)
+        for number in range(lanes):
+            m.submodules[f"lane_{number}"] = lane = ValueLane(config)
+            scale, minimum = (self._number(m, row, within, by_token, number) for row in rows)
+            m.d.comb += [
+                lane.advance.eq(advance),
+                lane.kind.eq(kind_of(form)),
+                lane.coding.eq(form.coding),
+                lane.code.eq(codes.word_select(number, CODE_BITS)),
+                lane.scale.eq(scale),
+                lane.minimum.eq(minimum),
+                self.elements.payload.elements[number].eq(lane.value),
+            ]
+
+        under_way = Signal(value_lane.LATENCY)  # the last one is at the output
+        with m.If(advance):
+            m.d.sync += under_way.eq(Cat(step, under_way))
+        m.d.comb += [
+            self.elements.valid.eq(under_way[-1]),
+            self.elements.payload.token.eq(leaving.token),
+            self.elements.payload.beat.eq(leaving.beat),
+            self.elements.payload.error.eq(leaving.last & error),
+            self.elements.payload.last.eq(leaving.last),
+        ]
+        return m
+
+    def _fill(self, m: Module, writes: list, full: Signal, begin: Value, half: Value) -> None:
+        """Take the numbers of the page whose header waits at the input."""
+        config = self.config
+        form, incoming = self.headers.payload, self.numbers.payload
+        per_word = config.kv.word_bits // HALF_BITS
+        field_words = (form.channels * (config.kv.page_tokens // per_word)) >> form.group
+        count = Signal(range(_numbers(config) // per_word))
+        in_minima, take = Signal(), Signal()
+        m.d.comb += [
+            self.numbers.ready.eq(self.headers.valid & ~full),
+            take.eq(self.numbers.valid & self.numbers.ready),
+        ]
+        following = Signal(len(count) + 1)
+        m.d.comb += following.eq(count + 1)
+        with m.If(take):
+            m.d.sync += count.eq(following)
+            with m.If(following == field_words):
+                m.d.sync += [count.eq(0), in_minima.eq(1)]
+            with m.If(incoming.last):
+                m.d.sync += [count.eq(0), in_minima.eq(0), full.eq(1)]
+        with m.If(begin):
+            m.d.sync += full.eq(0)
+        for write, chosen in zip(writes, (~in_minima, in_minima), strict=True):
+            words = len(write.en)
+            part = ceil_log2(words)
+            m.d.comb += [
+                write.addr.eq(Cat(count[part:], half)),
+                Value.cast(write.data).eq(incoming.data.replicate(words)),
+                write.en.eq((take & chosen) << (count[:part] if part else 0)),
+            ]
+
+    def _index(self, form: data.View, by_token: Value, walk: PageWalk) -> Value:
+        """Place of the group of a step's first element among the numbers of its field."""
+        channel = walk.beat << ceil_log2(self.config.kv.lanes)
+        group = form.group
+        rows = Mux(by_token, walk.token, walk.token >> 4 >> group)
+        product = rows * Mux(by_token, form.channels >> group, form.channels)
+        index = Mux(by_token, product + (channel >> 4 >> group), (product << 4) + channel)
+        return index[: ceil_log2(_numbers(self.config))]
+
+    def _number(self, m: Module, row: Value, within: Value, by_token: Value, lane: int) -> Value:
+        """The number for a lane: all lanes have the one at ``within``, or each its own from there on."""
+        lane_bits = ceil_log2(self.config.kv.lanes)
+        own = _selected(m, row, within[lane_bits:], HALF_BITS << lane_bits)
+        place = Mux(by_token, within[:lane_bits], lane) if lane_bits else 0
+        return own.word_select(place, HALF_BITS)
+
+    def _codes(self, m: Module, step: Value, ready: Value) -> Value:
+        """As many codes of the beat at the input as there are lanes; the last ones take the beat."""
+        lanes = self.config.kv.lanes
+        phase = Signal(range(self.config.kv.word_bits // lanes))
+        with m.If(step):
+            m.d.sync += phase.eq(phase + 1)
+        m.d.comb += self.beats.ready.eq(ready & phase.all())
+        return _selected(m, Value.cast(self.beats.payload.beat.codes), phase, CODE_BITS * lanes)
+
+
+def _selected(m: Module, value: Value, place: Value, width: int) -> Value:
+    """``value.word_select(place, width)`` by one line a word, which takes less than multiplexers."""
+    parts = [value[first : first + width] for first in range(0, len(value), width)]
+    for bits in (place[:_LINE_BITS], place[_LINE_BITS:]):
+        count = 1 << len(bits)
+        lines = Signal(count)
+        m.d.comb += lines.eq(1 << bits)
+        parts = [choose(lines, parts[first : first + count]) for first in range(0, len(parts), count)]
+    return parts[0]

@@ -1,0 +1,181 @@
+"""Value lane: one code to its float16, with the numbers of its group.
+
+Meaning: ``golden.kv.formats.Format.decode_half``. Code times scale plus minimum is worked out in full, in
+units of 2**-24 where a finite float16 has 40 bits, and rounded once. There is no exponent arithmetic: the
+places that the leading bit of the sum moves to the top of its window give the exponent field.
+"""
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.config import Config
+from hw.kv.code_lane import DENSE_BITS, Kind
+from hw.kv.fixed_point import MANTISSA_BITS, UNITS, field, mantissa
+from hw.kv.payloads import CODE_BITS, HALF_BITS, Coding
+from hw.pe.carry_save import compress
+
+__all__ = ["LATENCY", "ValueLane"]
+
+LATENCY = 5
+"""Cycles, with ``advance``, from a code to its value; the numbers of its group follow it by one."""
+
+_INFINITE = 0x7C00
+
+_PRODUCT_BITS = CODE_BITS + MANTISSA_BITS
+_FINITE_BITS = UNITS + MANTISSA_BITS - 1
+"""Of a finite float16 in units of 2**-24."""
+
+_PLACED_BITS = _FINITE_BITS + 1
+"""Of a product in units; with more of them the sum is infinite whatever the minimum."""
+
+_SUM_BITS = _FINITE_BITS + 2
+
+_EARLY_LEVELS, _LATE_LEVELS = (16, 8, 4), (2, 1)
+"""Places that the normaliser moves by, before and behind the register between its levels.
+
+Together they bring bit 10 of a sum to the top, the leading bit of the smallest normal number.
+"""
+
+
+class ValueLane(wiring.Component):
+    """Decode a code a cycle.
+
+    Members:
+        advance (in): the whole pipeline moves; while low, ``value`` stays.
+        kind, coding (in): constant while codes are under way.
+        code (in): as it is stored in a page.
+        scale, minimum (in): of the code of the cycle before; finite float16, the scale not negative. A
+            minimum is ignored where there is none.
+        value (out): the float16.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        super().__init__(
+            {
+                "advance": In(1),
+                "kind": In(Kind),
+                "coding": In(Coding),
+                "code": In(CODE_BITS),
+                "scale": In(HALF_BITS),
+                "minimum": In(HALF_BITS),
+                "value": Out(HALF_BITS),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        affine = self.kind == Kind.AFFINE
+
+        # First cycle: the code as a factor; that of a sign is 1, that of a trit 0 or 1.
+        is_trit = self.kind == Kind.TERNARY
+        factor = Mux(affine, self._unsigned(m), ~is_trit | self.code[:2].any())
+        factor = self._hold(m, "factor", factor)
+        opposite = self._hold(m, "opposite", ~affine & Mux(is_trit, self.code[1], ~self.code[0]))
+
+        # Second cycle: the product.
+        significant = mantissa(self.scale)
+        partial = [Cat(Const(0, place), Mux(factor[place], significant, 0)) for place in range(CODE_BITS)]
+        left, right = compress(m, partial, _PRODUCT_BITS)
+        product = self._hold(m, "product", (left + right)[:_PRODUCT_BITS])
+        places = self._hold(m, "places", field(self.scale))
+        minimum = self._hold(m, "minimum", Mux(affine, Cat(mantissa(self.minimum), self.minimum[-1]), 0))
+        minimum_places = self._hold(m, "minimum_places", field(self.minimum))
+        negated = self._hold(m, "negated", opposite & significant.any())
+
+        # Third cycle: both in units, and their sum; the field of one unit is 1.
+        placed = self._shifted(m, "placed", product, places, _PRODUCT_BITS + UNITS)[1:]
+        addend = self._shifted(m, "addend", minimum[:-1], minimum_places, _FINITE_BITS + 1)[1:]
+        negative = minimum[-1]
+        total = Signal(_SUM_BITS + 1)
+        inverted = Cat(addend, Const(0, 3)) ^ negative.replicate(len(total))
+        m.d.comb += total.eq(placed[:_PLACED_BITS] + inverted + negative)
+        total = self._hold(m, "total", total)
+        above = self._hold(m, "above", placed[_PLACED_BITS:].any())
+        negated = self._hold(m, "still_negated", negated)
+
+        # Fourth and fifth cycle: the leading bit to the top. A negative sum, inverted, is one less than its
+        # magnitude; it moves up with zeros, ones when inverted, and rounding adds the one below them.
+        window, negative, sticky = Cat(Const(0, 1), total[:-1]), total[-1], Const(0, 1)
+        window, sticky, early = self._normalised(m, window, negative, sticky, _EARLY_LEVELS)
+        window, early = self._hold(m, "window", window), self._hold(m, "early", early)
+        sign = self._hold(m, "sign", (negative & ~above) | negated)
+        sticky, above = self._hold(m, "sticky", sticky), self._hold(m, "still_above", above)
+        negative = self._hold(m, "negative", negative)
+
+        window, sticky, late = self._normalised(m, window, negative, sticky, _LATE_LEVELS)
+        kept = window ^ negative.replicate(len(window))
+        guard, unit = kept[0], kept[1]
+        up = Mux(sticky, guard, Mux(negative, guard | unit, guard & unit))
+        exponent = Cat(late, early)  # one less, and 0 where the leading bit is missing: the mantissa has it
+        finite = Signal(HALF_BITS - 1)
+        m.d.comb += finite.eq(Cat(kept[1:], Const(0, len(exponent) - 1)) + Cat(Const(0, 10), exponent) + up)
+        infinite = above | exponent[1:].all()
+        magnitude = Mux(infinite, _INFINITE, finite)
+        m.d.comb += self.value.eq(self._hold(m, "value", Cat(magnitude, sign)))
+        return m
+
+    def _unsigned(self, m: Module) -> Value:
+        """A code of the affine rule out of what is stored for it: the inverse of ``Format.stored``."""
+        stored = self.code
+        unsigned = Signal(CODE_BITS)
+        with m.Switch(self.coding):
+            for coding, bits in DENSE_BITS.items():
+                with m.Case(coding):
+                    if bits == 1:
+                        m.d.comb += unsigned.eq(stored[0])
+                    elif bits <= 4:
+                        negative = stored[bits - 1]
+                        m.d.comb += unsigned.eq(Cat(_low(stored[: bits - 1], negative), ~negative))
+                    else:
+                        # a low digit of -8..-1 is 8..15 and lowers the first one
+                        negative, first_negative = stored[3], stored[7]
+                        first = Cat(_low(stored[4:7], first_negative), ~first_negative)
+                        m.d.comb += unsigned.eq(
+                            Cat(_low(stored[:3], negative), negative, (first - negative)[:4])
+                        )
+        return unsigned
+
+    def _hold(self, m: Module, name: str, value: Value) -> Signal:
+        """A pipeline register as wide as the value."""
+        held = Signal(len(value), name=f"held_{name}", reset_less=True)
+        with m.If(self.advance):
+            m.d.sync += held.eq(value)
+        return held
+
+    def _shifted(self, m: Module, name: str, value: Value, amount: Value, width: int) -> Value:
+        """Value times a power of two."""
+        for level in range(len(amount)):
+            moved = Cat(Const(0, 1 << level), value)[:width]
+            stage = Signal(len(moved), name=f"{name}_{level}")
+            m.d.comb += stage.eq(Mux(amount[level], moved, value))
+            value = stage
+        return value
+
+    def _normalised(
+        self, m: Module, window: Value, negative: Value, sticky: Value, levels: tuple[int, ...]
+    ) -> tuple[Value, Value, Value]:
+        """Drop what only repeats the sign, by levels.
+
+        Returns:
+            The upper bits that remain, whether any bit below was a one, and whether the window stayed, for
+            every level, the last one first.
+        """
+        stayed: list[Value] = []
+        for step in levels:
+            stays, below = Signal(name=f"stays_{step}"), Signal(name=f"sticky_{step}")
+            following = Signal(len(window) - step, name=f"window_{step}")
+            m.d.comb += [
+                stays.eq((window[-step:] ^ negative.replicate(step)).any()),
+                following.eq(Mux(stays, window[step:], window[:-step])),
+                below.eq(sticky | (stays & window[:step].any())),
+            ]
+            window, sticky = following, below
+            stayed.insert(0, stays)
+        return window, sticky, Cat(stayed)
+
+
+def _low(magnitude: Value, negative: Value) -> Value:
+    """A digit of sign and magnitude, modulo the power of two above its magnitude."""
+    return Mux(negative, -magnitude, magnitude)[: len(magnitude)]
