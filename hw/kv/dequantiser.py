@@ -25,8 +25,8 @@ __all__ = ["PAGE_OVERHEAD", "Dequantiser", "value_beat"]
 PAGE_OVERHEAD = value_lane.LATENCY + 1
 """Cycles of a page beyond one for every beat of values."""
 
-_LINE_BITS = 4
-"""Of a place that is decoded at a time."""
+_LINE_BITS = 3
+"""Of a place, decoded first: short lines need few buffers."""
 
 
 def value_beat(config: Config) -> data.StructLayout:
@@ -55,7 +55,8 @@ class Dequantiser(wiring.Component):
 
     Throughput: ``kv.lanes`` elements a cycle; a page of D channels takes P * D / lanes +
     ``PAGE_OVERHEAD`` cycles, if its numbers came while the page before left. Latency: ``PAGE_OVERHEAD`` + 1
-    cycles from the last word of numbers to the first elements.
+    cycles from the last word of numbers to the first elements. A source that makes the next beat of codes only
+    when the present one has left adds its own cycles; a ``PageReader`` takes b - 1 a beat of b bits.
 
     A header is taken when its page begins to leave, and waits until the numbers of its page have come. These
     are finite, and scales are not negative; elements of a group where that is not so are undefined. Rounding
