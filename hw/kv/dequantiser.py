@@ -55,8 +55,8 @@ class Dequantiser(wiring.Component):
 
     Throughput: ``kv.lanes`` elements a cycle; a page of D channels takes P * D / lanes +
     ``PAGE_OVERHEAD`` cycles, if its numbers came while the page before left. Latency: ``PAGE_OVERHEAD`` + 1
-    cycles from the last word of numbers to the first elements. A source that makes the next beat of codes only
-    when the present one has left adds its own cycles; a ``PageReader`` takes b - 1 a beat of b bits.
+    cycles from the last word of numbers to the first elements. A source that begins the next beat of codes
+    only when the present one has left adds its own cycles: a ``PageReader`` b - 1 a beat of b bits.
 
     A header is taken when its page begins to leave, and waits until the numbers of its page have come. These
     are finite, and scales are not negative; elements of a group where that is not so are undefined. Rounding

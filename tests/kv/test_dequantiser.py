@@ -18,7 +18,7 @@ def run(config: Config, simulator: str, pages: int, test_filter: str | None = No
 
 def test_tiny(simulator: str) -> None:
     if simulator == "verilator":
-        run(preset("tiny"), simulator, 84)
+        run(preset("tiny"), simulator, 56)
     else:
         run(preset("tiny"), simulator, 7, "every|throughput|reset")
 
