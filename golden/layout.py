@@ -41,9 +41,9 @@ offset distance       5           only with an offset
 channel exponent      8           two's complement; once a row block, after its last group
 ====================  ==========  ===========================================================================
 
-Ternary codes are packed five a byte. The codes of a chunk (0, 1 or 2; all R rows of the first column, then of
-the next) are base-3 digits, the first one least significant: ceil(R * L / 5) bytes, zero-padded to a whole
-granule. It is the only field whose order depends on L. Bytes above 242 are illegal.
+Ternary codes are packed five a byte (``golden.trits``): the codes of a chunk (0, 1 or 2; all R rows of the
+first column, then of the next) take ceil(R * L / 5) bytes, zero-padded to a whole granule. It is the only
+field whose order depends on L.
 
 Worked example: R = 4, L = 4, data type int4, scale int8, K = 2, C = 3, group 4; codes 1 2 3 and 4 5 6, scale
 mantissas 200 and 100, channel exponents -3 and 1. The packet is 32 + 16 bytes:

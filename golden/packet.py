@@ -11,6 +11,7 @@ from functools import cached_property
 from golden import datatypes, scales
 from golden.datatypes import DataType
 from golden.scales import CHANNEL_EXPONENT_BITS, ScaleFormat
+from golden.trits import TRITS
 
 __all__ = [
     "CHANNEL_FIELDS",
@@ -18,7 +19,6 @@ __all__ = [
     "HEADER_FIELDS",
     "MAGIC",
     "OUTPUTS",
-    "TRITS",
     "VERSION",
     "Field",
     "Packet",
@@ -30,9 +30,6 @@ __all__ = [
 MAGIC = 0x6B
 VERSION = 1
 OUTPUTS = ("fp16", "bf16", "fp32")
-TRITS = 5
-"""Ternary codes in a byte."""
-
 _TERM_BITS = 5
 
 HEADER_FIELDS = (

@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from golden.packet import CHANNEL_FIELDS, TRITS, Packet
+from golden import trits
+from golden.packet import CHANNEL_FIELDS, Packet
+from golden.trits import TRITS
 
 __all__ = ["SIGNED_FIELDS", "Arrays", "block_arrays", "block_bits", "in_blocks", "out_of_blocks"]
 
@@ -10,7 +12,6 @@ Arrays = dict[str, np.ndarray]
 """Named fields: codes [blocks, rows, inputs], metadata [blocks, groups, rows], channels [blocks, rows]."""
 
 SIGNED_FIELDS = ("offset_mantissa", "channel_exponent")
-_POWERS = 3 ** np.arange(TRITS)
 
 
 def in_blocks(arrays: Arrays, packet: Packet) -> Arrays:
@@ -89,10 +90,8 @@ def _code_bits(codes: np.ndarray, packet: Packet) -> np.ndarray:
     codes = np.pad(codes, ((0, 0), (0, 0), (0, -inputs % packet.lanes), (0, 0)))
     if packet.dtype.name != "ternary":
         return _bits(codes.reshape(blocks, groups, -1), packet.dtype.bits)
-    trits = codes.reshape(blocks, groups, packet.chunks(inputs), packet.lanes * rows)
-    trits = np.pad(trits, [(0, 0)] * 3 + [(0, -trits.shape[3] % TRITS)])
-    digits = trits.reshape(*trits.shape[:3], -1, TRITS) @ _POWERS
-    bits = _bits(digits, 8)
+    packed = trits.pack(codes.reshape(blocks, groups, packet.chunks(inputs), packet.lanes * rows))
+    bits = _bits(packed, 8)
     bits = np.pad(bits, [(0, 0)] * 3 + [(0, packet.chunk_bits - bits.shape[3])])
     return bits.reshape(blocks, groups, -1)
 
@@ -104,11 +103,8 @@ def _codes(bits: np.ndarray, packet: Packet) -> np.ndarray:
         return _values(bits, packet.dtype.bits).reshape(blocks, groups, -1, packet.rows)
     size = packet.lanes * packet.rows
     length = 8 * -(-size // TRITS)
-    digits = _values(bits.reshape(blocks, groups, -1, packet.chunk_bits)[..., :length], 8)
-    if digits.size and digits.max() >= 3**TRITS:
-        raise ValueError(f"ternary byte {digits.max()} must be 0..{3**TRITS - 1}")
-    trits = (digits[..., None] // _POWERS % 3).reshape(*digits.shape[:3], -1)[..., :size]
-    return trits.reshape(blocks, groups, -1, packet.rows)
+    packed = _values(bits.reshape(blocks, groups, -1, packet.chunk_bits)[..., :length], 8)
+    return trits.unpack(packed)[..., :size].reshape(blocks, groups, -1, packet.rows)
 
 
 def _bits(values: np.ndarray, width: int) -> np.ndarray:

@@ -1,8 +1,7 @@
 """Codings: how the codes of a page lie in its bytes, one table for the golden model and the circuits.
 
-Codes are dense, least significant bit first, without padding inside; trits (codes 0, 1, 2) are base-3 digits
-of a byte, five a byte, the first one least significant. The last byte of trits is filled up with zeros, and
-bytes above 242 are illegal.
+Codes are dense, least significant bit first, without padding inside; trits (codes 0, 1, 2) are five a byte
+(``golden.trits``), the last byte filled up with zeros.
 """
 
 from typing import NamedTuple
@@ -10,12 +9,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from golden import trits
+from golden.trits import TRITS
+
 __all__ = ["CODINGS", "Coding", "get", "of_width", "pack", "unpack"]
-
-TRITS = 5
-"""Trits of a byte."""
-
-_PLACES = 3 ** np.arange(TRITS)
 
 
 class Coding(NamedTuple):
@@ -80,9 +77,7 @@ def pack(codes: NDArray[np.uint8], coding: Coding) -> NDArray[np.uint8]:
         raise ValueError(f"codes reach {codes.max()}, must be 0..{legal - 1}")
     *leading, count = codes.shape
     if coding.trits:
-        padded = np.zeros((*leading, coding.length(count) * TRITS), np.uint8)
-        padded[..., :count] = codes
-        return (padded.reshape(*leading, -1, TRITS) @ _PLACES).astype(np.uint8)
+        return trits.pack(codes)
     bits = np.unpackbits(codes[..., None], axis=-1, count=coding.bits, bitorder="little")
     return np.packbits(bits.reshape(*leading, count * coding.bits), axis=-1, bitorder="little")
 
@@ -97,9 +92,6 @@ def unpack(packed: NDArray[np.uint8], coding: Coding, count: int) -> NDArray[np.
     if length != coding.length(count):
         raise ValueError(f"{length} bytes must be {coding.length(count)} for {count} codes")
     if coding.trits:
-        if packed.max(initial=0) >= 3**TRITS:
-            raise ValueError(f"byte {packed.max()} of trits must be 0..{3**TRITS - 1}")
-        digits = packed[..., None] // _PLACES % 3
-        return digits.reshape(*leading, length * TRITS)[..., :count].astype(np.uint8)
+        return trits.unpack(packed)[..., :count]
     bits = np.unpackbits(packed, axis=-1, count=count * coding.bits, bitorder="little")
     return np.packbits(bits.reshape(*leading, count, coding.bits), axis=-1, bitorder="little")[..., 0]

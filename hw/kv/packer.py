@@ -8,9 +8,10 @@ from amaranth.lib.wiring import In, Out
 
 from golden.kv.codings import CODINGS
 from hw.config import Config
+from hw.kv.granules import GRANULES, places
 from hw.kv.payloads import CODE_BITS, Coding, code_beat, coded_word
-from hw.kv.trits import GRANULES, TRIT_BITS, places, trit_bytes
 from hw.pe.one_hot import choose
+from hw.trits import TRIT_BITS, trit_bytes
 
 __all__ = ["Packer"]
 

@@ -54,7 +54,8 @@ class PageReader(wiring.Component):
     """Read page after page.
 
     Throughput: a word a cycle, with no bubble between pages while formats wait at the input. Latency: 1 cycle
-    for metadata and for the word that completes a beat of codes.
+    from the word that completes a beat of codes; metadata passes straight through, since what wants it writes
+    it to a memory.
 
     Members:
         formats (in stream): of every page, ahead of its words.
@@ -104,7 +105,10 @@ class PageReader(wiring.Component):
             metadata_ends.eq(metadata_left == 1),
             final.eq(~in_metadata & (codes_left == 1)),
             source.eq(active & (filling | self.words.valid)),
-            room.eq(Mux(in_metadata, ~self.numbers.valid | self.numbers.ready, unpacker.words.ready)),
+            room.eq(Mux(in_metadata, self.numbers.ready, unpacker.words.ready)),
+            self.numbers.valid.eq(source & in_metadata),
+            self.numbers.payload.data.eq(unpacker.words.payload.data),
+            self.numbers.payload.last.eq(metadata_ends),
             take.eq(source & room),
             self.words.ready.eq(dropping | (active & ~filling & room)),
             begin.eq(waiting & (ends | ~(active | dropping)) & (~self.headers.valid | self.headers.ready)),
@@ -151,14 +155,6 @@ class PageReader(wiring.Component):
             m.d.sync += self.headers.valid.eq(0)
         with m.If(begin):
             m.d.sync += [self.headers.payload.eq(form), self.headers.valid.eq(legal)]
-        with m.If(self.numbers.ready):
-            m.d.sync += self.numbers.valid.eq(0)
-        with m.If(take & in_metadata):
-            m.d.sync += [
-                self.numbers.valid.eq(1),
-                self.numbers.payload.data.eq(unpacker.words.payload.data),
-                self.numbers.payload.last.eq(metadata_ends),
-            ]
         beat = unpacker.beats.payload
         m.d.comb += [
             self.beats.valid.eq(unpacker.beats.valid),

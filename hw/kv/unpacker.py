@@ -4,12 +4,14 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.kv.codings import CODINGS, TRITS
+from golden.kv.codings import CODINGS
+from golden.trits import TRITS
 from hw.config import Config
+from hw.kv.granules import GRANULES, completes, places
 from hw.kv.payloads import CODE_BITS, Coding, code_beat, coded_word
-from hw.kv.trits import GRANULES, TRIT_BITS, TritDecoder, completes, places
 from hw.pe.one_hot import choose
 from hw.sharing import share
+from hw.trits import TRIT_BITS, TritDecoder
 
 __all__ = ["Unpacker"]
 
@@ -32,9 +34,9 @@ class Unpacker(wiring.Component):
     trits five beats. Latency: 1 cycle from the word that completes a beat. ``words.ready`` is combinational
     from ``beats.ready``; to break that path would take a second register of W bits.
 
-    A byte above 242 among trits gives some trits of 0..2 and a cycle of ``error``. A page that is cut short
-    ends with a beat whose missing codes are undefined, one with words too many gives more beats; the next
-    page is intact either way. Words of a reserved coding give no beat but that of ``last``.
+    A byte that does not stand for trits gives some trits of 0..2 and a cycle of ``error``. A page that is cut
+    short ends with a beat whose missing codes are undefined, one with words too many gives more beats; the
+    next page is intact either way. Words of a reserved coding give no beat but that of ``last``.
 
     Members:
         words (in): the pages' words, each with the coding of its page.

@@ -6,13 +6,16 @@ The wiring comes from ``golden.datatypes.DataType.lane``, so a new entry of that
 from dataclasses import dataclass
 from itertools import combinations, product
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden.datatypes import LANE_BITS, DataType
-from golden.packet import TRITS, chunk_granules
+from golden.packet import chunk_granules
+from golden.trits import TRITS
 from hw.config import Config
+from hw.sharing import share
+from hw.trits import TritDecoder
 
 __all__ = ["LaneMap", "LaneMapper", "lane_map", "lane_maps", "lane_of", "lane_wires", "staged_parts"]
 
@@ -142,7 +145,9 @@ class LaneMapper(wiring.Component):
         for number in range(-(-rows * lanes // TRITS)):
             take, position = divmod(number, self.config.word_bits // _BYTE)
             byte = self._part(entry, take).word_select(position, _BYTE)
-            digits += _digits(m, byte, f"trits_{number}")
+            decoder = share(m, f"trits_{number}", TritDecoder())
+            m.d.comb += decoder.octet.eq(byte)
+            digits += list(decoder.trits)
         return [[digits[lane * rows + row] for lane in range(lanes)] for row in range(rows)]
 
 
@@ -150,18 +155,3 @@ def lane_of(code: Value, wires: tuple[Wire, ...]) -> Value:
     """A code in its byte."""
     bits = [Const(1, 1) if wire == _ONE else Cat(code[source] for source in wire).any() for wire in wires]
     return Cat(bits)
-
-
-def _digits(m: Module, byte: Value, name: str) -> list[Value]:
-    """Base-3 digits of a byte, least significant first; what an illegal byte gives is not specified."""
-    digits: list[Value] = []
-    rest = byte
-    for place in range(TRITS - 1, 0, -1):
-        minus_one, minus_two = rest - 3**place, rest - 2 * 3**place
-        two = ~minus_two[-1]
-        one = ~minus_one[-1] & ~two
-        remainder = Signal(range(3**place), name=f"{name}_{place}")
-        m.d.comb += remainder.eq(Mux(two, minus_two, Mux(one, minus_one, rest)))
-        digits.insert(0, Cat(one, two))
-        rest = remainder
-    return [rest, *digits]

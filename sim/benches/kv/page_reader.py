@@ -157,7 +157,7 @@ async def bad_pages(dut: Any, stalls: str) -> None:
 
 @cocotb.test()
 async def illegal_trits(dut: Any) -> None:
-    """A byte above 242 marks its page; the next one is intact."""
+    """A byte that stands for no trits marks its page; the next one is intact."""
     bench = await start(dut, checked=False)
     for bad in (True, False):
         layout = random_layout(config, "ternary_mean")
