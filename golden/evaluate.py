@@ -7,6 +7,9 @@ Without ``--text`` a llama model reads Python's own manual, or with ``--text sel
 (samples of 255 tokens at temperature 1, at most 64). Whisper hears the sounds of ``--text FILE.wav ..`` (16
 bits, mono, 16,000 samples a second): the tokens that it would say in full precision are scored.
 
+Recipes that are calibrated run the model over 1,024 tokens first: of the files of ``--calibration``, else the
+manual's end or other samples. Whisper has no such text and needs the files.
+
 ``--table`` measures every recipe of weights and every KV scheme by itself, or all pairs of the names given,
 and writes Markdown, JSON and pictures. Every result is a file in DIR/cells, so that an interrupted table goes
 on where it was. A single setting with ``--out`` reads and adds to the same files.
@@ -19,6 +22,7 @@ import sys
 import wave
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +31,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from golden import scales, search
-from golden.checkpoint import locate, open_checkpoint
+from golden.checkpoint import Checkpoint, locate, open_checkpoint
 from golden.command_line import Parser, positive
 from golden.model import ctranslate2, mel, tables, tokenizer
 from golden.model.capture import manual
@@ -46,6 +50,7 @@ ACTIVATIONS = ("fp32", "fp16", *map(str, range(8, 17)))
 _WIDTH = 130
 _SAMPLES, _SAMPLE_TOKENS = 64, 255
 _MANUAL = 500_000
+_CALIBRATION = 1024
 _PAIRS = [(weights, kv) for weights in ("bitmod4", "bitmod3") for kv in ("native4", "native2")]
 
 
@@ -77,21 +82,24 @@ def _reading(options: argparse.Namespace) -> _Reading:
         checkpoint = ctranslate2.read(ctranslate2.locate(options.model))
         if not options.text:
             raise ValueError("argument --text: Whisper needs at least one FILE.wav")
-        signals = [_sound(Path(name)) for name in options.text]
-        subject = Sounds(checkpoint, signals)
+        signals, others = (
+            [_sound(Path(name)) for name in names] for names in (options.text, options.calibration)
+        )
+        subject = Sounds(checkpoint, signals, calibration=others)
         ids = np.concatenate([np.array(said, np.int64) for said in subject.transcripts])
         what = f"{len(signals)} sounds"
     else:
         checkpoint = open_checkpoint(locate(options.model))
         parts, what = _parts(checkpoint, options)
         sizes = Llama(checkpoint, layers=1)
-        subject, ids = Text(checkpoint, parts, sizes.channels), np.concatenate(parts)
+        subject = Text(checkpoint, parts, sizes.channels, partial(_calibration, checkpoint, options))
+        ids = np.concatenate(parts)
     name = f"{checkpoint.path.parent.name}/{checkpoint.path.name}"
     digest = hashlib.sha256(ids.tobytes() + f"{name} {options.context}".encode()).hexdigest()[:12]
     return _Reading(subject, f"{name}, {what}, {len(ids)} tokens", digest)
 
 
-def _parts(checkpoint, options: argparse.Namespace) -> tuple[list[np.ndarray], str]:
+def _parts(checkpoint: Checkpoint, options: argparse.Namespace) -> tuple[list[np.ndarray], str]:
     """Windows of ids, and their name."""
     if options.text == ["self"]:
         begin = checkpoint.metadata.get("tokenizer.ggml.bos_token_id", tokenizer.Pieces.BEGIN)
@@ -104,17 +112,30 @@ def _parts(checkpoint, options: argparse.Namespace) -> tuple[list[np.ndarray], s
     return windows(ids, options.context), f"{what}, windows of {options.context}"
 
 
+def _calibration(checkpoint: Checkpoint, options: argparse.Namespace) -> list[np.ndarray]:
+    """Windows to calibrate with: of other text than is measured, unless the whole manual is."""
+    if options.text == ["self"] and not options.calibration:
+        begin = checkpoint.metadata.get("tokenizer.ggml.bos_token_id", tokenizer.Pieces.BEGIN)
+        return samples(Llama(checkpoint), begin, _CALIBRATION // _SAMPLE_TOKENS, _SAMPLE_TOKENS, seed=1)
+    known = "".join(Path(name).read_text(encoding="utf-8") for name in options.calibration)
+    ids = tokenizer.of(checkpoint).encode(known[: 12 * _CALIBRATION] or manual(_MANUAL)[-12 * _CALIBRATION :])
+    return windows(ids[:_CALIBRATION], options.context)
+
+
 def settings(options: argparse.Namespace, channels: int) -> list[Setting]:
     """What to measure, full precision first where there is a folder to keep it in.
 
     Args:
         options: of the command line.
-        channels: elements of a head; a whole table leaves out the schemes that do not fit them.
+        channels: elements of a head; a whole table leaves out the schemes that do not fit them, and
+            calibrated recipes where there is nothing to calibrate with.
     """
     rest = {name: getattr(options, name) for name in ("group", "scale", "search")}
     if options.table and not (options.weights or options.kv):
         fitting = [name for name, scheme in SCHEMES.items() if scheme.fits(channels)]
-        pairs = [(name, "none") for name in RECIPES] + [("none", name) for name in fitting]
+        able = options.calibration or not options.model.startswith("whisper")
+        pairs = [(name, "none") for name, recipe in RECIPES.items() if able or not recipe.calibrated]
+        pairs += [("none", name) for name in fitting]
         pairs += [pair for pair in _PAIRS if pair[1] in fitting]
     else:
         pairs = [(weights, kv) for weights in options.weights or ["none"] for kv in options.kv or ["none"]]
@@ -173,6 +194,7 @@ def _parser() -> Parser:
     )
     parser.add_argument("--kv", type=name_of(SCHEMES), nargs="+", metavar="NAME", help="schemes")
     parser.add_argument("--text", nargs="+", metavar="FILE", help="text files, or `self`, or sounds")
+    parser.add_argument("--calibration", nargs="+", default=[], metavar="FILE", help="for calibrated recipes")
     parser.add_argument("--tokens", type=positive, default=2048, metavar="N", help="first tokens of the text")
     parser.add_argument("--context", type=positive, default=1024, metavar="N", help="tokens of a window")
     parser.add_argument("--group", type=positive, metavar="N", help="instead of the recipe's group")

@@ -69,6 +69,20 @@ def test_stories(samples_of_stories: Text) -> None:
 
 
 @needs_stories
+def test_calibration(samples_of_stories: Text) -> None:
+    """Calibrated on other samples, BitMoD loses less at the same bits."""
+    checkpoint, parts = samples_of_stories.checkpoint, samples_of_stories.parts[:3]
+    text = Text(checkpoint, parts, 8, lambda: samples(Llama(checkpoint), 1, 2, 255, seed=1))
+    base, published, calibrated = (
+        measure(text, Setting(name)) for name in ("none", "bitmod3", "bitmod3_calibrated")
+    )
+    assert calibrated.bits_per_weight == published.bits_per_weight
+    assert calibrated.against(base).mean < 0.85 * published.against(base).mean
+    with pytest.raises(ValueError, match="a calibrated recipe needs something to calibrate with"):
+        measure(Text(checkpoint, parts, 8), Setting("bitmod3_calibrated"))
+
+
+@needs_stories
 def test_exact_numerics(samples_of_stories: Text) -> None:
     """The accelerator's numerics cost next to nothing at 12 bits, and something at 8."""
     few = Text(samples_of_stories.checkpoint, samples_of_stories.parts[:4], 8)
@@ -91,7 +105,6 @@ def test_results_survive_a_file(samples_of_stories: Text) -> None:
     assert result.divergence is None
 
 
-@pytest.mark.quick
 @needs_stories
 def test_table(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Files of a small table; asked for again, nothing is measured twice."""

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 
 from golden.checkpoint import Checkpoint
 from golden.model.attention import Memory, Plain
+from golden.model.calibration import Importance, mean_squares
 from golden.model.kv_schemes import SCHEMES, QuantizedMemory
+from golden.model.linear import Factory
 from golden.model.llama import Llama
 from golden.model.mel import spectrogram
 from golden.model.perplexity import Difference, compare, log_softmax, losses
@@ -65,10 +67,16 @@ class Setting:
         own = {"group": self.group, "scale": self.scale, "search": self.search}
         return {name: value for name, value in own.items() if value is not None}
 
-    def linear(self, note: Callable[[QuantizedWeights], object] | None = None):
-        """What makes the linear layers."""
+    def linear(
+        self,
+        note: Callable[[QuantizedWeights], object] | None = None,
+        calibrate: Callable[[], Importance] | None = None,
+    ) -> Factory:
+        """What makes the linear layers; ``calibrate`` is called where the recipe needs it."""
         width = {"fp32": None, "fp16": "fp16"}.get(self.activations, self.activations)
-        return factory(self.recipe, int(width) if width and width.isdecimal() else width, note=note)
+        activations = int(width) if width and width.isdecimal() else width
+        needed = self.recipe is not None and self.recipe.calibrated and calibrate is not None
+        return factory(self.recipe, activations, None, note, calibrate() if needed and calibrate else None)
 
     def memory(self, heads: int, channels: int, causal: bool = True) -> Memory:
         """A layer's memory of keys and values."""
@@ -145,11 +153,12 @@ class Subject(Protocol):
 
 @dataclass(frozen=True)
 class Text:
-    """A llama model and windows of token ids."""
+    """A llama model and windows of token ids, and what makes other ones to calibrate with."""
 
     checkpoint: Checkpoint
     parts: Sequence[NDArray[np.int64]]
     channels: int
+    calibration: Callable[[], Sequence[NDArray[np.int64]]] = tuple
 
     def __len__(self) -> int:
         return len(self.parts)
@@ -158,13 +167,22 @@ class Text:
         self, setting: Setting, note: Callable[[QuantizedWeights], object]
     ) -> Callable[[], Iterator[Window]]:
         """Make the model; what is returned reads."""
-        model = Llama(self.checkpoint, setting.linear(note))
+        model = Llama(self.checkpoint, setting.linear(note, self._importance))
 
         def read() -> Iterator[Window]:
             for loss in losses(model, self.parts, setting.memory):
                 yield len(loss), float(loss.mean()), None
 
         return read
+
+    def _importance(self) -> Importance:
+        def run(watching: Factory) -> None:
+            model = Llama(self.checkpoint, watching)
+            for part in parts:
+                model.hidden(part)
+
+        _check(parts := self.calibration())
+        return mean_squares(run)
 
 
 class Sounds:
@@ -174,6 +192,7 @@ class Sounds:
         checkpoint: of Whisper.
         signals: samples [n] each, 16,000 a second.
         start: ids that a transcript begins with; ``end``: the id that ends it.
+        calibration: other sounds, to calibrate with.
     """
 
     def __init__(
@@ -183,9 +202,11 @@ class Sounds:
         start: Sequence[int] = (50257, 50362),
         end: int = 50256,
         most: int = 100,
+        calibration: Sequence[NDArray[np.floating]] = (),
     ) -> None:
         self.checkpoint = checkpoint
         self.start, self.end, self.most = tuple(start), end, most
+        self.calibration = [spectrogram(signal) for signal in calibration]
         self.spectrograms = [spectrogram(signal) for signal in signals]
         model = Whisper(checkpoint)
         self.channels = model.channels
@@ -210,7 +231,7 @@ class Sounds:
         self, setting: Setting, note: Callable[[QuantizedWeights], object]
     ) -> Callable[[], Iterator[Window]]:
         """Make the model; what is returned reads."""
-        model = Whisper(self.checkpoint, setting.linear(note))
+        model = Whisper(self.checkpoint, setting.linear(note, self._importance))
 
         def cross(heads: int, channels: int) -> Memory:
             return setting.memory(heads, channels, causal=False)
@@ -225,6 +246,20 @@ class Sounds:
                 yield len(said), float(loss), float(divergence)
 
         return read
+
+    def _importance(self) -> Importance:
+        def run(watching: Factory) -> None:
+            model = Whisper(self.checkpoint, watching)
+            for sound in self.calibration:
+                self._listen(model, sound)
+
+        _check(self.calibration)
+        return mean_squares(run)
+
+
+def _check(calibration: Sequence[NDArray]) -> None:
+    if not len(calibration):
+        raise ValueError("a calibrated recipe needs something to calibrate with")
 
 
 def evaluate(

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from golden import datatypes, scales, search
+from golden.model import calibration
 from golden.model.linear import Factory, Linear, dense, exact, rounded
 from golden.numerics import Numerics
 from golden.weights import QuantizedWeights, quantize
@@ -27,6 +28,7 @@ class Recipe:
         group: inputs that share a scale; the last group of a row may be shorter.
         scale, search, zero: as for ``golden.weights.quantize``.
         own: quantises instead, for a rule that ``golden.weights`` does not have.
+        calibrated: the search counts errors by the size of the inputs (``golden.model.calibration``).
     """
 
     dtype: str
@@ -35,9 +37,16 @@ class Recipe:
     search: str = "published"
     zero: str = "integer"
     own: Callable[[NDArray[np.float32]], QuantizedWeights] | None = None
+    calibrated: bool = False
 
-    def quantize(self, weights: NDArray[np.float32]) -> QuantizedWeights:
-        """Quantise weights [K, C]."""
+    def quantize(
+        self, weights: NDArray[np.float32], importance: NDArray[np.floating] | None = None
+    ) -> QuantizedWeights:
+        """Quantise weights [K, C]; a calibrated recipe needs the importance of the inputs [C]."""
+        if self.calibrated:
+            if importance is None:
+                raise ValueError("a calibrated recipe needs the importance of the inputs")
+            return calibration.quantize(weights, self.dtype, importance, self.group, self.scale)
         if self.own is not None:
             return self.own(weights)
         return quantize(weights, self.dtype, self.group, self.scale, self.search, self.zero)
@@ -82,6 +91,8 @@ _NAMED: dict[str, Recipe] = {
     "bitmod3_clip": Recipe("bitmod3", search="clip"),
     "int4_asym_clip": Recipe("int4_asym", search="clip"),
     "int3_asym_clip": Recipe("int3_asym", search="clip"),
+    "bitmod4_calibrated": Recipe("bitmod4", search="clip", calibrated=True),
+    "bitmod3_calibrated": Recipe("bitmod3", search="clip", calibrated=True),
     "mxfp4": Recipe("e2m1", group=32, scale="e8m0"),
     "mxfp6": Recipe("e2m3", group=32, scale="e8m0"),
     "nvfp4": Recipe("e2m1", group=16, scale="e4m3"),
@@ -98,6 +109,7 @@ def factory(
     activations: int | str | None = None,
     numerics: Numerics | None = None,
     note: Callable[[QuantizedWeights], object] | None = None,
+    importance: calibration.Importance | None = None,
 ) -> Factory:
     """Make the linear layers of a model.
 
@@ -107,6 +119,7 @@ def factory(
             is then the accelerator's bit by bit, with FP32 results, if the weights are quantised.
         numerics: other widths of the accelerator; its group and width of activations are replaced.
         note: is shown every quantised matrix.
+        importance: of the inputs of every linear layer, for calibrated recipes.
     """
     width = activations if isinstance(activations, int) else None
 
@@ -114,7 +127,7 @@ def factory(
         if recipe is None:
             return dense(name, weights) if activations is None else rounded(weights, 128, width)
         try:
-            q = recipe.quantize(weights)
+            q = recipe.quantize(weights, importance[name] if importance else None)
         except ValueError as error:
             raise ValueError(f"tensor {name}: {error}") from None
         if note is not None:

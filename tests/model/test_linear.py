@@ -88,7 +88,7 @@ def test_every_data_type_has_a_recipe() -> None:
     assert RECIPES["mxfp4"] == Recipe("e2m1", 32, "e8m0")
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", [name for name, recipe in RECIPES.items() if not recipe.calibrated])
 def test_factory(rng: np.random.Generator, name: str) -> None:
     """Every recipe makes layers, in float32 and in the accelerator's numerics, that agree with each other."""
     w, x = rng.standard_normal((16, 160)).astype(np.float32), rng.standard_normal((6, 160)).astype(np.float32)
