@@ -1,8 +1,8 @@
 """Calibrated weights: a search that counts a weight's error by how large its input is.
 
 The error of a weight reaches the output multiplied by its input, so errors at inputs that are always large
-cost most. Running a model over a short text gives every input's mean square h[c]; then each group takes, among
-the candidates of ``golden.search`` ("clip"), the one with the least
+cost most. Running a model over a short text gives every input's mean square h[c]; then each group takes,
+among the candidates of ``golden.search`` ("clip"), the one with the least
 
     sum over c of h[c] * (w[c] - quantised[c])^2
 
