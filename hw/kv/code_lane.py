@@ -19,9 +19,9 @@ from hw.kv.fixed_point import (
     WINDOW_BITS,
     field,
     mantissa,
-    window,
 )
 from hw.kv.payloads import CODE_BITS, HALF_BITS, Coding
+from hw.kv.window_adder import addend
 
 __all__ = [
     "DENSE_BITS",
@@ -89,7 +89,8 @@ class CodeLane(wiring.Component):
         kind, coding (in): constant while elements are under way.
         element (in): a finite float16.
         parameters (in): of the element's group.
-        look (in): the element is there; it and its parameters stay for another cycle.
+        addend (out): for a ``WindowAdder``, in the cycle in which the element arrives.
+        difference (in): from there, a cycle later; element and parameters are still there.
         load (in): that other cycle.
         step (in): two bits of the quotient, ``steps`` times from the next cycle on.
         code (out): in the cycle after the last step, as it is stored in a page.
@@ -97,14 +98,16 @@ class CodeLane(wiring.Component):
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        controls = dict.fromkeys(("look", "load", "step"), In(1))
         super().__init__(
             {
                 "kind": In(Kind),
                 "coding": In(Coding),
                 "element": In(HALF_BITS),
                 "parameters": In(group_parameters),
-                **controls,
+                "addend": Out(addend),
+                "difference": In(WINDOW_BITS),
+                "load": In(1),
+                "step": In(1),
                 "code": Out(CODE_BITS),
             }
         )
@@ -113,16 +116,14 @@ class CodeLane(wiring.Component):
         m = Module()
         negative = self.element[-1] & self.element[:-1].any()
         is_trit = self.kind == Kind.TERNARY
-        subtracted = Signal()  # a trit's magnitude is compared, whatever its sign
-        m.d.comb += subtracted.eq(negative & ~is_trit)
-        reference = Mux(is_trit, UNITS, reference_of(m, self.parameters.scale, self.coding, "element"))
-        magnitude = window(m, self.element[:-1], reference, "element")
-        value, carry = Signal(WINDOW_BITS, reset_less=True), Signal(reset_less=True)
-        with m.If(self.look):
-            m.d.sync += [value.eq(magnitude ^ subtracted.replicate(WINDOW_BITS)), carry.eq(subtracted)]
+        reference = reference_of(m, self.parameters.scale, self.coding, "element")
+        m.d.comb += [
+            self.addend.magnitude.eq(self.element[:-1]),
+            self.addend.reference.eq(Mux(is_trit, UNITS, reference)),
+            self.addend.negative.eq(negative & ~is_trit),  # a trit's magnitude is compared
+        ]
 
-        difference = Signal(WINDOW_BITS)
-        m.d.comb += difference.eq(value + self.parameters.offset + carry)
+        difference = self.difference
         work = Signal(MANTISSA_BITS + QUOTIENT_BITS, reset_less=True)  # remainder, rest, quotient from below
         divisor = Signal(MANTISSA_BITS, reset_less=True)
         sticky = Signal(reset_less=True)

@@ -4,17 +4,18 @@ Meaning: rule ``native`` of ``golden.kv.rules``; ``golden.kv.magnitudes.mean`` o
 the threshold of ``golden.kv.ternary``. A range is divided by the largest code, a sum by the group's length.
 """
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.config import Config
 from hw.kv import serial_quotient
 from hw.kv.code_lane import DENSE_BITS, Kind, by_coding, group_parameters, reference_of
-from hw.kv.fixed_point import UNITS, WINDOW_BITS, window
+from hw.kv.fixed_point import UNITS, WINDOW_BITS
 from hw.kv.payloads import HALF_BITS, SHORTEST_GROUP, page_format
 from hw.kv.serial_quotient import SerialQuotient
 from hw.kv.statistics import SUM_BITS, extremes
+from hw.kv.window_adder import addend
 
 __all__ = ["GroupScale", "cycles"]
 
@@ -33,6 +34,7 @@ class GroupScale(wiring.Component):
     Members:
         form, kind (in): format of the page, held.
         entries (in stream): a group's statistics.
+        addend, count, offset (out), sum (in): a ``WindowAdder`` that looks in every cycle.
         parameters (out stream): its scale, and what the code lanes need.
     """
 
@@ -43,6 +45,10 @@ class GroupScale(wiring.Component):
                 "form": In(page_format(config)),
                 "kind": In(Kind),
                 "entries": In(stream.Signature(SUM_BITS)),
+                "addend": Out(addend),
+                "count": Out(1),
+                "offset": Out(WINDOW_BITS),
+                "sum": In(WINDOW_BITS + 1),
                 "parameters": Out(stream.Signature(group_parameters)),
             }
         )
@@ -53,21 +59,22 @@ class GroupScale(wiring.Component):
         low, high = extremes(total)
         m.submodules.quotient = quotient = SerialQuotient()
 
-        # One window serves the minimum and the maximum in units, and then the minimum at the group's scale.
-        operand, reference = Signal(HALF_BITS), Signal(range(-UNITS, UNITS + 1))
-        placed, negative = Signal(WINDOW_BITS, reset_less=True), Signal(reset_less=True)
-        m.d.comb += [operand.eq(low), reference.eq(UNITS)]
-        m.d.sync += [placed.eq(window(m, operand[:-1], reference, "operand")), negative.eq(operand[-1])]
-
-        # One adder: the opposite of the minimum, the range, and gamma, bit by bit from below, times the sum.
+        # The adder gives the opposite of the minimum, the range, and the sum times gamma, bit by bit.
         offset = Signal(WINDOW_BITS, reset_less=True)
         gamma = Signal(_GAMMA_BITS, reset_less=True)
-        opposite, multiply = Signal(), Signal()
-        inverted = Signal()
-        result = Signal(WINDOW_BITS + 1)
-        m.d.comb += inverted.eq((negative ^ opposite) & ~multiply)
-        addend = Mux(multiply, Mux(gamma[0], total, 0), placed) ^ inverted.replicate(WINDOW_BITS)
-        m.d.comb += result.eq(addend + Mux(opposite, 0, offset) + inverted)
+        operand, reference, opposite = Signal(HALF_BITS), Signal(range(-UNITS, UNITS + 1)), Signal()
+        result = self.sum
+        m.d.comb += [
+            operand.eq(low),
+            reference.eq(UNITS),
+            self.addend.magnitude.eq(operand[:-1]),
+            self.addend.reference.eq(reference),
+            self.addend.negative.eq((operand[-1] ^ opposite) & affine),
+            self.addend.number.eq(total),
+            self.addend.is_number.eq(~affine),
+            self.count.eq(affine | gamma[0]),
+            self.offset.eq(offset),
+        ]
 
         scale = Signal(HALF_BITS, reset_less=True)
         count = Signal(range(serial_quotient.STEPS))
@@ -83,6 +90,7 @@ class GroupScale(wiring.Component):
 
         with m.FSM(name="work"):
             with m.State("entry"):
+                m.d.comb += opposite.eq(1)
                 m.d.sync += [offset.eq(0), gamma.eq(form.gamma), count.eq(serial_quotient.STEPS - 1)]
                 with m.If(self.entries.valid & affine):
                     m.next = "minimum"
@@ -91,7 +99,7 @@ class GroupScale(wiring.Component):
                     m.d.comb += quotient.dividend.eq((total << fraction_bits - _SHORTEST) >> form.group)
                     m.next = "divide"
             with m.State("minimum"):
-                m.d.comb += [operand.eq(high), opposite.eq(1)]
+                m.d.comb += operand.eq(high)
                 m.d.sync += offset.eq(result)
                 m.next = "range"
             with m.State("range"):
@@ -101,7 +109,6 @@ class GroupScale(wiring.Component):
                 m.d.comb += quotient.advance.eq(1)
                 m.d.sync += count.eq(count - 1)
                 with m.If(count >= serial_quotient.STEPS - _GAMMA_BITS):
-                    m.d.comb += multiply.eq(1)
                     m.d.sync += [offset.eq(result >> 1), gamma.eq(gamma >> 1)]
                 with m.If(count == 0):
                     m.next = "round"
@@ -111,10 +118,10 @@ class GroupScale(wiring.Component):
                 with m.If(affine):
                     m.next = "place"
             with m.State("place"):
-                m.d.comb += reference.eq(reference_of(m, scale, form.coding, "minimum"))
+                m.d.comb += [reference.eq(reference_of(m, scale, form.coding, "minimum")), opposite.eq(1)]
+                m.d.sync += offset.eq(0)
                 m.next = "negate"
             with m.State("negate"):
-                m.d.comb += opposite.eq(1)
                 m.d.sync += offset.eq(result)
                 m.next = "done"
             with m.State("done"):

@@ -28,6 +28,7 @@ from hw.kv.payloads import (
     page_format,
 )
 from hw.kv.statistics import Statistics, entries, entry_address, extremes
+from hw.kv.window_adder import WindowAdder
 
 __all__ = ["FLAGS", "Quantiser", "page_cycles"]
 
@@ -190,7 +191,7 @@ class Quantiser(wiring.Component):
 
         # Codes: the walk addresses both memories, whose answers stay until the next read.
         advance = ~self.beats.valid | self.beats.ready
-        sending, ends = Signal(), Signal()
+        coding_now, sending, ends = Signal(), Signal(), Signal()
         read_now, looks, loads, finishes = (
             Signal(name=n) for n in ("read_now", "looks", "loads", "finishes")
         )
@@ -223,16 +224,30 @@ class Quantiser(wiring.Component):
             m.d.comb += [beat.coding.eq(form.coding), beat.last.eq(last_loaded)]
         for number in range(lanes):
             lane = m.submodules[f"lane_{number}"] = CodeLane(config)
+            adder = m.submodules[f"adder_{number}"] = WindowAdder()
             shared = read.data[which] if lane_bits else read.data[0]
             m.d.comb += [
                 lane.kind.eq(kind),
                 lane.coding.eq(form.coding),
                 lane.element.eq(stage.data[number]),
                 lane.parameters.eq(Mux(by_token, shared, read.data[number])),
-                lane.look.eq(looks & advance),
+                lane.difference.eq(adder.sum),
+                adder.addend.eq(lane.addend),
+                adder.offset.eq(lane.parameters.offset),
+                adder.look.eq(looks & advance),
+                adder.count.eq(1),
                 lane.load.eq(loads & advance),
                 lane.step.eq((left != 0) & advance),
             ]
+            if number == 0:
+                m.d.comb += scale.sum.eq(adder.sum)
+                with m.If(~coding_now):
+                    m.d.comb += [
+                        adder.addend.eq(scale.addend),
+                        adder.offset.eq(scale.offset),
+                        adder.look.eq(1),
+                        adder.count.eq(scale.count),
+                    ]
             with m.If(finishes):
                 m.d.comb += beat.codes[number].eq(lane.code)
         with m.If(advance):
@@ -270,7 +285,7 @@ class Quantiser(wiring.Component):
                     with m.If(inner_ends & outer_ends):
                         m.next = "codes"
             with m.State("codes"):
-                m.d.comb += sending.eq(~numbers.busy)
+                m.d.comb += [coding_now.eq(1), sending.eq(~numbers.busy)]
                 with m.If(self.beats.valid & self.beats.ready & self.beats.payload.last):
                     m.d.sync += [self.full.bit_select(half, 1).eq(0), half.eq(~half)]
                     m.next = "page"
