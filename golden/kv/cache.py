@@ -7,11 +7,14 @@ one KV head and one side, so that keys and values can have different formats:
     table[side, head, n] = number of the page with tokens n * P .. n * P + P - 1 of that head
 """
 
+import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
 from golden.kv import magnitudes
 from golden.kv.affine import Quantized
@@ -39,6 +42,7 @@ class PagedCache:
         page_tokens: P, 32 or 64.
         residual: newest tokens that always stay float16, 0 or more.
         free: numbers of the free pages of a side, in the order in which they are taken.
+        rows, lanes: of the array that reads the pages (``golden.kv.pages``).
 
     Attributes:
         layouts: how the pages of "key" and "value" are laid out.
@@ -56,6 +60,8 @@ class PagedCache:
         page_tokens: int = 32,
         residual: int = 0,
         free: Iterable[int] = range(1024),
+        rows: int = 8,
+        lanes: int = 16,
     ) -> None:
         if heads < 1 or residual < 0:
             raise ValueError(f"heads {heads} must be at least 1 and residual {residual} at least 0")
@@ -64,7 +70,9 @@ class PagedCache:
             raise ValueError("free pages must be different numbers from 0 up")
         self.heads, self.channels, self.residual = heads, channels, residual
         formats = dict(zip(SIDES, (key, value), strict=True))
-        self.layouts = {side: PageLayout(formats[side], side, page_tokens, channels) for side in SIDES}
+        self.layouts = {
+            side: PageLayout(formats[side], side, page_tokens, channels, rows, lanes) for side in SIDES
+        }
         size = max(numbers, default=-1) + 1
         self._pools = {
             side: _Pool(np.zeros((size, layout.bytes), np.uint8), numbers[::-1])
@@ -146,6 +154,52 @@ class PagedCache:
             for side in SIDES
         )
         return keys, values
+
+    def to_bytes(self) -> bytes:
+        """A safetensors file: pages of both sides in the order of the table, the table, and the windows.
+
+        The metadata ``kvloom`` is a JSON object with the formats and sizes that ``from_bytes`` needs.
+        """
+        table = self.table
+        arrays: dict[str, NDArray] = {"table": table}
+        for number, side in enumerate(SIDES):
+            arrays[f"{side}_pages"] = self._pools[side].memory[table[number]]
+            arrays[f"{side}_window"] = self._window[side]
+        layout = self.layouts["key"]
+        about = {
+            "formats": {side: asdict(self.layouts[side].format) for side in SIDES},
+            "residual": self.residual,
+            **{name: getattr(layout, name) for name in ("tokens", "channels", "rows", "lanes")},
+        }
+        contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+        return save(contiguous, {"kvloom": json.dumps(about)})
+
+    @classmethod
+    def from_bytes(cls, buf: bytes) -> "PagedCache":
+        """Read ``to_bytes`` back; every page keeps its number.
+
+        Raises:
+            ValueError: not such a file.
+        """
+        try:
+            length = int.from_bytes(buf[:8], "little")
+            about = json.loads(json.loads(buf[8 : 8 + length])["__metadata__"]["kvloom"])
+            arrays = load(buf)
+            table = arrays["table"]
+            key, value = (Format(**about["formats"][side]) for side in SIDES)
+        except (SafetensorError, KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise ValueError(f"not a stored KV cache: {error}") from None
+        pages = range(int(table.max(initial=-1)) + 1)
+        sizes = (about["channels"], about["tokens"], about["residual"], pages, about["rows"], about["lanes"])
+        cache = cls(key, value, table.shape[1], *sizes)
+        for number, side in enumerate(SIDES):
+            pool = cache._pools[side]
+            pool.memory[table[number]] = arrays[f"{side}_pages"]
+            taken = set(table[number].ravel().tolist())
+            pool.free[:] = [page for page in pool.free if page not in taken]
+            cache._table[side] = table[number].T.tolist()
+            cache._window[side] = arrays[f"{side}_window"]
+        return cache
 
     def _write(self, side: str, pages: NDArray[np.uint8]) -> None:
         pool = self._pools[side]

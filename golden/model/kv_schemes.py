@@ -1,115 +1,15 @@
-"""KV schemes: how a cache is quantised while a model reads a text, one table for command lines and reports.
-
-A scheme is two formats, of keys and of values, and an order: which of a layer's tokens the query of token t
-(the first is 0) finds quantised. It finds the others as they are.
-
-* ``kivi``: keys before t // R * R and values before t - R, the decode order of KIVI's code, which packs R
-  keys at a time and values one by one;
-* ``paged``: tokens before (t + 1 - R) // P * P, whole pages that left the window (``golden.kv.cache``);
-* ``strict``: all, its own included. A group along tokens then also has up to P - 1 later tokens, and nothing
-  is kept: the hardest test.
-
-R is the scheme's residual and P its page, the tokens of a group.
-"""
-
-from dataclasses import dataclass
-from math import lcm
+"""KV caches of a model that reads a text: quantised as a scheme has it (``golden.kv.schemes``)."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from golden.kv.formats import Format
+from golden.kv.schemes import ORDERS, SCHEMES, Scheme
 from golden.model.attention import Plain, scores, softmax, weighted
 
 __all__ = ["ORDERS", "SCHEMES", "QuantizedMemory", "Scheme"]
 
 Array = NDArray[np.float32]
-ORDERS = ("kivi", "paged", "strict")
-
-
-@dataclass(frozen=True)
-class Scheme:
-    """How a layer's keys and values are quantised.
-
-    Attributes:
-        key, value: formats of the two sides.
-        order: one of ``ORDERS``.
-        residual: newest tokens R that stay as they are; none where the order is "strict".
-
-    Raises:
-        ValueError: no such order, or a negative residual.
-    """
-
-    key: Format
-    value: Format
-    order: str = "kivi"
-    residual: int = 128
-
-    def __post_init__(self) -> None:
-        if self.order not in ORDERS:
-            raise ValueError(f"order {self.order!r} must be one of {', '.join(ORDERS)}")
-        if self.residual < (self.order == "kivi"):
-            raise ValueError(f"residual {self.residual} must be at least {int(self.order == 'kivi')}")
-
-    @property
-    def page(self) -> int:
-        """Tokens P that are quantised together."""
-        sides = (self.key, self.value)
-        return lcm(*(form.group or 32 for form in sides if form.axis == "channel"), 1)
-
-    def fits(self, channels: int) -> bool:
-        """Whether heads of so many elements have whole groups."""
-        sides = (self.key, self.value)
-        return all(form.axis == "channel" or channels % (form.group or channels) == 0 for form in sides)
-
-    def quantized(self, times: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """How many of the oldest keys, and of the oldest values, the queries of tokens ``times`` find so."""
-        if self.order == "strict":
-            return times + 1, times + 1
-        if self.order == "kivi":
-            return times // self.residual * self.residual, np.maximum(times - self.residual, 0)
-        leaving = np.maximum(times + 1 - self.residual, 0) // self.page * self.page
-        return leaving, leaving
-
-    def bits_per_element(self, channels: int) -> float:
-        """Bits of a quantised element, its share of scales and zeros included, mean of keys and values."""
-        return sum(_bits(form, channels) for form in (self.key, self.value)) / 2
-
-
-def _bits(form: Format, channels: int) -> float:
-    size = form.group or (channels if form.axis == "token" else 32)
-    return form.coding.packed_bits + sum(8 * kind.itemsize for _, kind in form.fields) / size
-
-
-def _pair(rule: str, bits: int, value_bits: int | None = None) -> tuple[Format, Format]:
-    """KIVI's arrangement: keys in groups of 32 tokens of a channel, values of 32 channels of a token."""
-    return Format(rule, bits, "channel", 32), Format(rule, value_bits or bits, "token", 32)
-
-
-def _per_token(rule: str, bits: int) -> Scheme:
-    """Keys and values of a token in one group a head, quantised at once."""
-    return Scheme(Format(rule, bits, "token", None), Format(rule, bits, "token", None), "strict", 0)
-
-
-def _per_channel(rule: str, bits: int) -> Scheme:
-    """VidKV's arrangement: keys and values in groups of 32 tokens of a channel."""
-    return Scheme(Format(rule, bits, "channel", 32), Format(rule, bits, "channel", 32), "paged", 128)
-
-
-SCHEMES: dict[str, Scheme] = {
-    **{f"kivi{bits}": Scheme(*_pair("kivi", bits)) for bits in (8, 4, 3, 2)},
-    **{f"native{bits}": Scheme(*_pair("native", bits)) for bits in (8, 4, 3, 2, 1)},
-    **{f"native{bits}_paged": Scheme(*_pair("native", bits), "paged", 32) for bits in (4, 3, 2)},
-    **{f"native{bits}_strict": Scheme(*_pair("native", bits), "strict", 0) for bits in (8, 4, 3, 2)},
-    "native_k4v2": Scheme(*_pair("native", 4, 2)),
-    "native_k2v4": Scheme(*_pair("native", 2, 4)),
-    "native2_r32": Scheme(*_pair("native", 2), "kivi", 32),
-    **{f"kvtuner{bits}": _per_token("kvtuner", bits) for bits in (8, 4, 3, 2)},
-    **{f"atom{bits}": _per_token("atom", bits) for bits in (8, 4, 3, 2)},
-    "ternary": _per_channel("ternary", 2),
-    "sign": _per_channel("sign", 1),
-}
-"""Every scheme by its name; the number is the bits of a code."""
 
 
 class QuantizedMemory(Plain):

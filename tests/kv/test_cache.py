@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import golden.kv
 from golden.kv import pages
 from golden.kv.cache import PagedCache
 from golden.kv.formats import Format
@@ -83,3 +84,30 @@ def test_a_refused_append_changes_nothing(rng: np.random.Generator) -> None:
         PagedCache(KEY, VALUE, 2, 64, free=[1, 1])
     with pytest.raises(ValueError, match=r"^heads 0 must be at least 1 and residual 0 at least 0$"):
         PagedCache(KEY, VALUE, 0)
+
+
+@pytest.mark.parametrize("name", ["kivi4", "native2", "native3_strict", "atom8", "ternary", "sign"])
+def test_schemes_and_stored_caches(rng: np.random.Generator, name: str) -> None:
+    """A scheme's cache is that of its formats, and its bytes are all of it."""
+    scheme = golden.kv.get(name)
+    keys, values = rng.standard_normal((2, 3, 200, 64)).astype(np.float16)
+    cache = scheme.compress(keys, values)
+    by_hand = PagedCache(scheme.key, scheme.value, 3, 64, residual=scheme.residual)
+    by_hand.append(keys, values)
+    read = PagedCache.from_bytes(cache.to_bytes())
+    for other in (by_hand, read):
+        for mine, theirs in zip(cache.decompress(), other.decompress(), strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+        assert other.bits_per_element == cache.bits_per_element
+    np.testing.assert_array_equal(read.table, cache.table)
+    assert read.to_bytes() == cache.to_bytes()
+
+
+def test_unknown_schemes_and_files() -> None:
+    with pytest.raises(ValueError, match=r"^scheme 'kivi5' must be one of kivi8, .*, sign$"):
+        golden.kv.get("kivi5")
+    with pytest.raises(ValueError, match=r"^not a stored KV cache: "):
+        PagedCache.from_bytes(b"")
+    cache = golden.kv.get("native4").compress(*np.zeros((2, 1, 256, 64)))
+    with pytest.raises(ValueError, match=r"^not a stored KV cache: "):
+        PagedCache.from_bytes(cache.to_bytes()[:-1])

@@ -104,7 +104,7 @@ def test_every_scheme_runs(rng: np.random.Generator, name: str) -> None:
     for memory in (plain, quantised):
         memory.append(keys, values)
     error = np.abs(attend(query, quantised) - attend(query, plain))[150:].max()
-    assert 1e-6 < error < 2
+    assert 1e-6 < error < 8
 
 
 def test_bad_schemes() -> None:
