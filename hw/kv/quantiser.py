@@ -12,8 +12,9 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
+from golden.kv.formats import Format
 from hw.config import Config
-from hw.kv import statistics
+from hw.kv import group_scale, statistics
 from hw.kv.code_lane import DENSE_BITS, CodeLane, Kind, by_coding, group_parameters, kind_of, steps
 from hw.kv.group_scale import GroupScale
 from hw.kv.page_walk import PageWalk, beats, last_beat
@@ -337,12 +338,17 @@ class NumberBeats(wiring.Component):
         return m
 
 
-def page_cycles(layout_groups: int, elements: int, kind: Kind, bits: int, config: Config) -> int:
+def page_cycles(config: Config, form: Format, groups: int, elements: int) -> int:
     """Cycles from one page's last beat to the next one's, both complete, without stalls.
 
     Args:
-        layout_groups, elements: of a page.
-        kind, bits: of its codes.
         config: the quantiser's configuration.
+        form: format of the later page.
+        groups, elements: of a page.
     """
-    raise NotImplementedError
+    kind = Kind[form.kind.upper()]
+    number = 3 if config.kv.lanes == 1 else 2  # cycles of a minimum, beats included
+    affine = kind is Kind.AFFINE
+    pace = steps(form.bits) + 1 if affine else 2
+    metadata = groups * (group_scale.cycles(kind) + 1 + number * affine)
+    return metadata + elements // config.kv.lanes * pace + 5 + affine + (config.kv.lanes == 1)

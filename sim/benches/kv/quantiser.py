@@ -9,17 +9,17 @@ import numpy as np
 from golden.kv.pages import PageLayout
 from hw.config import Config
 from hw.kv.payloads import Coding, code_beat, element_beat, page_format
+from hw.kv.quantiser import FLAGS, page_cycles
 from sim import context
 from sim.coverage import Coverage
 from sim.pages import KINDS, RULES, beats_of, elements_of, form_fields, random_elements, random_layout
 from sim.pulses import PulseCounter
 from sim.scoreboard import Scoreboard
-from sim.streams import SITUATIONS, Domain, StreamSink, StreamSource, reset, situation
+from sim.streams import SITUATIONS, Domain, StreamMonitor, StreamSink, StreamSource, reset, situation
 
 config = Config.model_validate(context.parameters()["config"])
 COUNT: int = context.parameters()["pages"]
 FORMATS = [*(("native", bits) for bits in (1, 2, 3, 4, 8)), *((rule, None) for rule in RULES[1:])]
-FLAGS = ("error_format", "error_short", "error_long", "clamped")
 
 coverage = Coverage("kv_quantiser", {"kind": tuple(KINDS), "rule": RULES})
 coverage_formats = Coverage(
@@ -101,6 +101,26 @@ async def stalls_on_every_port(dut: Any, stalls: str) -> None:
         layout = random_layout(config)
         bench.send(layout, random_elements(layout, random.choice(tuple(KINDS))))
     await bench.finish()
+
+
+@cocotb.test()
+@cocotb.parametrize(number=range(len(FORMATS)))
+async def exact_cycles(dut: Any, number: int) -> None:
+    """Without stalls a page that is complete takes the cycles of the formula."""
+    bench = await start(dut)
+    ends: list[int] = []
+
+    def note(bits: int) -> None:
+        if bench.sink.codec.unpack(bits)["last"]:
+            ends.append(bench.domain.cycle)
+
+    StreamMonitor(bench.domain, "beats", code_beat(config.kv.lanes), note)
+    layout = random_layout(config, *FORMATS[number])
+    for _ in range(3):
+        bench.send(layout, random_elements(layout, "normal"))
+    await bench.finish()
+    wanted = page_cycles(config, layout.format, layout.groups, layout.elements)
+    assert ends[2] - ends[1] == wanted, (layout, ends[2] - ends[1], wanted)
 
 
 @cocotb.test()
