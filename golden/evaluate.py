@@ -33,10 +33,10 @@ from rich.table import Table
 from golden import scales, search
 from golden.checkpoint import Checkpoint, locate, open_checkpoint
 from golden.command_line import Parser, positive
+from golden.kv.schemes import SCHEMES
 from golden.model import ctranslate2, mel, tables, tokenizer
 from golden.model.capture import manual
 from golden.model.evaluation import Result, Setting, Sounds, Subject, Text, evaluate
-from golden.model.kv_schemes import SCHEMES
 from golden.model.llama import Llama
 from golden.model.perplexity import windows
 from golden.model.recipes import RECIPES

@@ -11,11 +11,11 @@ import pytest
 
 from golden import evaluate, generate
 from golden.checkpoint import Checkpoint, locate, open_checkpoint
+from golden.kv.schemes import SCHEMES
 from golden.model import ctranslate2, tables
 from golden.model.capture import manual
 from golden.model.evaluation import Result, Setting, Sounds, Text
 from golden.model.evaluation import evaluate as measure
-from golden.model.kv_schemes import SCHEMES
 from golden.model.llama import Llama
 from golden.model.perplexity import windows
 from golden.model.recipes import RECIPES

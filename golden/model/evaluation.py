@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from golden.checkpoint import Checkpoint
+from golden.kv.schemes import SCHEMES
 from golden.model.attention import Memory, Plain
 from golden.model.calibration import Importance, mean_squares
-from golden.model.kv_schemes import SCHEMES, QuantizedMemory
+from golden.model.kv_schemes import QuantizedMemory
 from golden.model.linear import Factory
 from golden.model.llama import Llama
 from golden.model.mel import spectrogram
@@ -40,7 +41,7 @@ class Setting:
     Attributes:
         weights: a name in ``golden.model.recipes.RECIPES``, or "none".
         activations: "fp32", "fp16", or the width "8".."16" they are aligned to.
-        kv: a name in ``golden.model.kv_schemes.SCHEMES``, or "none".
+        kv: a name in ``golden.kv.schemes.SCHEMES``, or "none".
         group, scale, search: replace those of the recipe.
     """
 

@@ -4,10 +4,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from golden.kv.formats import Format
-from golden.kv.schemes import ORDERS, SCHEMES, Scheme
+from golden.kv.schemes import Scheme
 from golden.model.attention import Plain, scores, softmax, weighted
 
-__all__ = ["ORDERS", "SCHEMES", "QuantizedMemory", "Scheme"]
+__all__ = ["QuantizedMemory"]
 
 Array = NDArray[np.float32]
 

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from golden.kv.formats import Format
+from golden.kv.schemes import SCHEMES, Scheme
 from golden.model.attention import Plain, attend
-from golden.model.kv_schemes import SCHEMES, QuantizedMemory, Scheme
+from golden.model.kv_schemes import QuantizedMemory
 
 pytestmark = pytest.mark.quick
 
