@@ -103,6 +103,16 @@ def _offset(shape: tuple[int, int]) -> NDArray:
     return random.choice((-1, 1)) * 2.0 ** random.randint(0, 14) * (1 + _normal(shape) / 256)
 
 
+def _ties(shape: tuple[int, int]) -> NDArray:
+    """Halfway between two codes of some width, but for a minimum one unit off zero."""
+    top = random.choice((1, 3, 7, 15, 255))
+    generator = np.random.default_rng(random.getrandbits(32))
+    x = generator.integers(0, top, shape) + 0.5
+    place = np.indices(shape).sum(0) % SHORTEST_GROUP  # every group has both extremes
+    x[place == 0], x[place == 1] = random.choice((-1, 0, 1)) * 2.0**-24, top
+    return x
+
+
 KINDS = {
     "normal": _normal,
     "outlier": _outlier,
@@ -112,6 +122,7 @@ KINDS = {
     "subnormal": _subnormal,
     "specials": _specials,
     "offset": _offset,
+    "ties": _ties,
 }
 """Elements [P, D] by what is hard about them."""
 
