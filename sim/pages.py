@@ -1,5 +1,6 @@
 """Pages of keys and values for the benches of ``hw.kv``: float16 elements of every kind, and golden pages."""
 
+import itertools
 import random
 from typing import Any
 
@@ -13,7 +14,9 @@ from hw.config import Config
 from hw.kv.payloads import SHORTEST_GROUP, Axis, Coding, Side
 
 __all__ = [
+    "FORMATS",
     "KINDS",
+    "PLACES",
     "RULES",
     "beats_of",
     "elements_of",
@@ -24,10 +27,22 @@ __all__ = [
     "words_of",
 ]
 
-RULES = ("native", "sign", "ternary_mean")
+RULES = ("native", "native_symmetric", "sign", "ternary_mean")
 """Rules that the hardware has."""
 
+FORMATS = (
+    *(("native", bits) for bits in (1, 2, 3, 4, 8)),
+    *(("native_symmetric", bits) for bits in (2, 3, 4, 8)),
+    ("sign", 1),
+    ("ternary_mean", 2),
+)
+"""Rules with the bits of their codes."""
+
 _HALF_SPECIALS = (0.0, -0.0, 2.0**-24, -(2.0**-24), 2.0**-14, 1.0, -1.0, 65504.0, -65504.0)
+
+
+PLACES = tuple(itertools.product(SIDES, ("token", "channel")))
+"""Sides and axes."""
 
 
 def form_fields(layout: PageLayout) -> dict[str, Any]:
@@ -35,7 +50,7 @@ def form_fields(layout: PageLayout) -> dict[str, Any]:
     form = layout.format
     return {
         "coding": Coding(codings.CODINGS.index(form.coding)),
-        "magnitude": form.kind == "sign",
+        "magnitude": form.kind == "sign" or form.signed,
         "side": Side[layout.side.upper()],
         "axis": Axis[form.axis.upper()],
         "group": (form.group or 0).bit_length() - SHORTEST_GROUP.bit_length(),
@@ -44,19 +59,19 @@ def form_fields(layout: PageLayout) -> dict[str, Any]:
     }
 
 
-def random_layout(config: Config, rule: str | None = None, bits: int | None = None) -> PageLayout:
-    """A page of any format that fits the hardware."""
+def random_layout(
+    config: Config, rule: str | None = None, bits: int | None = None, place: tuple[str, str] | None = None
+) -> PageLayout:
+    """A page of any format that fits the hardware; ``place`` is its side and axis."""
     rule = rule or random.choice(RULES)
-    if rule == "native":
-        bits = bits or random.choice((1, 2, 3, 4, 8))
-    axis, side = random.choice(("token", "channel")), random.choice(SIDES)
+    bits = bits or random.choice([bits for name, bits in FORMATS if name == rule])
+    side, axis = place or random.choice(PLACES)
     groups = [16, 32, 64, 128]
     unit = max(SHORTEST_GROUP, config.lanes if side == "key" else config.rows)
     channels = unit * random.randint(1, config.kv.channels // unit)
     length = channels if axis == "token" else config.kv.page_tokens
     group = random.choice([group for group in groups if length % group == 0])
-    width = bits if rule == "native" else 1 if rule == "sign" else 2
-    form = Format(rule, width, axis, group, random.choice((0.5, 0.7, random.randrange(256) / 256)))
+    form = Format(rule, bits, axis, group, random.choice((0.5, 0.7, random.randrange(256) / 256)))
     return PageLayout(form, side, config.kv.page_tokens, channels, config.rows, config.lanes)
 
 

@@ -63,6 +63,11 @@ class Format:
         return "affine" if self.rule in RULES else DECODES[self.rule][0]
 
     @property
+    def signed(self) -> bool:
+        """Whether a code stands for itself less 2^(bits - 1), and no zero is stored."""
+        return self.kind == "affine" and not RULES[self.rule].has_zero
+
+    @property
     def fields(self) -> tuple[tuple[str, np.dtype], ...]:
         """Metadata of a group in a page, in order: name and little-endian number format."""
         if self.kind != "affine":
@@ -80,13 +85,15 @@ class Format:
         """Data type of the array that holds the integers; those of n bits carry the zero point 2^(n-1)."""
         if self.kind == "ternary":
             return datatypes.get("ternary")
-        return datatypes.get("binary01" if self.bits == 1 else f"int{self.bits}_asym")
+        if self.bits == 1:
+            return datatypes.get("binary01")
+        return datatypes.get(f"int{self.bits}" if self.signed else f"int{self.bits}_asym")
 
     @property
     def stored(self) -> NDArray[np.uint8]:
         """What lies in a page for every code: that of ``dtype`` for the same integer less its zero point."""
         codes = np.arange(1 << self.coding.bits, dtype=np.uint8)
-        if not self.dtype.asymmetric:
+        if self.dtype.decoder != "integer" or not self.dtype.uniform:
             return codes
         return self.dtype.code_of[codes ^ 1 << self.bits - 1]
 
@@ -114,10 +121,15 @@ class Format:
 
     def integers(self, codes: NDArray[np.uint8]) -> NDArray[np.int16]:
         """The integers that codes stand for."""
+        if self.signed:
+            return codes.astype(np.int16) - (1 << self.bits - 1)
         return (ternary.TRITS[codes] if self.kind == "ternary" else codes).astype(np.int16)
 
     def line(self, scale: NDArray, zero: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Step and offset of every group, float64, in the shape of ``scale``."""
+        if self.signed:
+            step = scale.astype(np.float64)
+            return step, np.zeros_like(step)
         if self.kind == "affine":
             return affine.line(scale, zero, self.bits, self.rule)
         return sign.line(scale, DECODES[self.rule][1]) if self.kind == "sign" else ternary.line(scale)

@@ -25,6 +25,7 @@ hqq                fp32    clamp(rint(x * r + z)), z = -low * r,             (q 
 kvquant            fp32    clamp(rint(r * x - z)), z = low * r,              (q + z) / r; r is kept as scale
                            r = top/(high - low)
 native             exact   see below                                         q * s + low, not rounded
+native_symmetric   exact   clamp(rint(x/s), +-(half - 1)) + half, s below    (q - half) * s, not rounded
 =================  ======  ================================================  =================================
 
 "works" is the precision to which every single operation rounds; a clamp without bounds is to 0..top. Codes
@@ -43,6 +44,9 @@ float16 (41 bits for an element, sign included, and 41 for a range):
             unit unless the range is 0, at most 65504: a finite float16, mantissa m < 2^11 times 2^e units
     code  = (x - low) / scale, rounded to nearest even, at most top
     value = code * scale + low, exact
+
+**native_symmetric** is the same with the largest magnitude in place of the range, half - 1 in place of top
+and no minimum.
 
 A circuit needs less than these widths. Scale: the b + 13 leading bits r of the range and one sticky bit for
 the rest; the quotient r / top is (r * ceil(2^k / top)) >> k for k = 2b + 13, exact because the error of the
@@ -143,6 +147,14 @@ def _native(x, low, high, bits: int):
     return np.rint((x - low) / scale), scale, low
 
 
+def _native_symmetric(x, low, high, bits: int):
+    largest = np.maximum(-low, high)
+    quotient = (largest / (_half(bits) - 1)).astype(np.float16)
+    scale = np.maximum(quotient, np.where(largest > 0, _UNIT, 0)).astype(np.float64)
+    steps = np.rint(np.where(scale > 0, x / scale, 0))
+    return np.clip(steps, 1 - _half(bits), _half(bits) - 1) + _half(bits), scale, np.zeros_like(scale)
+
+
 def _top(bits: int) -> int:
     return (1 << bits) - 1
 
@@ -214,4 +226,14 @@ RULES: dict[str, Rule] = {
     ),
     "mikv": Rule(*_LOW, "MiKV (arXiv 2402.18096), equation 1; float16 is our reading"),
     "native": Rule(_native, _from_low, lambda scale, zero, bits: zero, np.float64, np.float16, "this file"),
+    "native_symmetric": Rule(
+        _native_symmetric,
+        lambda codes, scale, zero, bits: (codes - _half(bits)) * scale,
+        lambda scale, zero, bits: -_half(bits) * scale,
+        np.float64,
+        np.float16,
+        "this file",
+        has_zero=False,
+        least_bits=2,
+    ),
 }

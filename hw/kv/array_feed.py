@@ -15,7 +15,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for, exact_log2
 
 from golden import datatypes, scales
-from golden.datatypes import LANE_BITS
+from golden.datatypes import LANE_BITS, DataType
 from golden.reach import reach
 from hw import payloads
 from hw.config import Config, ConfigurationError
@@ -87,6 +87,7 @@ class ArrayFeed(wiring.Component):
         self.is_key = is_key = form.side == Side.KEY
         self.busy = {name: Signal(name=f"busy_{name}") for name in _STREAMS}
         self.folded, self.refused = Signal(), Signal()
+        self.symmetric = kind_of(form) == Kind.SYMMETRIC
         most = bits_for(max(config.kv.channels, config.kv.page_tokens))
         self.product = {name: Signal(most, name=f"product_{name}") for name in _STREAMS}
         self.last_block, self.last_chunk, self.last_group, self.last_product = (
@@ -137,16 +138,19 @@ class ArrayFeed(wiring.Component):
         return by_coding(m, self.form.coding, table, name)
 
     def _reach(self, m: Module, name: str) -> Value:
+        """Bound of a contribution; folded scales count as powers of two, the others come with offsets."""
         config = self.config
+
+        def bound(scale: str, symmetric: bool) -> Signal:
+            def number(entry: DataType) -> int:
+                exact = datatypes.get(entry.name.removesuffix("_asym")) if symmetric else entry
+                form = scales.get(scale)
+                return reach(config.group, config.activation_bits, exact, form, scale == "fp16")
+
+            return self._by_datatype(m, f"{name}_{scale}_{int(symmetric)}", number)
+
         folded, own = (
-            self._by_datatype(
-                m,
-                f"{name}_{scale}",
-                lambda entry, scale=scale: reach(
-                    config.group, config.activation_bits, entry, scales.get(scale), scale == "fp16"
-                ),
-            )
-            for scale in ("e8m0", "fp16")
+            Mux(self.symmetric, bound(scale, True), bound(scale, False)) for scale in ("e8m0", "fp16")
         )
         return Mux(self.folded, folded, own)
 
@@ -309,7 +313,7 @@ class ArrayFeed(wiring.Component):
             with m.If(self.folded):
                 m.d.comb += Value.cast(out.rows[index]).eq(0)
                 m.d.comb += out.rows[index].scale.eq(1)
-            m.d.comb += out.rows[index].zero_point.eq(zero_point)
+            m.d.comb += out.rows[index].zero_point.eq(Mux(self.symmetric, 0, zero_point))
         gathered = (row == rows) & ~there
         m.d.comb += [
             out.reach.eq(self._reach(m, "scales_reach")),

@@ -28,7 +28,9 @@ __all__ = [
     "STEP_BITS",
     "CodeLane",
     "Kind",
+    "by_coding",
     "group_parameters",
+    "is_divided",
     "kind_of",
     "reference_of",
     "steps",
@@ -53,12 +55,18 @@ class Kind(enum.Enum, shape=2):
     AFFINE = 0
     SIGN = 1
     TERNARY = 2
+    SYMMETRIC = 3
 
 
 def kind_of(form: data.View) -> Value:
     """The kind of a page format."""
-    sign = form.magnitude & (form.coding == Coding.BITS1)
-    return Mux(form.coding == Coding.TRITS, Kind.TERNARY, Mux(sign, Kind.SIGN, Kind.AFFINE))
+    by_magnitude = Mux(form.coding == Coding.BITS1, Kind.SIGN, Kind.SYMMETRIC)
+    return Mux(form.coding == Coding.TRITS, Kind.TERNARY, Mux(form.magnitude, by_magnitude, Kind.AFFINE))
+
+
+def is_divided(kind: Value) -> Value:
+    """Whether codes are quotients: affine or symmetric."""
+    return (kind == Kind.AFFINE) | (kind == Kind.SYMMETRIC)
 
 
 def steps(bits: int) -> int:
@@ -120,7 +128,7 @@ class CodeLane(wiring.Component):
         m.d.comb += [
             self.addend.magnitude.eq(self.element[:-1]),
             self.addend.reference.eq(Mux(is_trit, UNITS, reference)),
-            self.addend.negative.eq(negative & ~is_trit),  # a trit's magnitude is compared
+            self.addend.negative.eq(negative & (self.kind == Kind.AFFINE)),  # else magnitudes count
         ]
 
         difference = self.difference
@@ -143,8 +151,10 @@ class CodeLane(wiring.Component):
                 simple.eq(Mux(is_trit, trit, ~negative)),
             ]
 
-        code = self._stored(m, Mux(divisor.any(), self._rounded(m, work, sticky), 0))
-        m.d.comb += self.code.eq(Mux(self.kind == Kind.AFFINE, code, simple))
+        code = self._stored(
+            m, self._centred(m, Mux(divisor.any(), self._rounded(m, work, sticky), 0), simple[0])
+        )
+        m.d.comb += self.code.eq(Mux(is_divided(self.kind), code, simple))
         return m
 
     def _divide(self, m: Module, name: str, remainder: Value, bit: Value, divisor: Value):
@@ -159,7 +169,12 @@ class CodeLane(wiring.Component):
         """Half the quotient to nearest even, at most the largest code."""
         quotients = {case: (1 << STEP_BITS * steps(bits)) - 1 for case, bits in DENSE_BITS.items()}
         tops = {case: (1 << bits) - 1 for case, bits in DENSE_BITS.items()}
-        mask, top = by_coding(m, self.coding, quotients, "mask"), by_coding(m, self.coding, tops, "top")
+        mask, largest = (
+            by_coding(m, self.coding, quotients, "mask"),
+            by_coding(m, self.coding, tops, "largest"),
+        )
+        top = Signal(CODE_BITS)
+        m.d.comb += top.eq(Mux(self.kind == Kind.SYMMETRIC, largest >> 1, largest))
         quotient = work[:QUOTIENT_BITS] & mask
         inexact = sticky | work[QUOTIENT_BITS:].any() | (work[:QUOTIENT_BITS] & ~mask).any()
         up = quotient[0] & (inexact | quotient[1])
@@ -167,6 +182,15 @@ class CodeLane(wiring.Component):
         m.d.comb += nearest.eq(quotient[1:] + up)
         above = nearest[CODE_BITS:].any() | (nearest[:CODE_BITS] & ~top).any()
         return Mux(above, top, nearest[:CODE_BITS])
+
+    def _centred(self, m: Module, steps: Value, positive: Value) -> Value:
+        """The unsigned code: of a symmetric one, half the range plus or minus its steps."""
+        halves = {case: 1 << bits - 1 for case, bits in DENSE_BITS.items()}
+        half, code = by_coding(m, self.coding, halves, "half"), Signal(CODE_BITS)
+        m.d.comb += code.eq(steps)
+        with m.If(self.kind == Kind.SYMMETRIC):
+            m.d.comb += code.eq(Mux(positive, half + steps, half - steps))
+        return code
 
     def _stored(self, m: Module, code: Value) -> Value:
         """A code in digits of sign and magnitude, as ``golden.kv.formats.Format.stored`` has it."""

@@ -1,16 +1,24 @@
 """Group scale: the statistics of a group to its scale and to what its elements are encoded with.
 
-Meaning: rule ``native`` of ``golden.kv.rules``; ``golden.kv.magnitudes.mean`` of a group of 2**n elements;
-the threshold of ``golden.kv.ternary``. A range is divided by the largest code, a sum by the group's length.
+Meaning: rules ``native`` and ``native_symmetric`` of ``golden.kv.rules``; ``golden.kv.magnitudes.mean`` of a
+group of 2**n elements; the threshold of ``golden.kv.ternary``. A range is divided by the largest code, a
+largest magnitude by half of it, a sum by the length of the group.
 """
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.config import Config
 from hw.kv import serial_quotient
-from hw.kv.code_lane import DENSE_BITS, Kind, by_coding, group_parameters, reference_of
+from hw.kv.code_lane import (
+    DENSE_BITS,
+    Kind,
+    by_coding,
+    group_parameters,
+    is_divided,
+    reference_of,
+)
 from hw.kv.fixed_point import UNITS, WINDOW_BITS
 from hw.kv.payloads import HALF_BITS, SHORTEST_GROUP, page_format
 from hw.kv.serial_quotient import SerialQuotient
@@ -25,7 +33,7 @@ _SHORTEST = SHORTEST_GROUP.bit_length() - 1
 
 def cycles(kind: Kind) -> int:
     """Cycles from one group's entry to the next one, if the parameters are taken at once."""
-    return serial_quotient.STEPS + (7 if kind is Kind.AFFINE else 3)
+    return serial_quotient.STEPS + {Kind.AFFINE: 7, Kind.SYMMETRIC: 4}.get(kind, 3)
 
 
 class GroupScale(wiring.Component):
@@ -55,8 +63,10 @@ class GroupScale(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        form, affine, total = self.form, self.kind == Kind.AFFINE, self.entries.payload
+        form, total = self.form, self.entries.payload
+        affine, divided = self.kind == Kind.AFFINE, is_divided(self.kind)
         low, high = extremes(total)
+        larger = Mux(low[:-1] > high[:-1], low, high)
         m.submodules.quotient = quotient = SerialQuotient()
 
         # The adder gives the opposite of the minimum, the range, and the sum times gamma, bit by bit.
@@ -65,14 +75,14 @@ class GroupScale(wiring.Component):
         operand, reference, opposite = Signal(HALF_BITS), Signal(range(-UNITS, UNITS + 1)), Signal()
         result = self.sum
         m.d.comb += [
-            operand.eq(low),
+            operand.eq(Mux(affine, low, larger)),
             reference.eq(UNITS),
             self.addend.magnitude.eq(operand[:-1]),
             self.addend.reference.eq(reference),
             self.addend.negative.eq((operand[-1] ^ opposite) & affine),
             self.addend.number.eq(total),
-            self.addend.is_number.eq(~affine),
-            self.count.eq(affine | gamma[0]),
+            self.addend.is_number.eq(~divided),
+            self.count.eq(divided | gamma[0]),
             self.offset.eq(offset),
         ]
 
@@ -82,17 +92,18 @@ class GroupScale(wiring.Component):
         m.d.comb += [
             quotient.dividend.eq(result[: serial_quotient.INTEGER_BITS] << fraction_bits),
             quotient.divisor.eq(1),
-            quotient.at_least_one.eq(affine),
+            quotient.at_least_one.eq(divided),
         ]
-        with m.If(affine):
+        with m.If(divided):
             tops = {coding: (1 << bits) - 1 for coding, bits in DENSE_BITS.items()}
-            m.d.comb += quotient.divisor.eq(by_coding(m, form.coding, tops, "top"))
+            top = by_coding(m, form.coding, tops, "top")
+            m.d.comb += quotient.divisor.eq(Mux(affine, top, top >> 1))
 
         with m.FSM(name="work"):
             with m.State("entry"):
                 m.d.comb += opposite.eq(1)
                 m.d.sync += [offset.eq(0), gamma.eq(form.gamma), count.eq(serial_quotient.STEPS - 1)]
-                with m.If(self.entries.valid & affine):
+                with m.If(self.entries.valid & divided):
                     m.next = "minimum"
                 with m.Elif(self.entries.valid):
                     m.d.comb += quotient.load.eq(1)
@@ -102,6 +113,9 @@ class GroupScale(wiring.Component):
                 m.d.comb += operand.eq(high)
                 m.d.sync += offset.eq(result)
                 m.next = "range"
+                with m.If(~affine):  # the largest magnitude is divided as it is
+                    m.d.comb += quotient.load.eq(1)
+                    m.next = "divide"
             with m.State("range"):
                 m.d.comb += quotient.load.eq(1)
                 m.next = "divide"
@@ -113,7 +127,8 @@ class GroupScale(wiring.Component):
                 with m.If(count == 0):
                     m.next = "round"
             with m.State("round"):
-                m.d.sync += [scale.eq(quotient.half), offset.eq(~(offset >> _SHORTEST >> form.group))]
+                below = ~(offset >> _SHORTEST >> form.group)
+                m.d.sync += [scale.eq(quotient.half), offset.eq(Mux(divided, 0, below))]
                 m.next = "done"
                 with m.If(affine):
                     m.next = "place"

@@ -58,9 +58,9 @@ class Axis(enum.Enum, shape=1):
 def page_format(config: Config) -> data.StructLayout:
     """How a page is quantised; it comes beside the page, from the table that owns the pages.
 
-    ``magnitude`` makes codes of 1 bit signs with a mean magnitude instead of the affine rule; trits always
-    have one. A group has ``16 << group`` elements, a head ``16 * channels``. ``gamma``, in 256ths, is the
-    threshold of trits in mean magnitudes.
+    ``magnitude`` makes codes of 1 bit signs with a mean magnitude, and others symmetric about zero with the
+    largest one, instead of affine; trits always have a mean magnitude. A group has ``16 << group`` elements,
+    a head ``16 * channels``. ``gamma``, in 256ths, is the threshold of trits in mean magnitudes.
     """
     return data.StructLayout(
         {

@@ -1,9 +1,9 @@
 """Quantiser: pages of float16 keys or values to scales, minima and codes, in the order of a page.
 
-Meaning: ``golden.kv.formats.Format.quantize`` for rule ``native``, signs, and trits with a mean magnitude,
-laid out as ``golden.kv.pages.PageLayout`` has it. One page is staged as float16, which makes the staging
-memory the window of recent tokens as well, while the page before leaves: first its scales and minima, then
-its codes.
+Meaning: ``golden.kv.formats.Format.quantize`` for rules ``native`` and ``native_symmetric``, signs, and trits
+with a mean magnitude, laid out as ``golden.kv.pages.PageLayout`` has it. One page is staged as float16, which
+makes the staging memory the window of recent tokens as well, while the page before leaves: first its scales
+and minima, then its codes.
 """
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
@@ -15,7 +15,16 @@ from amaranth.utils import ceil_log2
 from golden.kv.formats import Format
 from hw.config import Config
 from hw.kv import group_scale, statistics
-from hw.kv.code_lane import DENSE_BITS, CodeLane, Kind, by_coding, group_parameters, kind_of, steps
+from hw.kv.code_lane import (
+    DENSE_BITS,
+    CodeLane,
+    Kind,
+    by_coding,
+    group_parameters,
+    is_divided,
+    kind_of,
+    steps,
+)
 from hw.kv.group_scale import GroupScale
 from hw.kv.page_walk import PageWalk, beats, last_beat
 from hw.kv.payloads import (
@@ -198,7 +207,7 @@ class Quantiser(wiring.Component):
         )
         last_read, last_loaded = Signal(), Signal()
         table = {coding: steps(bits) for coding, bits in DENSE_BITS.items()}
-        divisions = Mux(kind == Kind.AFFINE, by_coding(m, form.coding, table, "divisions"), 0)
+        divisions = Mux(is_divided(kind), by_coding(m, form.coding, table, "divisions"), 0)
         pace, left = Signal(range(max(table.values()) + 1)), Signal(range(max(table.values()) + 1))
         which = Signal(max(lane_bits, 1))
         place = entry_address(form, walk.token, walk.beat << lane_bits, config)
@@ -346,9 +355,9 @@ def page_cycles(config: Config, form: Format, groups: int, elements: int) -> int
         form: format of the later page.
         groups, elements: of a page.
     """
-    kind = Kind[form.kind.upper()]
+    kind = Kind.SYMMETRIC if form.signed else Kind[form.kind.upper()]
     number = 3 if config.kv.lanes == 1 else 2  # cycles of a minimum, beats included
-    affine = kind is Kind.AFFINE
-    pace = steps(form.bits) + 1 if affine else 2
-    metadata = groups * (group_scale.cycles(kind) + 1 + number * affine)
-    return metadata + elements // config.kv.lanes * pace + 5 + affine + (config.kv.lanes == 1)
+    divided = kind in (Kind.AFFINE, Kind.SYMMETRIC)
+    pace = steps(form.bits) + 1 if divided else 2
+    metadata = groups * (group_scale.cycles(kind) + 1 + number * (kind is Kind.AFFINE))
+    return metadata + elements // config.kv.lanes * pace + 5 + divided + (config.kv.lanes == 1)

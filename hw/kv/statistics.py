@@ -17,7 +17,7 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
 from hw.config import Config
-from hw.kv.code_lane import Kind
+from hw.kv.code_lane import Kind, is_divided
 from hw.kv.fixed_point import UNITS, window
 from hw.kv.page_walk import beats
 from hw.kv.payloads import HALF_BITS, SHORTEST_GROUP, Axis, page_format
@@ -134,7 +134,7 @@ class Statistics(wiring.Component):
             element = self.elements[lane]
             magnitude = window(m, element[:-1], UNITS, f"magnitude_{lane}")[:MAGNITUDE_BITS]
             key = _order_key(element)
-            m.d.sync += values[lane].eq(Mux(self.kind == Kind.AFFINE, Cat(key, key), magnitude))
+            m.d.sync += values[lane].eq(Mux(is_divided(self.kind), Cat(key, key), magnitude))
         m.d.comb += so_far.addr.eq(Cat(address[lane_bits:], self.half))
 
         # Second cycle: combine, lane by lane.
@@ -175,7 +175,7 @@ class Statistics(wiring.Component):
         low, high = slice(0, HALF_BITS), slice(HALF_BITS, 2 * HALF_BITS)
         least = Mux(left[low] < right[low], left[low], right[low])
         most = Mux(left[high] > right[high], left[high], right[high])
-        return Mux(self.kind == Kind.AFFINE, Cat(least, most), (left + right)[:SUM_BITS])
+        return Mux(is_divided(self.kind), Cat(least, most), (left + right)[:SUM_BITS])
 
     def _join(self, m: Module, lanes: data.View, valid: Value, place: Value, half: Value):
         """A tree with a register at each level; the lanes' registers are its leaves."""

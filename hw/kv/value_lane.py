@@ -10,7 +10,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.config import Config
-from hw.kv.code_lane import DENSE_BITS, Kind
+from hw.kv.code_lane import DENSE_BITS, Kind, by_coding, is_divided
 from hw.kv.fixed_point import MANTISSA_BITS, UNITS, field, mantissa
 from hw.kv.payloads import CODE_BITS, HALF_BITS, Coding
 from hw.pe.carry_save import compress
@@ -70,9 +70,18 @@ class ValueLane(wiring.Component):
 
         # First cycle: the code as a factor; that of a sign is 1, that of a trit 0 or 1.
         is_trit = self.kind == Kind.TERNARY
-        factor = Mux(affine, self._unsigned(m), ~is_trit | self.code[:2].any())
+        is_symmetric, unsigned = self.kind == Kind.SYMMETRIC, self._unsigned(m)
+        halves = {coding: 1 << bits - 1 for coding, bits in DENSE_BITS.items()}
+        half = by_coding(m, self.coding, halves, "half")
+        below, steps = Signal(), Signal(CODE_BITS)
+        m.d.comb += [
+            below.eq(unsigned < half),
+            steps.eq(Mux(~is_symmetric, unsigned, Mux(below, half - unsigned, unsigned - half))),
+        ]
+        factor = Mux(is_divided(self.kind), steps, ~is_trit | self.code[:2].any())
         factor = self._hold(m, "factor", factor)
-        opposite = self._hold(m, "opposite", ~affine & Mux(is_trit, self.code[1], ~self.code[0]))
+        of_bit = Mux(is_symmetric, below, ~self.code[0])
+        opposite = self._hold(m, "opposite", ~affine & Mux(is_trit, self.code[1], of_bit))
 
         # Second cycle: the product.
         significant = mantissa(self.scale)

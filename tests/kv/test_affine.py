@@ -106,7 +106,7 @@ def test_a_cache_of_4096_tokens_takes_seconds(rule: str) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"rule": "gptq"}, r"rule 'gptq' must be one of kivi, kvtuner, .*, native"),
+        ({"rule": "gptq"}, r"rule 'gptq' must be one of kivi, kvtuner, .*, native_symmetric"),
         ({"bits": 5}, r"bits 5 must be one of 1, 2, 3, 4, 8"),
         ({"bits": 1, "rule": "kvtuner_symmetric"}, r"bits 1 of rule 'kvtuner_symmetric' must be at least 2"),
         ({"axis": "head"}, r"axis 'head' must be one of token, channel"),

@@ -20,11 +20,11 @@ def run(config: Config, simulator: str, pages: int, test_filter: str | None = No
 
 def test_tiny(simulator: str) -> None:
     thorough = simulator == "verilator"
-    run(preset("tiny"), simulator, 28 if thorough else 4, None if thorough else "stalls=0")
+    run(preset("tiny"), simulator, 44 if thorough else 4, None if thorough else "stalls=0")
 
 
 def test_eight_rows() -> None:
-    run(GROUPS_OF_32, "verilator", 28, "stalls=3|damaged|other")
+    run(GROUPS_OF_32, "verilator", 44, "stalls=3|damaged|other")
 
 
 @pytest.mark.quick

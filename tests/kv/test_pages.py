@@ -56,7 +56,7 @@ def slow_pack(layout: PageLayout, quantized: Quantized) -> bytes:
 
     wide = layout.format.rule in ("hqq", "kvquant")
     fields = ["scale", "zero"]
-    if layout.format.rule in ("kvtuner_symmetric", *DECODES):
+    if layout.format.rule in ("kvtuner_symmetric", "native_symmetric", *DECODES):
         fields = [] if layout.format.rule == "ternary_published" else ["scale"]
     for name in fields:
         for value in getattr(quantized, name).ravel():

@@ -1,6 +1,5 @@
 """Quantiser against golden on every simulator."""
 
-
 from hw.config import Config, preset
 from hw.kv.config import KvConfig
 from hw.kv.quantiser import Quantiser

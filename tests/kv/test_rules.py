@@ -41,7 +41,7 @@ def clamp(value, low, high):
 def slow_group(rule: str, group: list[Fraction], bits: int):
     """Codes, scale, zero and decoded values of one group, operation by operation."""
     low, high, top, middle = min(group), max(group), 2**bits - 1, 2 ** (bits - 1)
-    if low == high and rule != "kvtuner_symmetric":
+    if low == high and not rule.endswith("_symmetric"):
         return [0] * len(group), Fraction(0), low, [low] * len(group)
     if rule in ("kivi", "quanto", "zipcache", "mikv"):
         scale, zero = half(half(high - low) / top), low
@@ -80,6 +80,11 @@ def slow_group(rule: str, group: list[Fraction], bits: int):
         zero = single(low * scale)
         codes = [clamp(round(single(single(scale * x) - zero)), 0, top) for x in group]
         values = [single(single(q + zero) / scale) for q in codes]
+    elif rule == "native_symmetric":
+        largest, most, zero = max(-low, high), middle - 1, Fraction(0)
+        scale = max(half_unbounded(largest / most), Fraction(largest > 0, 2**24))
+        codes = [clamp(round(x / scale), -most, most) + middle if scale else middle for x in group]
+        values = [(q - middle) * scale for q in codes]
     else:
         scale, zero = clamp(half_unbounded((high - low) / top), Fraction(1, 2**24), Fraction(65504)), low
         codes = [min(round((x - low) / scale), top) for x in group]

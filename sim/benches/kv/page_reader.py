@@ -11,7 +11,7 @@ from hw.config import Config
 from hw.kv.payloads import page_beat, page_format, word
 from sim import context
 from sim.coverage import Coverage
-from sim.pages import form_fields, parts_of, random_elements, random_layout, words_of
+from sim.pages import FORMATS, form_fields, parts_of, random_elements, random_layout, words_of
 from sim.pulses import PulseCounter
 from sim.scoreboard import Scoreboard
 from sim.streams import SITUATIONS, Domain, StreamMonitor, StreamSink, StreamSource, reset, situation
@@ -19,12 +19,11 @@ from sim.streams import SITUATIONS, Domain, StreamMonitor, StreamSink, StreamSou
 config = Config.model_validate(context.parameters()["config"])
 COUNT: int = context.parameters()["pages"]
 WIDTH = config.kv.word_bits
-FORMATS = [*(("native", bits) for bits in (1, 2, 3, 4, 8)), ("sign", None), ("ternary_mean", None)]
 ERRORS = ("error_format", "error_short", "error_long", "error_trits")
 
 coverage = Coverage(
     "kv_page_reader",
-    {"format": tuple(f"{rule}{bits or ''}" for rule, bits in FORMATS), "situation": SITUATIONS},
+    {"format": tuple(f"{rule}{bits}" for rule, bits in FORMATS), "situation": SITUATIONS},
 )
 
 
@@ -105,7 +104,7 @@ async def every_format(dut: Any, stalls: str) -> None:
     for number in range(max(COUNT, len(FORMATS))):
         rule, bits = FORMATS[number % len(FORMATS)]
         bench.send_intact(random_layout(config, rule, bits))
-        coverage.hit(format=f"{rule}{bits or ''}", situation=stalls)
+        coverage.hit(format=f"{rule}{bits}", situation=stalls)
     await bench.finish()
 
 

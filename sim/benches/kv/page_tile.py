@@ -16,7 +16,7 @@ from hw.kv.page_reader import ERRORS
 from hw.kv.payloads import page_format, word
 from sim import context
 from sim.coverage import Coverage
-from sim.pages import form_fields, parts_of, random_elements, words_of
+from sim.pages import FORMATS, form_fields, parts_of, random_elements, words_of
 from sim.pulses import PulseCounter
 from sim.scoreboard import Scoreboard
 from sim.streams import SITUATIONS, Domain, StreamSink, StreamSource, reset, situation
@@ -25,7 +25,6 @@ config = Config.model_validate(context.parameters()["config"])
 COUNT: int = context.parameters()["pages"]
 WIDTH = config.kv.word_bits
 TOP = 29
-FORMATS = [*(("native", bits) for bits in (1, 2, 3, 4, 8)), ("sign", 1), ("ternary_mean", 2)]
 
 coverage = Coverage(
     "kv_page_tile",

@@ -12,20 +12,29 @@ from hw.kv.payloads import Coding, code_beat, element_beat, page_format
 from hw.kv.quantiser import FLAGS, page_cycles
 from sim import context
 from sim.coverage import Coverage
-from sim.pages import KINDS, RULES, beats_of, elements_of, form_fields, random_elements, random_layout
+from sim.pages import (
+    FORMATS,
+    KINDS,
+    PLACES,
+    RULES,
+    beats_of,
+    elements_of,
+    form_fields,
+    random_elements,
+    random_layout,
+)
 from sim.pulses import PulseCounter
 from sim.scoreboard import Scoreboard
 from sim.streams import SITUATIONS, Domain, StreamMonitor, StreamSink, StreamSource, reset, situation
 
 config = Config.model_validate(context.parameters()["config"])
 COUNT: int = context.parameters()["pages"]
-FORMATS = [*(("native", bits) for bits in (1, 2, 3, 4, 8)), *((rule, None) for rule in RULES[1:])]
 
 coverage = Coverage("kv_quantiser", {"kind": tuple(KINDS), "rule": RULES})
 coverage_formats = Coverage(
     "kv_quantiser_formats",
     {
-        "format": tuple(f"{rule}{bits or ''}" for rule, bits in FORMATS),
+        "format": tuple(f"{rule}{bits}" for rule, bits in FORMATS),
         "side": ("key", "value"),
         "axis": ("token", "channel"),
     },
@@ -74,9 +83,9 @@ async def every_format(dut: Any) -> None:
     bench = await start(dut)
     for number in range(COUNT):
         rule, bits = FORMATS[number % len(FORMATS)]
-        layout = random_layout(config, rule, bits)
+        layout = random_layout(config, rule, bits, PLACES[number // len(FORMATS) % len(PLACES)])
         bench.send(layout, random_elements(layout, "normal"))
-        name = f"{rule}{bits or ''}"
+        name = f"{rule}{bits}"
         coverage_formats.hit(format=name, side=layout.side, axis=layout.format.axis)
     await bench.finish()
 
