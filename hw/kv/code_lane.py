@@ -32,7 +32,7 @@ __all__ = [
     "group_parameters",
     "is_divided",
     "kind_of",
-    "reference_of",
+    "spare_places",
     "steps",
 ]
 
@@ -84,17 +84,20 @@ def by_coding(m: Module, coding: Value, table: dict[Coding, int], name: str) -> 
     return chosen
 
 
-def reference_of(m: Module, scale: Value, coding: Value, name: str) -> Value:
-    """Reference of the window of a group: few bits of quotient begin further up, so that they come first."""
+def spare_places(m: Module, coding: Value) -> Value:
+    """How far below its scale's field the reference of an affine group lies.
+
+    With few bits of quotient the window begins further up, so that they come first.
+    """
     spare = {case: QUOTIENT_BITS - STEP_BITS * steps(bits) for case, bits in DENSE_BITS.items()}
-    return field(scale) - by_coding(m, coding, spare, f"{name}_spare")
+    return by_coding(m, coding, spare, "spare_places")
 
 
 class CodeLane(wiring.Component):
     """Encode an element in ``steps`` + 2 cycles, another one every ``steps`` + 1 (at least 2).
 
     Members:
-        kind, coding (in): constant while elements are under way.
+        kind, coding, spare (in): constant while elements are under way; ``spare_places`` of the coding.
         element (in): a finite float16.
         parameters (in): of the element's group.
         addend (out): for a ``WindowAdder``, in the cycle in which the element arrives.
@@ -110,6 +113,7 @@ class CodeLane(wiring.Component):
             {
                 "kind": In(Kind),
                 "coding": In(Coding),
+                "spare": In(range(QUOTIENT_BITS)),
                 "element": In(HALF_BITS),
                 "parameters": In(group_parameters),
                 "addend": Out(addend),
@@ -124,7 +128,7 @@ class CodeLane(wiring.Component):
         m = Module()
         negative = self.element[-1] & self.element[:-1].any()
         is_trit = self.kind == Kind.TERNARY
-        reference = reference_of(m, self.parameters.scale, self.coding, "element")
+        reference = field(self.parameters.scale) - self.spare
         m.d.comb += [
             self.addend.magnitude.eq(self.element[:-1]),
             self.addend.reference.eq(Mux(is_trit, UNITS, reference)),

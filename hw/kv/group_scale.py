@@ -17,10 +17,9 @@ from hw.kv.code_lane import (
     by_coding,
     group_parameters,
     is_divided,
-    reference_of,
 )
-from hw.kv.fixed_point import UNITS, WINDOW_BITS
-from hw.kv.payloads import HALF_BITS, SHORTEST_GROUP, page_format
+from hw.kv.fixed_point import QUOTIENT_BITS, UNITS, WINDOW_BITS, field
+from hw.kv.payloads import CODE_BITS, HALF_BITS, SHORTEST_GROUP, page_format
 from hw.kv.serial_quotient import SerialQuotient
 from hw.kv.statistics import SUM_BITS, extremes
 from hw.kv.window_adder import addend
@@ -33,14 +32,14 @@ _SHORTEST = SHORTEST_GROUP.bit_length() - 1
 
 def cycles(kind: Kind) -> int:
     """Cycles from one group's entry to the next one, if the parameters are taken at once."""
-    return serial_quotient.STEPS + {Kind.AFFINE: 7, Kind.SYMMETRIC: 4}.get(kind, 3)
+    return serial_quotient.STEPS + {Kind.AFFINE: 7, Kind.SYMMETRIC: 5}.get(kind, 3)
 
 
 class GroupScale(wiring.Component):
     """Work out one group in ``cycles(kind)`` cycles.
 
     Members:
-        form, kind (in): format of the page, held.
+        form, kind, spare (in): format of the page, held; ``spare_places`` of its coding.
         entries (in stream): a group's statistics.
         addend, count, offset (out), sum (in): a ``WindowAdder`` that looks in every cycle.
         parameters (out stream): its scale, and what the code lanes need.
@@ -52,6 +51,7 @@ class GroupScale(wiring.Component):
             {
                 "form": In(page_format(config)),
                 "kind": In(Kind),
+                "spare": In(range(QUOTIENT_BITS)),
                 "entries": In(stream.Signature(SUM_BITS)),
                 "addend": Out(addend),
                 "count": Out(1),
@@ -66,7 +66,9 @@ class GroupScale(wiring.Component):
         form, total = self.form, self.entries.payload
         affine, divided = self.kind == Kind.AFFINE, is_divided(self.kind)
         low, high = extremes(total)
-        larger = Mux(low[:-1] > high[:-1], low, high)
+        below = Signal(reset_less=True)  # the minimum has the largest magnitude
+        m.d.sync += below.eq(low[:-1] > high[:-1])
+        larger = Mux(below, low, high)
         m.submodules.quotient = quotient = SerialQuotient()
 
         # The adder gives the opposite of the minimum, the range, and the sum times gamma, bit by bit.
@@ -86,29 +88,32 @@ class GroupScale(wiring.Component):
             self.offset.eq(offset),
         ]
 
-        scale = Signal(HALF_BITS, reset_less=True)
+        scale, divisor = Signal(HALF_BITS, reset_less=True), Signal(CODE_BITS, reset_less=True)
         count = Signal(range(serial_quotient.STEPS))
         fraction_bits = serial_quotient.FRACTION_BITS
         m.d.comb += [
             quotient.dividend.eq(result[: serial_quotient.INTEGER_BITS] << fraction_bits),
-            quotient.divisor.eq(1),
+            quotient.divisor.eq(divisor),
             quotient.at_least_one.eq(divided),
         ]
-        with m.If(divided):
-            tops = {coding: (1 << bits) - 1 for coding, bits in DENSE_BITS.items()}
-            top = by_coding(m, form.coding, tops, "top")
-            m.d.comb += quotient.divisor.eq(Mux(affine, top, top >> 1))
+        tops = {coding: (1 << bits) - 1 for coding, bits in DENSE_BITS.items()}
+        top = by_coding(m, form.coding, tops, "top")
+        m.d.sync += divisor.eq(Mux(divided, Mux(affine, top, top >> 1), 1))
 
         with m.FSM(name="work"):
             with m.State("entry"):
                 m.d.comb += opposite.eq(1)
                 m.d.sync += [offset.eq(0), gamma.eq(form.gamma), count.eq(serial_quotient.STEPS - 1)]
                 with m.If(self.entries.valid & divided):
-                    m.next = "minimum"
+                    m.next = "magnitude"
+                    with m.If(affine):
+                        m.next = "minimum"
                 with m.Elif(self.entries.valid):
                     m.d.comb += quotient.load.eq(1)
                     m.d.comb += quotient.dividend.eq((total << fraction_bits - _SHORTEST) >> form.group)
                     m.next = "divide"
+            with m.State("magnitude"):
+                m.next = "minimum"
             with m.State("minimum"):
                 m.d.comb += operand.eq(high)
                 m.d.sync += offset.eq(result)
@@ -127,13 +132,13 @@ class GroupScale(wiring.Component):
                 with m.If(count == 0):
                     m.next = "round"
             with m.State("round"):
-                below = ~(offset >> _SHORTEST >> form.group)
-                m.d.sync += [scale.eq(quotient.half), offset.eq(Mux(divided, 0, below))]
+                threshold = ~(offset >> _SHORTEST >> form.group)
+                m.d.sync += [scale.eq(quotient.half), offset.eq(Mux(divided, 0, threshold))]
                 m.next = "done"
                 with m.If(affine):
                     m.next = "place"
             with m.State("place"):
-                m.d.comb += [reference.eq(reference_of(m, scale, form.coding, "minimum")), opposite.eq(1)]
+                m.d.comb += [reference.eq(field(scale) - self.spare), opposite.eq(1)]
                 m.d.sync += offset.eq(0)
                 m.next = "negate"
             with m.State("negate"):

@@ -23,8 +23,10 @@ from hw.kv.code_lane import (
     group_parameters,
     is_divided,
     kind_of,
+    spare_places,
     steps,
 )
+from hw.kv.fixed_point import QUOTIENT_BITS
 from hw.kv.group_scale import GroupScale
 from hw.kv.page_walk import PageWalk, beats, last_beat
 from hw.kv.payloads import (
@@ -160,9 +162,10 @@ class Quantiser(wiring.Component):
         config, lanes = self.config, self.config.kv.lanes
         lane_bits = ceil_log2(lanes)
         half = Signal()
-        form = Signal(page_format(config))
-        kind = Signal(Kind)
-        m.d.comb += [form.eq(self.held[half]), kind.eq(kind_of(form))]
+        form = Signal(page_format(config), reset_less=True)
+        kind = Signal(Kind, reset_less=True)
+        spare = Signal(range(QUOTIENT_BITS), reset_less=True)
+        m.d.sync += [kind.eq(kind_of(form)), spare.eq(spare_places(m, form.coding))]
         m.submodules.scale = scale = GroupScale(config)
         m.submodules.walk = walk = PageWalk(config)
         row = data.ArrayLayout(group_parameters, lanes)
@@ -170,15 +173,18 @@ class Quantiser(wiring.Component):
         write, read = parameters.write_port(granularity=1), parameters.read_port()
         stage = self.staging.read_port()
         m.submodules.numbers = numbers = NumberBeats(config)
-        m.d.comb += [scale.form.eq(form), scale.kind.eq(kind), walk.form.eq(form)]
+        m.d.comb += [scale.form.eq(form), scale.kind.eq(kind), scale.spare.eq(spare), walk.form.eq(form)]
 
         # Groups in the order of the metadata: of one token after the other, or channel after channel.
         outer, inner = Signal(range(config.kv.page_tokens)), Signal(range(config.kv.channels))
         by_token = form.axis == Axis.TOKEN
         group = SHORTEST_GROUP << form.group
         inner_step, outer_step = Mux(by_token, group, 1), Mux(by_token, 1, group)
-        inner_ends = inner + inner_step == form.channels * SHORTEST_GROUP
-        outer_ends = outer + outer_step == config.kv.page_tokens
+        inner_ends, outer_ends = Signal(), Signal()  # known while the memory looks an entry up
+        m.d.sync += [
+            inner_ends.eq(inner + inner_step == form.channels * SHORTEST_GROUP),
+            outer_ends.eq(outer + outer_step == config.kv.page_tokens),
+        ]
         address = Signal(range(entries(config)))
         next_group = Signal()
         m.d.comb += address.eq(entry_address(form, outer, inner, config))
@@ -238,6 +244,7 @@ class Quantiser(wiring.Component):
             shared = read.data[which] if lane_bits else read.data[0]
             m.d.comb += [
                 lane.kind.eq(kind),
+                lane.spare.eq(spare),
                 lane.coding.eq(form.coding),
                 lane.element.eq(stage.data[number]),
                 lane.parameters.eq(Mux(by_token, shared, read.data[number])),
@@ -266,7 +273,7 @@ class Quantiser(wiring.Component):
         with m.FSM(name="drain"):
             with m.State("page"):
                 m.d.comb += walk.restart.eq(1)
-                m.d.sync += [outer.eq(0), inner.eq(0), ends.eq(0)]
+                m.d.sync += [outer.eq(0), inner.eq(0), ends.eq(0), form.eq(self.held[half])]
                 with m.If(self.full.bit_select(half, 1)):
                     m.next = "scale entry"
             with m.State("scale entry"):  # while the memory looks it up
