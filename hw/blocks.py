@@ -52,9 +52,7 @@ _BLOCKS = {
     "kv_unpacker": _Block("kv.unpacker", "Unpacker", "words of a KV page to beats of codes, a word a cycle"),
     "kv_packer": _Block("kv.packer", "Packer", "beats of codes to words of a KV page, a word a cycle"),
     "kv_lane_packer": _Block("kv.lane_packer", "LanePacker", "a quantiser's few codes a cycle to words"),
-    "kv_quantiser": _Block(
-        "kv.quantiser", "Quantiser", "float16 keys or values to scales, minima and codes"
-    ),
+    "kv_quantiser": _Block("kv.quantiser", "Quantiser", "float16 keys or values to scales, minima and codes"),
     "kv_page_tile": _Block(
         "kv.page_tile", "PageTile", "packed KV pages and activations to scores or weighted sums", True
     ),
