@@ -58,6 +58,7 @@ _BLOCKS = {
     ),
     "kv_page_writer": _Block("kv.page_writer", "PageWriter", "float16 keys or values to packed KV pages"),
     "kv_page_reader": _Block("kv.page_reader", "PageReader", "packed KV pages to scales, minima and codes"),
+    "kv_half_reader": _Block("kv.half_reader", "HalfReader", "packed KV pages to float16"),
     "kv_dequantiser": _Block("kv.dequantiser", "Dequantiser", "codes of pages back to float16"),
     "fp16_mac": _Block("baseline.fp16_mac", "Fp16Mac", "an FP16 multiply-add, for comparison"),
 }

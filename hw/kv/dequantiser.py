@@ -15,34 +15,27 @@ from amaranth.utils import ceil_log2
 from hw.config import Config
 from hw.kv import value_lane
 from hw.kv.code_lane import kind_of
-from hw.kv.page_walk import PageWalk, beats
-from hw.kv.payloads import CODE_BITS, HALF_BITS, SHORTEST_GROUP, Axis, page_beat, page_format, word
+from hw.kv.page_walk import PageWalk
+from hw.kv.payloads import (
+    CODE_BITS,
+    HALF_BITS,
+    SHORTEST_GROUP,
+    Axis,
+    page_beat,
+    page_format,
+    value_beat,
+    word,
+)
 from hw.kv.value_lane import ValueLane
 from hw.pe.one_hot import choose
 
-__all__ = ["PAGE_OVERHEAD", "Dequantiser", "value_beat"]
+__all__ = ["PAGE_OVERHEAD", "Dequantiser"]
 
 PAGE_OVERHEAD = value_lane.LATENCY + 1
 """Cycles of a page beyond one for every beat of values."""
 
 _LINE_BITS = 3
 """Of a place, decoded first: short lines need few buffers."""
-
-
-def value_beat(config: Config) -> data.StructLayout:
-    """Consecutive float16 elements of one token, and where they lie: the token, and which beat of it.
-
-    ``last`` closes the page, and ``error`` with it says that the page was damaged.
-    """
-    return data.StructLayout(
-        {
-            "elements": data.ArrayLayout(HALF_BITS, config.kv.lanes),
-            "token": range(config.kv.page_tokens),
-            "beat": range(beats(config)),
-            "error": 1,
-            "last": 1,
-        }
-    )
 
 
 def _numbers(config: Config) -> int:

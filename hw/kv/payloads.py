@@ -20,6 +20,7 @@ __all__ = [
     "is_legal",
     "page_beat",
     "page_format",
+    "value_beat",
     "word",
 ]
 
@@ -115,3 +116,19 @@ def code_beat(codes: int) -> data.StructLayout:
 def page_beat(config: Config) -> data.StructLayout:
     """``kv.word_bits`` codes of a page that was read; ``error`` in its last beat says that it was damaged."""
     return data.StructLayout({"beat": code_beat(config.kv.word_bits), "error": 1})
+
+
+def value_beat(config: Config) -> data.StructLayout:
+    """Consecutive float16 elements of one token, and where they lie: the token, and which beat of it.
+
+    ``last`` closes the page, and ``error`` with it says that the page was damaged.
+    """
+    return data.StructLayout(
+        {
+            "elements": data.ArrayLayout(HALF_BITS, config.kv.lanes),
+            "token": range(config.kv.page_tokens),
+            "beat": range(config.kv.channels // config.kv.lanes),
+            "error": 1,
+            "last": 1,
+        }
+    )

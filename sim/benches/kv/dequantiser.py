@@ -9,8 +9,8 @@ import numpy as np
 from golden.kv.affine import Quantized
 from golden.kv.pages import PageLayout
 from hw.config import Config
-from hw.kv.dequantiser import PAGE_OVERHEAD, value_beat
-from hw.kv.payloads import page_beat, page_format, word
+from hw.kv.dequantiser import PAGE_OVERHEAD
+from hw.kv.payloads import page_beat, page_format, value_beat, word
 from sim import context
 from sim.coverage import Coverage
 from sim.decoded_pages import random_numbers, streams_of, values_of
