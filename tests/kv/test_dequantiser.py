@@ -18,7 +18,7 @@ def run(config: Config, simulator: str, pages: int, test_filter: str | None = No
 
 def test_tiny(simulator: str) -> None:
     if simulator == "verilator":
-        run(preset("tiny"), simulator, 56)
+        run(preset("tiny"), simulator, 44)
     else:
         run(preset("tiny"), simulator, 7, "every|throughput|reset")
 
@@ -28,8 +28,8 @@ def test_edge() -> None:
 
 
 def test_four_lanes() -> None:
-    run(WIDE, "verilator", 14)
+    run(WIDE, "verilator", 6)
 
 
 def test_eight_lanes_of_short_words() -> None:
-    run(SPLIT, "verilator", 14)
+    run(SPLIT, "verilator", 6)

@@ -16,9 +16,10 @@ def run(width: int, simulator: str, pages: int, flowing_words: int, test_filter:
     runner.run(Unpacker(config), BENCH, simulator, parameters, test_filter)
 
 
-@pytest.mark.parametrize("width", [128, 256])
-def test_pages(width: int) -> None:
-    run(width, "verilator", 12, 100)
+@pytest.mark.parametrize(("width", "words"), [(128, 10_000), (256, 1_000)])
+def test_pages_and_throughput(width: int, words: int) -> None:
+    """The figure of the README: a word a cycle over 10,000 words of every coding, and of all in turn."""
+    run(width, "verilator", 12, words)
 
 
 def test_every_simulator(simulator: str) -> None:
@@ -26,12 +27,6 @@ def test_every_simulator(simulator: str) -> None:
         64,
         simulator,
         12 if simulator == "verilator" else 4,
-        100,
+        1_000,
         None if simulator == "verilator" else "pages|illegal",
     )
-
-
-@pytest.mark.parametrize("width", [64, 128, 256])
-def test_throughput(width: int) -> None:
-    """A word a cycle over 10,000 words, for every coding and for all of them in turn."""
-    run(width, "verilator", 2, 10_000, "full_throughput")

@@ -19,14 +19,14 @@ def test_tiny(simulator: str) -> None:
     run(
         preset("tiny"),
         simulator,
-        56 if simulator == "verilator" else 7,
+        44 if simulator == "verilator" else 7,
         None if simulator == "verilator" else "every|faults",
     )
 
 
 def test_edge() -> None:
-    run(preset("edge"), "verilator", 14)
+    run(preset("edge"), "verilator", 6)
 
 
 def test_four_lanes() -> None:
-    run(WIDE, "verilator", 14)
+    run(WIDE, "verilator", 6)
