@@ -74,9 +74,8 @@ def test_tiny(simulator: str) -> None:
     run(preset("tiny"), simulator, 5 if thorough else 2, [], None if thorough else "stalls=0|stalls=3")
 
 
-@pytest.mark.parametrize("lanes", [4])
-def test_lanes(lanes: int) -> None:
-    run(Config(kv=KvConfig(lanes=lanes, word_bits=64 * lanes)), "verilator", 2, [])
+def test_four_lanes() -> None:
+    run(Config(kv=KvConfig(lanes=4, word_bits=256)), "verilator", 2, [])
 
 
 @pytest.mark.llm
