@@ -6,6 +6,8 @@ its quotient by the scale's mantissa, and one rounding to nearest even ends it. 
 width depends on the range of float16 but that of the subtraction.
 """
 
+from collections.abc import Callable
+
 from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, enum, wiring
 from amaranth.lib.wiring import In, Out
@@ -28,10 +30,13 @@ __all__ = [
     "STEP_BITS",
     "CodeLane",
     "Kind",
+    "by_bits",
     "by_coding",
     "group_parameters",
+    "half_range",
     "is_divided",
     "kind_of",
+    "largest_code",
     "spare_places",
     "steps",
 ]
@@ -75,7 +80,7 @@ def steps(bits: int) -> int:
 
 
 def by_coding(m: Module, coding: Value, table: dict[Coding, int], name: str) -> Signal:
-    """A number for every affine coding, 0 for the others."""
+    """A number for every coding in the table, 0 for the others."""
     chosen = Signal(range(max(table.values()) + 1), name=name)
     with m.Switch(coding):
         for case, number in table.items():
@@ -84,13 +89,27 @@ def by_coding(m: Module, coding: Value, table: dict[Coding, int], name: str) -> 
     return chosen
 
 
+def by_bits(m: Module, coding: Value, number: Callable[[int], int], name: str) -> Signal:
+    """A number that depends on the bits of a dense code, 0 for trits."""
+    return by_coding(m, coding, {case: number(bits) for case, bits in DENSE_BITS.items()}, name)
+
+
+def largest_code(bits: int) -> int:
+    """The largest unsigned code."""
+    return (1 << bits) - 1
+
+
+def half_range(bits: int) -> int:
+    """The unsigned code that stands for zero in a symmetric format."""
+    return 1 << bits - 1
+
+
 def spare_places(m: Module, coding: Value) -> Value:
     """How far below its scale's field the reference of an affine group lies.
 
     With few bits of quotient the window begins further up, so that they come first.
     """
-    spare = {case: QUOTIENT_BITS - STEP_BITS * steps(bits) for case, bits in DENSE_BITS.items()}
-    return by_coding(m, coding, spare, "spare_places")
+    return by_bits(m, coding, lambda bits: QUOTIENT_BITS - STEP_BITS * steps(bits), "spare_places")
 
 
 class CodeLane(wiring.Component):
@@ -171,12 +190,8 @@ class CodeLane(wiring.Component):
 
     def _rounded(self, m: Module, work: Value, sticky: Value) -> Value:
         """Half the quotient to nearest even, at most the largest code."""
-        quotients = {case: (1 << STEP_BITS * steps(bits)) - 1 for case, bits in DENSE_BITS.items()}
-        tops = {case: (1 << bits) - 1 for case, bits in DENSE_BITS.items()}
-        mask, largest = (
-            by_coding(m, self.coding, quotients, "mask"),
-            by_coding(m, self.coding, tops, "largest"),
-        )
+        mask = by_bits(m, self.coding, lambda bits: largest_code(STEP_BITS * steps(bits)), "mask")
+        largest = by_bits(m, self.coding, largest_code, "largest")
         top = Signal(CODE_BITS)
         m.d.comb += top.eq(Mux(self.kind == Kind.SYMMETRIC, largest >> 1, largest))
         quotient = work[:QUOTIENT_BITS] & mask
@@ -189,8 +204,7 @@ class CodeLane(wiring.Component):
 
     def _centred(self, m: Module, steps: Value, positive: Value) -> Value:
         """The unsigned code: of a symmetric one, half the range plus or minus its steps."""
-        halves = {case: 1 << bits - 1 for case, bits in DENSE_BITS.items()}
-        half, code = by_coding(m, self.coding, halves, "half"), Signal(CODE_BITS)
+        half, code = by_bits(m, self.coding, half_range, "half"), Signal(CODE_BITS)
         m.d.comb += code.eq(steps)
         with m.If(self.kind == Kind.SYMMETRIC):
             m.d.comb += code.eq(Mux(positive, half + steps, half - steps))

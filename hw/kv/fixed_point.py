@@ -14,8 +14,10 @@ from amaranth.utils import ceil_log2
 from golden.kv.codings import CODINGS
 
 __all__ = [
+    "FINITE_BITS",
     "FRACTION_BITS",
     "INTEGER_BITS",
+    "LARGEST_MAGNITUDE",
     "MANTISSA_BITS",
     "UNITS",
     "WINDOW_BITS",
@@ -31,6 +33,12 @@ UNITS = 30
 _CODE_BITS = max(coding.bits for coding in CODINGS)
 QUOTIENT_BITS = _CODE_BITS + 2
 """Twice a code, before it saturates: a range is at most 1.5 * (2**bits - 1) scales (2 * for 1 bit)."""
+
+FINITE_BITS = UNITS + MANTISSA_BITS - 1
+"""Magnitude of a finite float16 in units of 2**-24."""
+
+LARGEST_MAGNITUDE = 0x7BFF
+"""Of a finite float16, as it is encoded."""
 
 INTEGER_BITS = QUOTIENT_BITS + MANTISSA_BITS
 FRACTION_BITS = UNITS - 2

@@ -11,13 +11,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.config import Config
 from hw.kv import serial_quotient
-from hw.kv.code_lane import (
-    DENSE_BITS,
-    Kind,
-    by_coding,
-    group_parameters,
-    is_divided,
-)
+from hw.kv.code_lane import Kind, by_bits, group_parameters, is_divided, largest_code
 from hw.kv.fixed_point import QUOTIENT_BITS, UNITS, WINDOW_BITS, field
 from hw.kv.payloads import CODE_BITS, HALF_BITS, SHORTEST_GROUP, page_format
 from hw.kv.serial_quotient import SerialQuotient
@@ -96,8 +90,7 @@ class GroupScale(wiring.Component):
             quotient.divisor.eq(divisor),
             quotient.at_least_one.eq(divided),
         ]
-        tops = {coding: (1 << bits) - 1 for coding, bits in DENSE_BITS.items()}
-        top = by_coding(m, form.coding, tops, "top")
+        top = by_bits(m, form.coding, largest_code, "top")
         m.d.sync += divisor.eq(Mux(divided, Mux(affine, top, top >> 1), 1))
 
         with m.FSM(name="work"):

@@ -16,17 +16,16 @@ from golden.kv.formats import Format
 from hw.config import Config
 from hw.kv import group_scale, statistics
 from hw.kv.code_lane import (
-    DENSE_BITS,
     CodeLane,
     Kind,
-    by_coding,
+    by_bits,
     group_parameters,
     is_divided,
     kind_of,
     spare_places,
     steps,
 )
-from hw.kv.fixed_point import QUOTIENT_BITS
+from hw.kv.fixed_point import LARGEST_MAGNITUDE, QUOTIENT_BITS
 from hw.kv.group_scale import GroupScale
 from hw.kv.number_beats import NumberBeats
 from hw.kv.page_walk import PageWalk, beats, last_beat
@@ -45,8 +44,6 @@ from hw.kv.window_adder import WindowAdder
 __all__ = ["FLAGS", "Quantiser", "page_cycles"]
 
 FLAGS = ("clamped", "error_format", "error_short", "error_long")
-
-_LARGEST_MAGNITUDE = 0x7BFF
 
 
 class Quantiser(wiring.Component):
@@ -153,7 +150,7 @@ class Quantiser(wiring.Component):
         for lane in range(self.config.kv.lanes):
             element = self.elements.payload.elements[lane]
             special = element[10:15].all()
-            elements.append(Mux(special, Cat(Value.cast(_LARGEST_MAGNITUDE), element[-1]), element))
+            elements.append(Mux(special, Cat(Value.cast(LARGEST_MAGNITUDE), element[-1]), element))
             clamped.append(special)
         return Cat(elements), Cat(clamped).any()
 
@@ -212,9 +209,10 @@ class Quantiser(wiring.Component):
             Signal(name=n) for n in ("read_now", "looks", "loads", "finishes")
         )
         last_read, last_loaded = Signal(), Signal()
-        table = {coding: steps(bits) for coding, bits in DENSE_BITS.items()}
-        divisions = Mux(is_divided(kind), by_coding(m, form.coding, table, "divisions"), 0)
-        pace, left = Signal(range(max(table.values()) + 1)), Signal(range(max(table.values()) + 1))
+        divisions_of = by_bits(m, form.coding, steps, "divisions")
+        divisions = Mux(is_divided(kind), divisions_of, 0)
+        pace = Signal.like(divisions_of)
+        left = Signal.like(divisions_of)
         which = Signal(max(lane_bits, 1))
         place = entry_address(form, walk.token, walk.beat << lane_bits, config)
         m.d.comb += [

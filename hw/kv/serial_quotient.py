@@ -9,19 +9,17 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.kv.fixed_point import MANTISSA_BITS, UNITS
+from hw.kv.fixed_point import FINITE_BITS, LARGEST_MAGNITUDE, MANTISSA_BITS
 from hw.kv.payloads import CODE_BITS, HALF_BITS
 
 __all__ = ["FRACTION_BITS", "INTEGER_BITS", "STEPS", "SerialQuotient"]
 
-INTEGER_BITS = UNITS + 11
+INTEGER_BITS = FINITE_BITS + 1
 """Of the difference of two float16 in units of 2**-24, without its sign."""
 
 FRACTION_BITS = 7
 STEPS = (INTEGER_BITS + 1) // 2
 """Cycles with ``advance``: every bit down to the first one below the point."""
-
-_LARGEST_HALF = 0x7BFF
 
 
 class SerialQuotient(wiring.Component):
@@ -82,8 +80,8 @@ class SerialQuotient(wiring.Component):
         rounded = Signal(HALF_BITS)
         m.d.comb += inexact.eq(sticky | remainder.any() | rest.any())
         m.d.comb += rounded.eq((exponent << MANTISSA_BITS - 1) + mantissa + (guard & (inexact | mantissa[0])))
-        with m.If(rounded > _LARGEST_HALF):
-            m.d.comb += self.half.eq(_LARGEST_HALF)
+        with m.If(rounded > LARGEST_MAGNITUDE):
+            m.d.comb += self.half.eq(LARGEST_MAGNITUDE)
         with m.Else():
             tiny = self.at_least_one & ~rounded.any() & (guard | inexact)
             m.d.comb += self.half.eq(rounded | tiny)

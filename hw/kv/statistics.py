@@ -18,17 +18,14 @@ from amaranth.utils import ceil_log2
 
 from hw.config import Config
 from hw.kv.code_lane import Kind, is_divided
-from hw.kv.fixed_point import UNITS, window
+from hw.kv.fixed_point import FINITE_BITS, UNITS, window
 from hw.kv.page_walk import beats
 from hw.kv.payloads import HALF_BITS, SHORTEST_GROUP, Axis, page_format
 
 __all__ = ["SUM_BITS", "Statistics", "entries", "entry_address", "extremes", "latency"]
 
-MAGNITUDE_BITS = UNITS + 10
-"""Bits of a finite float16 in units of 2**-24."""
-
 LONGEST_GROUP = 128
-SUM_BITS = MAGNITUDE_BITS + ceil_log2(LONGEST_GROUP)
+SUM_BITS = FINITE_BITS + ceil_log2(LONGEST_GROUP)
 
 
 def entries(config: Config) -> int:
@@ -132,7 +129,7 @@ class Statistics(wiring.Component):
         ]
         for lane in range(lanes):
             element = self.elements[lane]
-            magnitude = window(m, element[:-1], UNITS, f"magnitude_{lane}")[:MAGNITUDE_BITS]
+            magnitude = window(m, element[:-1], UNITS, f"magnitude_{lane}")[:FINITE_BITS]
             key = _order_key(element)
             m.d.sync += values[lane].eq(Mux(is_divided(self.kind), Cat(key, key), magnitude))
         m.d.comb += so_far.addr.eq(Cat(address[lane_bits:], self.half))

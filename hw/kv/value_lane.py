@@ -10,8 +10,8 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.config import Config
-from hw.kv.code_lane import DENSE_BITS, Kind, by_coding, is_divided
-from hw.kv.fixed_point import MANTISSA_BITS, UNITS, field, mantissa
+from hw.kv.code_lane import DENSE_BITS, Kind, by_bits, half_range, is_divided
+from hw.kv.fixed_point import FINITE_BITS, MANTISSA_BITS, UNITS, field, mantissa
 from hw.kv.payloads import CODE_BITS, HALF_BITS, Coding
 from hw.pe.carry_save import compress
 
@@ -23,13 +23,10 @@ LATENCY = 5
 _INFINITE = 0x7C00
 
 _PRODUCT_BITS = CODE_BITS + MANTISSA_BITS
-_FINITE_BITS = UNITS + MANTISSA_BITS - 1
-"""Of a finite float16 in units of 2**-24."""
-
-_PLACED_BITS = _FINITE_BITS + 1
+_PLACED_BITS = FINITE_BITS + 1
 """Of a product in units; with more of them the sum is infinite whatever the minimum."""
 
-_SUM_BITS = _FINITE_BITS + 2
+_SUM_BITS = FINITE_BITS + 2
 
 _EARLY_LEVELS, _LATE_LEVELS = (16, 8, 4), (2, 1)
 """Places that the normaliser moves by, before and behind the register between its levels.
@@ -71,8 +68,7 @@ class ValueLane(wiring.Component):
         # First cycle: the code as a factor; that of a sign is 1, that of a trit 0 or 1.
         is_trit = self.kind == Kind.TERNARY
         is_symmetric, unsigned = self.kind == Kind.SYMMETRIC, self._unsigned(m)
-        halves = {coding: 1 << bits - 1 for coding, bits in DENSE_BITS.items()}
-        half = by_coding(m, self.coding, halves, "half")
+        half = by_bits(m, self.coding, half_range, "half")
         below, steps = Signal(), Signal(CODE_BITS)
         m.d.comb += [
             below.eq(unsigned < half),
@@ -95,7 +91,7 @@ class ValueLane(wiring.Component):
 
         # Third cycle: both in units, and their sum; the field of one unit is 1.
         placed = self._shifted(m, "placed", product, places, _PRODUCT_BITS + UNITS)[1:]
-        addend = self._shifted(m, "addend", minimum[:-1], minimum_places, _FINITE_BITS + 1)[1:]
+        addend = self._shifted(m, "addend", minimum[:-1], minimum_places, FINITE_BITS + 1)[1:]
         negative = minimum[-1]
         total = Signal(_SUM_BITS + 1)
         inverted = Cat(addend, Const(0, 3)) ^ negative.replicate(len(total))
