@@ -1,15 +1,21 @@
-"""Pages of random codes as beats and as words, for the benches of the KV packers and the unpacker."""
+"""Pages of random codes as beats and as words, and what the benches of KV packers and unpacker share."""
 
+import random
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+from amaranth.lib import data
 
 from golden.kv import codings
 from hw.kv.payloads import Coding
+from sim.streams import Domain, Scoreboard, StreamSink, StreamSource, situation
 
-__all__ = ["NAMES", "CodedPage", "random_page"]
+__all__ = ["NAMES", "SHORTEST", "CodecBench", "CodedPage", "random_page", "some_names"]
 
 NAMES = tuple(coding.name for coding in codings.CODINGS)
+SHORTEST = 256
+"""Codes of the shortest page."""
 
 
 class CodedPage(NamedTuple):
@@ -54,3 +60,67 @@ def random_page(rng: np.random.Generator, name: str, count: int, word_bits: int)
     padded = np.concatenate([packed, np.zeros(-len(packed) % size, np.uint8)]).reshape(-1, size)
     words = [int.from_bytes(word.tobytes(), "little") for word in padded]
     return CodedPage(Coding(NAMES.index(name)), codes, words)
+
+
+def some_names(turn: int, count: int) -> list[str]:
+    """Codings of ``count`` pages: pairs of neighbours that seven turns of a dozen together exhaust."""
+    pairs = [(before, after) for before in NAMES for after in NAMES]
+    start = turn * count // 2 % len(pairs)
+    return [name for pair in pairs[start:] + pairs[:start] for name in pair][:count]
+
+
+class CodecBench:
+    """A packer or the unpacker: pages in, their other form out and compared, cycles noted.
+
+    Args:
+        domain: after its reset.
+        stalls: a situation.
+        word_bits: of the memory.
+        taken, given: input and output stream: name, payload, and a page's beats of it.
+
+    Attributes:
+        departures, arrivals: cycles of the input's and of the output's beats.
+        compares: whether the output is compared.
+        expected: beats that are to have come.
+    """
+
+    def __init__(
+        self,
+        domain: Domain,
+        stalls: str,
+        word_bits: int,
+        taken: tuple[str, data.StructLayout, Callable[[CodedPage], list]],
+        given: tuple[str, data.StructLayout, Callable[[CodedPage], list]],
+    ) -> None:
+        where = situation(stalls)
+        self.domain = domain
+        self.compares = True
+        self.expected = 0
+        self.arrivals: list[int] = []
+        self.departures: list[int] = []
+        self.rng = np.random.default_rng(random.getrandbits(32))
+        self._word_bits, self._beats_in, self._beats_out = word_bits, taken[2], given[2]
+        self.board = Scoreboard(*given[:2])
+        self.source = StreamSource(
+            domain, *taken[:2], where.source, lambda _: self.departures.append(domain.cycle)
+        )
+        self.sink = StreamSink(domain, *given[:2], where.sink, where.sink_waits, self.observe)
+
+    def observe(self, bits: int) -> None:
+        self.arrivals.append(self.domain.cycle)
+        if self.compares:
+            self.board.observe(bits)
+
+    def page(self, name: str, groups: int) -> CodedPage:
+        return random_page(self.rng, name, groups * SHORTEST, self._word_bits)
+
+    def send(self, page: CodedPage) -> None:
+        beats = self._beats_out(page)
+        self.source.send_all(self._beats_in(page))
+        self.board.expect_all(beats)
+        self.expected += len(beats)
+
+    async def finish(self) -> None:
+        await self.sink.wait_for(self.expected)
+        await self.domain.cycles(4)  # a beat too many shows here
+        self.board.finish()

@@ -8,19 +8,17 @@ import random
 from typing import Any
 
 import cocotb
-import numpy as np
 
 from hw.config import Config
 from hw.kv.payloads import code_beat, coded_word
 from sim import context
-from sim.coded_pages import NAMES, CodedPage, random_page
+from sim.coded_pages import NAMES, SHORTEST, CodecBench, CodedPage, some_names
 from sim.coverage import Coverage
-from sim.streams import SITUATIONS, Domain, Scoreboard, StreamSink, StreamSource, reset, situation
+from sim.streams import SITUATIONS, Domain, reset
 
 config = Config.model_validate(context.parameters()["config"])
 WIDTH = config.kv.word_bits
 LANES = context.parameters()["lanes"]
-SHORTEST = 256
 PAGES = context.parameters()["pages"]
 FLOWING_WORDS = context.parameters()["flowing_words"]
 LIMIT = 4_000_000
@@ -30,57 +28,18 @@ coverage_stalls = Coverage(f"{_block}_stalls", {"situation": SITUATIONS, "coding
 coverage_switches = Coverage(f"{_block}_switches", {"before": NAMES, "after": NAMES})
 
 
-class Bench:
-    """Codes in, words out and compared, cycles noted."""
-
-    def __init__(self, domain: Domain, stalls: str) -> None:
-        self.domain = domain
-        self.compares = True
-        self.arrivals: list[int] = []
-        self.departures: list[int] = []
-        self.board = Scoreboard("words", coded_word(WIDTH))
-        pattern = situation(stalls)
-        self.source = StreamSource(
-            domain, "beats", code_beat(LANES), pattern.source, lambda _: self.departures.append(domain.cycle)
-        )
-        self.sink = StreamSink(
-            domain, "words", coded_word(WIDTH), pattern.sink, pattern.sink_waits, observer=self.observe
-        )
-        self.rng = np.random.default_rng(random.getrandbits(32))
-        self.expected = 0
-
-    def observe(self, bits: int) -> None:
-        self.arrivals.append(self.domain.cycle)
-        if self.compares:
-            self.board.observe(bits)
-
-    def page(self, name: str, groups: int) -> CodedPage:
-        return random_page(self.rng, name, groups * SHORTEST, WIDTH)
-
-    def send(self, page: CodedPage) -> None:
-        self.source.send_all(page.code_beats(LANES))
-        self.board.expect_all(page.word_beats())
-        self.expected += len(page.words)
-
-    async def finish(self) -> None:
-        await self.sink.wait_for(self.expected)
-        await self.domain.cycles(4)  # a word too many shows here
-        self.board.finish()
-
-
-def some_names(turn: int) -> list[str]:
-    """Codings of the pages: pairs of neighbours that the seven turns together exhaust."""
-    pairs = [(before, after) for before in NAMES for after in NAMES]
-    start = turn * PAGES // 2 % len(pairs)
-    return [name for pair in pairs[start:] + pairs[:start] for name in pair][:PAGES]
+def bench_of(domain: Domain, stalls: str) -> CodecBench:
+    """Codes in, words out."""
+    codes = ("beats", code_beat(LANES), lambda page: page.code_beats(LANES))
+    return CodecBench(domain, stalls, WIDTH, codes, ("words", coded_word(WIDTH), CodedPage.word_beats))
 
 
 @cocotb.test()
 @cocotb.parametrize(stalls=SITUATIONS)
 async def pages(dut: Any, stalls: str) -> None:
     """Pages of all codings back to back."""
-    bench = Bench(await reset(dut, LIMIT), stalls)
-    names = some_names(SITUATIONS.index(stalls))
+    bench = bench_of(await reset(dut, LIMIT), stalls)
+    names = some_names(SITUATIONS.index(stalls), PAGES)
     for name in names:
         bench.send(bench.page(name, random.choice((1, 1, 2, 3))))
         coverage_stalls.hit(situation=stalls, coding=name)
@@ -93,7 +52,7 @@ async def pages(dut: Any, stalls: str) -> None:
 @cocotb.parametrize(name=(*NAMES, "mixed"))
 async def full_throughput(dut: Any, name: str) -> None:
     """Without stalls n words of W codes a beat come in n cycles, n beats of fewer codes go in n cycles."""
-    bench = Bench(await reset(dut, LIMIT), "free_running")
+    bench = bench_of(await reset(dut, LIMIT), "free_running")
     moved = 0
     while moved < FLOWING_WORDS:
         page = bench.page(random.choice(NAMES) if name == "mixed" else name, random.choice((1, 2, 8)))
@@ -110,7 +69,7 @@ async def full_throughput(dut: Any, name: str) -> None:
 @cocotb.test()
 async def wrong_pages(dut: Any) -> None:
     """After a page of any length, of a reserved coding or with codes out of range the next one is intact."""
-    bench = Bench(await reset(dut, LIMIT), "free_running")
+    bench = bench_of(await reset(dut, LIMIT), "free_running")
     for coding in range(8):
         for beats in range(1, 10):
             before = bench.sink.count
@@ -135,7 +94,7 @@ async def wrong_pages(dut: Any) -> None:
 @cocotb.parametrize(name=NAMES)
 async def reset_forgets(dut: Any, name: str) -> None:
     """A reset in the middle of a page leaves nothing behind."""
-    bench = Bench(await reset(dut, LIMIT), "free_running")
+    bench = bench_of(await reset(dut, LIMIT), "free_running")
     total = 2 * SHORTEST // LANES
     for beats in range(1, total, max(1, total // 16)):
         bench.compares = False

@@ -11,13 +11,12 @@ from golden.trits import is_legal
 from hw.config import Config
 from hw.kv.payloads import code_beat, coded_word
 from sim import context
-from sim.coded_pages import NAMES, CodedPage, random_page
+from sim.coded_pages import NAMES, SHORTEST, CodecBench, CodedPage, random_page, some_names
 from sim.coverage import Coverage
-from sim.streams import SITUATIONS, Domain, Scoreboard, StreamSink, StreamSource, reset, situation
+from sim.streams import SITUATIONS, Domain, StreamSink, StreamSource, reset
 
 config = Config.model_validate(context.parameters()["config"])
 WIDTH = config.kv.word_bits
-SHORTEST = 256
 PAGES = context.parameters()["pages"]
 FLOWING_WORDS = context.parameters()["flowing_words"]
 
@@ -25,56 +24,18 @@ coverage_stalls = Coverage("kv_unpacker_stalls", {"situation": SITUATIONS, "codi
 coverage_switches = Coverage("kv_unpacker_switches", {"before": NAMES, "after": NAMES})
 
 
-class Bench:
-    """Words in, codes out and compared, cycles noted."""
-
-    def __init__(self, domain: Domain, stalls: str) -> None:
-        self.domain = domain
-        self.compares = True
-        self.departures: list[int] = []
-        self.board = Scoreboard("beats", code_beat(WIDTH))
-        pattern = situation(stalls)
-        self.source = StreamSource(
-            domain, "words", coded_word(WIDTH), pattern.source, lambda _: self.departures.append(domain.cycle)
-        )
-        self.sink = StreamSink(
-            domain, "beats", code_beat(WIDTH), pattern.sink, pattern.sink_waits, observer=self.observe
-        )
-        self.rng = np.random.default_rng(random.getrandbits(32))
-        self.expected = 0
-
-    def observe(self, bits: int) -> None:
-        if self.compares:
-            self.board.observe(bits)
-
-    def page(self, name: str, groups: int) -> CodedPage:
-        return random_page(self.rng, name, groups * SHORTEST, WIDTH)
-
-    def send(self, page: CodedPage) -> None:
-        beats = page.code_beats(WIDTH)
-        self.source.send_all(page.word_beats())
-        self.board.expect_all(beats)
-        self.expected += len(beats)
-
-    async def finish(self) -> None:
-        await self.sink.wait_for(self.expected)
-        await self.domain.cycles(4)  # a beat too many shows here
-        self.board.finish()
-
-
-def some_names(turn: int) -> list[str]:
-    """Codings of the pages: pairs of neighbours that the seven turns together exhaust."""
-    pairs = [(before, after) for before in NAMES for after in NAMES]
-    start = turn * PAGES // 2 % len(pairs)
-    return [name for pair in pairs[start:] + pairs[:start] for name in pair][:PAGES]
+def bench_of(domain: Domain, stalls: str) -> CodecBench:
+    """Words in, codes out."""
+    codes = ("beats", code_beat(WIDTH), lambda page: page.code_beats(WIDTH))
+    return CodecBench(domain, stalls, WIDTH, ("words", coded_word(WIDTH), CodedPage.word_beats), codes)
 
 
 @cocotb.test()
 @cocotb.parametrize(stalls=SITUATIONS)
 async def pages(dut: Any, stalls: str) -> None:
     """Pages of all codings back to back."""
-    bench = Bench(await reset(dut, 200_000), stalls)
-    names = some_names(SITUATIONS.index(stalls))
+    bench = bench_of(await reset(dut, 200_000), stalls)
+    names = some_names(SITUATIONS.index(stalls), PAGES)
     for name in names:
         bench.send(bench.page(name, random.choice((1, 1, 2, 3))))
         coverage_stalls.hit(situation=stalls, coding=name)
@@ -87,7 +48,7 @@ async def pages(dut: Any, stalls: str) -> None:
 @cocotb.parametrize(name=(*NAMES, "mixed"))
 async def full_throughput(dut: Any, name: str) -> None:
     """Without stalls n words are taken in n cycles, within pages and between them."""
-    bench = Bench(await reset(dut, 200_000), "free_running")
+    bench = bench_of(await reset(dut, 200_000), "free_running")
     words = 0
     while words < FLOWING_WORDS:
         page = bench.page(random.choice(NAMES) if name == "mixed" else name, random.choice((1, 2, 8)))
@@ -147,7 +108,7 @@ async def illegal_bytes(dut: Any) -> None:
 @cocotb.test()
 async def wrong_lengths(dut: Any) -> None:
     """After a page that is cut short, too long or of a reserved coding the next one is intact."""
-    bench = Bench(await reset(dut), "free_running")
+    bench = bench_of(await reset(dut), "free_running")
     for coding in range(8):
         for words in range(1, 10):
             before = bench.sink.count
@@ -168,7 +129,7 @@ async def wrong_lengths(dut: Any) -> None:
 @cocotb.parametrize(name=NAMES)
 async def reset_forgets(dut: Any, name: str) -> None:
     """A reset in the middle of a page leaves nothing behind."""
-    bench = Bench(await reset(dut), "free_running")
+    bench = bench_of(await reset(dut), "free_running")
     for words in range(1, len(bench.page(name, 2).words)):
         bench.compares = False
         bench.source.send_all(bench.page(name, 2).word_beats()[:words])
