@@ -51,7 +51,9 @@ def generate(settings: Config, source: str, block: str) -> dict[str, str]:
 
 def _banner(settings: Config, source: str, block: str) -> str:
     """Comment lines that say what the Verilog is, with everything that it was made of."""
-    fields = " ".join(f"{name}={value}" for name, value in settings.model_dump().items() if name != "types")
+    values = settings.model_dump(exclude={"types", "kv"})
+    values |= {f"kv.{name}": value for name, value in settings.kv.model_dump().items()}
+    fields = " ".join(f"{name}={value}" for name, value in values.items())
     version = ".".join(map(str, registers.VERSION))
     return (
         f"// SPDX-License-Identifier: Apache-2.0\n"

@@ -102,6 +102,7 @@ def test_same_bytes(tmp_path: Path) -> None:
     text = written[0]["tiny_array.v"].decode()
     assert text.startswith("// SPDX-License-Identifier: Apache-2.0\n// kvloom ")
     assert " rows=4 " in text[: text.index("module")]
+    assert " kv.word_bits=64 " in text[: text.index("module")]
     assert set(written[0]) == {"tiny_array.v", "manifest.json"}
     assert {name: text.encode() for name, text in made("tiny", "array").items()} == written[0]
 
