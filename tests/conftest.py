@@ -5,6 +5,7 @@ import random
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import hypothesis
@@ -17,6 +18,9 @@ from hw.config import Config, preset
 from sim import coverage, toolchain
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+Refusal = Callable[[Callable[[list[str]], object], list[str]], tuple[str, str]]
+"""Main function and arguments to standard output and standard error."""
 
 PLANS = pytest.StashKey[list[coverage.Merged]]()
 
@@ -39,6 +43,21 @@ def rng() -> np.random.Generator:
     seed = int(os.environ.get("KVLOOM_SEED") or random.SystemRandom().getrandbits(31))
     print(f"repeat with KVLOOM_SEED={seed}")
     return np.random.default_rng(seed)
+
+
+@pytest.fixture
+def refusal(capsys: pytest.CaptureFixture[str]) -> Refusal:
+    """Run a command line that must refuse: exit status 2 and one line; returns what it printed."""
+
+    def run(main: Callable[[list[str]], object], arguments: list[str]) -> tuple[str, str]:
+        with pytest.raises(SystemExit) as stop:
+            main(arguments)
+        printed = capsys.readouterr()
+        assert stop.value.code == 2
+        assert printed.err.count("\n") == 1
+        return printed
+
+    return run
 
 
 @pytest.fixture
