@@ -20,12 +20,12 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from golden.activations import Linear, layer_inputs, sample_tokens
-from golden.checkpoint import locate, open_checkpoint
 from golden.command_line import Parser, positive
 from golden.matvec import matvec
-from golden.numerics import Numerics
-from golden.weights import QuantizedWeights, quantize
+from golden.model.checkpoint import locate, open_checkpoint
+from golden.model.layer_inputs import Linear, layer_inputs, sample_tokens
+from golden.numbers.numerics import Numerics
+from golden.weights.quantized import QuantizedWeights, quantize
 
 __all__ = ["ACTIVATION_BITS", "DTYPES", "TARGET", "Measurement", "Summary", "main", "measure", "summarise"]
 

@@ -37,17 +37,18 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from golden import scales, search
-from golden.checkpoint import Checkpoint, locate, open_checkpoint
 from golden.command_line import Parser, positive
 from golden.kv.schemes import SCHEMES
 from golden.model import ctranslate2, mel, tables, tokenizer
 from golden.model.capture import manual
+from golden.model.checkpoint import Checkpoint, locate, open_checkpoint
 from golden.model.evaluation import Result, Setting, Sounds, Subject, Text, evaluate
 from golden.model.llama import Llama
 from golden.model.perplexity import windows
 from golden.model.recipes import RECIPES, Recipe
 from golden.model.sampling import samples
+from golden.numbers import scales
+from golden.weights import search
 
 __all__ = ["ACTIVATIONS", "main", "name_of", "settings"]
 

@@ -10,11 +10,11 @@ import sys
 import time
 from collections.abc import Iterator
 
-from golden.checkpoint import Checkpoint, locate, open_checkpoint
 from golden.command_line import Parser, positive
 from golden.evaluate import ACTIVATIONS, name_of
 from golden.kv.schemes import SCHEMES
 from golden.model import tokenizer
+from golden.model.checkpoint import Checkpoint, locate, open_checkpoint
 from golden.model.evaluation import Setting
 from golden.model.llama import Llama
 from golden.model.recipes import RECIPES

@@ -2,23 +2,24 @@
 
     y[o] = channel[o] * sum over g of ( scale[o,g] * P[o,g] + offset[o,g] * S[g] ) * 2^E[g]
 
-Roundings, in order: activations to aligned integers (``golden.pe.aligner``: to nearest even, saturated), each
-group's contribution to the accumulator's grid (``golden.pe.rescale``: down), the sum to the output format
-(``golden.pe.output_converter``: to nearest even). Everything between is exact integer arithmetic.
+Roundings, in order: activations to aligned integers (``golden.activations.aligner``: to nearest even,
+saturated), each group's contribution to the accumulator's grid (``golden.pe.rescale``: down), the sum to the
+output format (``golden.pe.output_converter``: to nearest even). Everything between is exact integer
+arithmetic.
 """
 
 from typing import Protocol
 
 import numpy as np
 
-from golden import floats
-from golden.numerics import Numerics
-from golden.pe.aligner import align
+from golden.activations.aligner import align
+from golden.numbers import floats
+from golden.numbers.numerics import Numerics
+from golden.numbers.reach import reach
 from golden.pe.dot import group_dot
 from golden.pe.output_converter import convert
 from golden.pe.rescale import contribution, output_exponent
-from golden.reach import reach
-from golden.weights import QuantizedWeights
+from golden.weights.quantized import QuantizedWeights
 
 __all__ = ["Configuration", "matvec", "matvec_bits"]
 

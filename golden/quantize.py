@@ -2,9 +2,9 @@
 
     python -m golden.quantize MODEL --dtype NAME --out FILE.safetensors
 
-Every linear layer becomes one uint8 tensor of the output, the bytes of ``golden.layout.pack``. Every other
-tensor (embeddings, norms) stays in its own type; BF16 becomes float32, and GGUF's block types float16. The
-output's metadata has one entry, ``kvloom``, a JSON object: the arguments by name, ``version``, ``packed``
+Every linear layer becomes one uint8 tensor of the output, the bytes of ``golden.weights.layout.pack``. Every
+other tensor (embeddings, norms) stays in its own type; BF16 becomes float32, and GGUF's block types float16.
+The output's metadata has one entry, ``kvloom``, a JSON object: the arguments by name, ``version``, ``packed``
 (from layer to shape), ``source`` (name of the model's file) and ``source_metadata`` (its single values).
 
 The output appears only when it is complete. What the caller did wrong is one line on standard error that
@@ -26,10 +26,11 @@ from rich.progress import Progress
 from rich.table import Table
 from safetensors.numpy import save_file
 
-from golden import datatypes, layout, scales, search
-from golden.checkpoint import Checkpoint, Tensor, locate, open_checkpoint
 from golden.command_line import Parser, positive
-from golden.weights import ZEROS, QuantizedWeights, quantize
+from golden.model.checkpoint import Checkpoint, Tensor, locate, open_checkpoint
+from golden.numbers import datatypes, scales
+from golden.weights import layout, search
+from golden.weights.quantized import ZEROS, QuantizedWeights, quantize
 
 __all__ = ["Layer", "from_q4_1", "main", "measure", "write"]
 

@@ -1,7 +1,7 @@
 """The accelerator: packets of packed weights and activation vectors in, results out, over AXI.
 
-Meaning: ``golden.matvec`` for numbers, ``golden.layout`` for packets. Unpacker and tile, a controller that
-pairs packets with vectors, and the registers.
+Meaning: ``golden.matvec`` for numbers, ``golden.weights.layout`` for packets. Unpacker and tile, a controller
+that pairs packets with vectors, and the registers.
 """
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
@@ -15,7 +15,7 @@ from hw.bus.registers import Registers
 from hw.config import Config
 from hw.payloads import ActivationFormat
 from hw.pe.tile import Tile
-from hw.pe.unpacker import Unpacker
+from hw.weights.unpacker import Unpacker
 
 __all__ = ["Accelerator"]
 
@@ -37,8 +37,8 @@ class Accelerator(wiring.Component):
     unpacker's docstring says how fast words are read.
 
     Members:
-        weights (AXI4-Stream in): packets of ``golden.layout``, whole words, ``tlast`` in the last one.
-        activations (AXI4-Stream in): ``activation_lanes`` elements of every token column a beat,
+        weights (AXI4-Stream in): packets of ``golden.weights.layout``, whole words, ``tlast`` in the last
+        one. activations (AXI4-Stream in): ``activation_lanes`` elements of every token column a beat,
             ``[column][lane]``; missing bytes (``tkeep``) read as +0, ``tlast`` closes the vector. The
             format is the one that CONTROL holds when a vector's first beat is taken.
         results (AXI4-Stream out): ``[unit][column]`` results of 32 bits, of consecutive output rows; 16-bit

@@ -62,14 +62,14 @@ _BLOCKS = {
     ),
     "multiples": _Block("pe.multiples", "Multiples", "the multiples of activations that terms select from"),
     "term_encoder": _Block("pe.term_encoder", "TermEncoder", "codes of a row to bit-serial terms"),
-    "aligner": _Block("pe.aligner", "Aligner", "FP16 or BF16 to integers with one exponent a group"),
+    "aligner": _Block("activations.aligner", "Aligner", "FP16 or BF16 to integers with one exponent a group"),
     "activation_buffer": _Block(
-        "pe.activation_buffer", "ActivationBuffer", "two aligned vectors, streamed once a row block"
+        "activations.activation_buffer", "ActivationBuffer", "two aligned vectors, streamed once a row block"
     ),
     "rescaler": _Block("pe.rescaler", "Rescaler", "group dot products to results, all rows and columns"),
     "rescale_unit": _Block("pe.rescale_unit", "RescaleUnit", "one scaled and aligned contribution a cycle"),
     "output_converter": _Block("pe.output_converter", "OutputConverter", "sums to FP16, BF16 or FP32"),
-    "unpacker": _Block("pe.unpacker", "Unpacker", "packets of packed weights to codes and scales"),
+    "unpacker": _Block("weights.unpacker", "Unpacker", "packets of packed weights to codes and scales"),
     "kv_unpacker": _Block("kv.unpacker", "Unpacker", "words of a KV page to beats of codes, a word a cycle"),
     "kv_packer": _Block("kv.packer", "Packer", "beats of codes to words of a KV page, a word a cycle"),
     "kv_lane_packer": _Block("kv.lane_packer", "LanePacker", "a quantiser's few codes a cycle to words"),

@@ -11,17 +11,41 @@ from typing import Annotated, Any, Literal
 from amaranth.utils import bits_for
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from golden import datatypes
-from golden.numerics import Numerics
-from golden.reach import reach
-from golden.scales import FORMATS, OFFSET_MANTISSA_BITS
-from hw.kv.config import KvConfig
+from golden.numbers import datatypes
+from golden.numbers.numerics import Numerics
+from golden.numbers.reach import reach
+from golden.numbers.scales import FORMATS, OFFSET_MANTISSA_BITS
 
-__all__ = ["Config", "ConfigurationError", "load", "preset", "presets", "problem"]
+__all__ = ["Config", "ConfigurationError", "KvConfig", "load", "preset", "presets", "problem"]
 
 
 class ConfigurationError(ValueError):
     """A configuration that no circuit can be made of; the message names the field in one line."""
+
+
+class KvConfig(BaseModel):
+    """Parameters of the KV-cache engines.
+
+    Attributes:
+        word_bits: width W of the memory's words; the wide codec moves W codes a beat.
+        lanes: float16 elements that the quantiser and the dequantiser take in a cycle.
+        channels: most elements D of a head, a multiple of 16.
+        page_tokens: tokens P of a page.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    word_bits: Literal[64, 128, 256] = 128
+    lanes: Literal[1, 2, 4, 8] = 1
+    channels: Annotated[int, Field(ge=16, le=256)] = 128
+    page_tokens: Literal[32, 64] = 32
+
+    @field_validator("channels")
+    @classmethod
+    def _whole_groups(cls, value: int) -> int:
+        if value % 16:
+            raise ValueError(f"channels {value} must be a multiple of 16, the shortest group")
+        return value
 
 
 class Config(BaseModel):

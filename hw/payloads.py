@@ -4,7 +4,7 @@ from amaranth.hdl import signed
 from amaranth.lib import data, enum
 from amaranth.utils import bits_for, ceil_log2
 
-from golden.datatypes import FIXED_MAGNITUDES, LANE_BITS, MAXIMUM_TERMS, SPECIALS
+from golden.numbers.datatypes import FIXED_MAGNITUDES, LANE_BITS, MAXIMUM_TERMS, SPECIALS
 from hw.config import Config
 
 __all__ = [
@@ -48,7 +48,8 @@ class OutputFormat(enum.Enum, shape=2):
 
 
 term = data.StructLayout({"negative": 1, "select": bits_for(len(FIXED_MAGNITUDES) + 1)})
-"""One bit-serial term of ``golden.datatypes``: a sign and which of ten multiples of the activation."""
+"""One bit-serial term of ``golden.numbers.datatypes``: a sign and which of ten multiples of the
+activation."""
 
 
 def word(config: Config) -> data.StructLayout:
@@ -103,8 +104,8 @@ def packet_header(config: Config) -> data.StructLayout:
 def matrix_format(config: Config) -> data.StructLayout:
     """How the codes of a matrix become terms; constant within a packet.
 
-    ``programming`` chooses one of each pair of ``golden.datatypes.PROGRAMMABLE_MAGNITUDES``; ``specials`` are
-    the terms that the four special values stand for.
+    ``programming`` chooses one of each pair of ``golden.numbers.datatypes.PROGRAMMABLE_MAGNITUDES``;
+    ``specials`` are the terms that the four special values stand for.
     """
     return data.StructLayout(
         {

@@ -10,12 +10,12 @@ import numpy as np
 from amaranth.lib import wiring
 from numpy.typing import NDArray
 
-from golden import floats
-from golden.activations import Linear, layer_inputs, sample_tokens
 from golden.baseline import ant, olive
 from golden.baseline import bitmod_pe as bitmod
-from golden.checkpoint import locate, open_checkpoint
-from golden.weights import QuantizedWeights, quantize
+from golden.model.checkpoint import locate, open_checkpoint
+from golden.model.layer_inputs import Linear, layer_inputs, sample_tokens
+from golden.numbers import floats
+from golden.weights.quantized import QuantizedWeights, quantize
 from hw import blocks, payloads
 from hw.baseline import (
     ant_mac,
@@ -28,8 +28,8 @@ from hw.baseline import (
     olive_pe,
 )
 from hw.config import Config
-from sim import term_groups
-from sim.matrices import Expected
+from sim.benches.baseline import term_groups
+from sim.benches.weights.matrices import Expected
 from sim.recording import Trace, record
 
 __all__ = ["DESIGNS", "ROW_BLOCKS", "layer", "trace"]
@@ -43,7 +43,7 @@ def layer(model: str = "smollm2", block: int = 2, part: str = "ffn_down", tokens
     """A linear layer of a real model with the activations of a short text.
 
     Args:
-        model: a name or file that ``golden.checkpoint.locate`` knows.
+        model: a name or file that ``golden.model.checkpoint.locate`` knows.
         block: transformer block.
         part: of the layer's name in the file.
         tokens: length of the text.

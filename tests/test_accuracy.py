@@ -10,8 +10,8 @@ import pytest
 
 from golden import accuracy
 from golden.accuracy import Measurement, measure, summarise
-from golden.activations import Linear, layer_inputs, sample_tokens
-from golden.checkpoint import Checkpoint, locate, open_checkpoint
+from golden.model.checkpoint import Checkpoint, locate, open_checkpoint
+from golden.model.layer_inputs import Linear, layer_inputs, sample_tokens
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 STORIES = (

@@ -14,10 +14,10 @@ from matplotlib.text import Annotation
 from matplotlib.text import Text as Text2D
 
 from golden import evaluate, generate
-from golden.checkpoint import Checkpoint, locate, open_checkpoint
 from golden.kv.schemes import SCHEMES
 from golden.model import ctranslate2, tables
 from golden.model.capture import manual
+from golden.model.checkpoint import Checkpoint, locate, open_checkpoint
 from golden.model.evaluation import Result, Setting, Sounds, Text
 from golden.model.evaluation import evaluate as measure
 from golden.model.llama import Llama

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from golden import datatypes
+from golden.numbers import datatypes
 from hw import blocks, generate, verilog
 from hw.config import Config, preset, presets
 from hw.manifest import fields

@@ -12,7 +12,9 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
-from golden import checkpoint, layout, quantize, weights
+from golden import quantize, weights
+from golden.model import checkpoint
+from golden.weights import layout
 
 pytestmark = pytest.mark.quick
 

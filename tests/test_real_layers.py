@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from golden import layout
-from golden.activations import Linear, layer_inputs, sample_tokens
-from golden.checkpoint import locate, open_checkpoint
 from golden.matvec import matvec_bits
-from golden.weights import quantize
+from golden.model.checkpoint import locate, open_checkpoint
+from golden.model.layer_inputs import Linear, layer_inputs, sample_tokens
+from golden.weights import layout
+from golden.weights.quantized import quantize
 from hw.accelerator import Accelerator
 from hw.config import Config, preset
 from sim import runner

@@ -8,8 +8,8 @@ near zero and sparse like floats above. Hardware sees both as an integer and an 
 Points fixed here:
 
 - int4 is two's complement, with -8 in the table although symmetric quantisers leave it out.
-- flint4 is the entry of ``golden.datatypes``: a sign above three bits in the order of the magnitudes. The
-  paper orders them by the position of the first one, which permutes four codes and costs the same logic.
+- flint4 is the entry of ``golden.numbers.datatypes``: a sign above three bits in the order of the magnitudes.
+  The paper orders them by the position of the first one, which permutes four codes and costs the same logic.
 - The integer of flint4 is the shortest one, at most 3: 4, 6, 8 and 16 are 2 << 1, 3 << 1, 2 << 2 and 2 << 3.
 - The 3-bit pair is the one BitMoD's evaluation gives ANT (HPCA 2025): two's complement, and a sign above
   0, 1, 2 and 4. No circuit is built for it.
@@ -22,8 +22,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from golden import datatypes, weights
-from golden.weights import QuantizedWeights
+from golden import weights
+from golden.numbers import datatypes
+from golden.weights.quantized import QuantizedWeights
 
 __all__ = ["ADAPTIVE", "INTEGERS", "AdaptiveWeights", "decode", "encode", "quantize", "split"]
 

@@ -18,7 +18,7 @@ paper leaves open is decided here:
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from golden import datatypes
+from golden.numbers import datatypes
 
 __all__ = [
     "ACCUMULATOR",

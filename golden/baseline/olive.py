@@ -25,8 +25,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from golden import search
-from golden.weights import parts_of
+from golden.weights import search
+from golden.weights.quantized import parts_of
 
 __all__ = [
     "BIAS",

@@ -10,15 +10,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from golden import datatypes, floats, scales
-from golden.datatypes import DataType
+from golden.activations.aligner import align
 from golden.kv.cache import PagedCache
-from golden.numerics import Numerics
-from golden.pe.aligner import align
+from golden.numbers import datatypes, floats, scales
+from golden.numbers.datatypes import DataType
+from golden.numbers.numerics import Numerics
+from golden.numbers.reach import reach
 from golden.pe.dot import group_dot
 from golden.pe.output_converter import convert
 from golden.pe.rescale import contribution, output_exponent
-from golden.reach import reach
 
 __all__ = ["HeadPages", "accumulate", "by_head", "outputs", "scores"]
 

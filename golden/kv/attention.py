@@ -20,10 +20,10 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from golden import floats
 from golden.kv import array
 from golden.kv.cache import PagedCache
-from golden.numerics import Numerics
+from golden.numbers import floats
+from golden.numbers.numerics import Numerics
 
 __all__ = ["attend", "attend_array"]
 
@@ -51,8 +51,8 @@ def attend_array(cache: PagedCache, q: ArrayLike, numerics: Numerics) -> NDArray
     Roundings, in order, to nearest even unless stated:
 
     1. q to float16, and each product ``q * step`` and ``q * offset`` of keys with axis channel to float16;
-    2. activations to aligned integers (``golden.pe.aligner``), in groups of channels: the format's own where
-       steps scale dot products, else ``numerics.group``;
+    2. activations to aligned integers (``golden.activations.aligner``), in groups of channels: the format's
+       own where steps scale dot products, else ``numerics.group``;
     3. each group's contribution to the accumulator's grid, down (``golden.pe.rescale``), below the largest
        exponent of any step or offset of the KV head;
     4. the sum to float32; the sum of ``q * offset`` likewise, and both added in float32;

@@ -1,7 +1,7 @@
 """Codings: how the codes of a page lie in its bytes, one table for the golden model and the circuits.
 
 Codes are dense, least significant bit first, without padding inside; trits (codes 0, 1, 2) are five a byte
-(``golden.trits``), the last byte filled up with zeros.
+(``golden.numbers.trits``), the last byte filled up with zeros.
 """
 
 from typing import NamedTuple
@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from golden import trits
-from golden.trits import TRITS
+from golden.numbers import trits
+from golden.numbers.trits import TRITS
 
 __all__ = ["CODINGS", "Coding", "get", "of_width", "pack", "unpack"]
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from golden import datatypes
 from golden.kv import affine, codings, sign, ternary
 from golden.kv.affine import Quantized
 from golden.kv.rules import RULES
+from golden.numbers import datatypes
 
 __all__ = ["DECODES", "Format"]
 

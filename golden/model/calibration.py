@@ -2,7 +2,7 @@
 
 The error of a weight reaches the output multiplied by its input, so errors at inputs that are always large
 cost most. Running a model over a short text gives every input's mean square h[c]; then each group takes,
-among the candidates of ``golden.search`` ("clip"), the one with the least
+among the candidates of ``golden.weights.search`` ("clip"), the one with the least
 
     sum over c of h[c] * (w[c] - quantised[c])^2
 
@@ -15,12 +15,13 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from golden import datatypes, scales, search
-from golden.datatypes import DataType
 from golden.model.linear import Factory, Linear
-from golden.scales import ScaleFormat
-from golden.search import Nearest
-from golden.weights import QuantizedWeights, parts_of
+from golden.numbers import datatypes, scales
+from golden.numbers.datatypes import DataType
+from golden.numbers.scales import ScaleFormat
+from golden.weights import search
+from golden.weights.quantized import QuantizedWeights, parts_of
+from golden.weights.search import Nearest
 
 __all__ = ["Importance", "mean_squares", "quantize"]
 

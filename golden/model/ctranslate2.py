@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from golden.checkpoint import Checkpoint, Tensor
+from golden.model.checkpoint import Checkpoint, Tensor
 
 __all__ = ["locate", "read"]
 

@@ -15,10 +15,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.checkpoint import Checkpoint
 from golden.kv.schemes import SCHEMES
 from golden.model.attention import Memory, Plain
 from golden.model.calibration import Importance, mean_squares
+from golden.model.checkpoint import Checkpoint
 from golden.model.kv_schemes import QuantizedMemory
 from golden.model.linear import Factory
 from golden.model.llama import Llama

@@ -13,10 +13,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from golden import floats
-from golden.numerics import Numerics
-from golden.reach import reach
-from golden.weights import QuantizedWeights
+from golden.numbers import floats
+from golden.numbers.numerics import Numerics
+from golden.numbers.reach import reach
+from golden.weights.quantized import QuantizedWeights
 
 __all__ = ["Aligned", "Factory", "Linear", "align", "dense", "exact", "rounded"]
 
@@ -52,7 +52,7 @@ def rounded(weights: Array, group: int = 128, activation_bits: int | None = None
 
 
 class Aligned(NamedTuple):
-    """Activations as ``golden.pe.aligner`` aligns them, in floating point.
+    """Activations as ``golden.activations.aligner`` aligns them, in floating point.
 
     Attributes:
         integers: float32 [n, C], whole numbers.

@@ -1,7 +1,8 @@
 """Recipes: every way to quantise a model's weights, one table for all command lines and reports.
 
-A recipe is a data type with its group, scale format, search and zero. Every data type of ``golden.datatypes``
-has one of its own name; the others are named combinations. A new recipe is one entry of ``_NAMED``.
+A recipe is a data type with its group, scale format, search and zero. Every data type of
+``golden.numbers.datatypes`` has one of its own name; the others are named combinations. A new recipe is one
+entry of ``_NAMED``.
 """
 
 from collections.abc import Callable
@@ -12,12 +13,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from golden import datatypes, scales, search
 from golden.baseline import ant, olive
 from golden.model import calibration
 from golden.model.linear import Factory, Linear, dense, exact, rounded
-from golden.numerics import Numerics
-from golden.weights import QuantizedWeights, quantize
+from golden.numbers import datatypes, scales
+from golden.numbers.numerics import Numerics
+from golden.weights import search
+from golden.weights.quantized import QuantizedWeights, quantize
 
 __all__ = ["RECIPES", "Quantized", "Recipe", "factory", "q4_0"]
 

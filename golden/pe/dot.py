@@ -2,8 +2,8 @@
 
     P[o,g] = sum over c in g of a[c] * v(code[o,c])
 
-with aligned activations ``a`` (``golden.pe.aligner``) and code values ``v`` (``golden.datatypes``). Nothing
-is rounded, and int64 holds it.
+with aligned activations ``a`` (``golden.activations.aligner``) and code values ``v``
+(``golden.numbers.datatypes``). Nothing is rounded, and int64 holds it.
 """
 
 import numpy as np

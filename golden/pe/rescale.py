@@ -7,13 +7,13 @@ A group adds to its output
 
 where a distance counts from the output's reference exponent: how far the group's activations lie below the
 vector's largest exponent, plus how far its scale lies below the output's largest. ``reach`` bounds the
-contribution before alignment (``golden.reach``), so at distance 0 it is below ``2**alignment``. All outputs
-are integers and every group is rounded on its own, so the sum depends neither on order nor on tiling.
+contribution before alignment (``golden.numbers.reach``), so at distance 0 it is below ``2**alignment``. All
+outputs are integers and every group is rounded on its own, so the sum depends neither on order nor on tiling.
 """
 
 import numpy as np
 
-from golden.numerics import Numerics
+from golden.numbers.numerics import Numerics
 
 __all__ = ["contribution", "output_exponent"]
 
@@ -29,7 +29,7 @@ def contribution(
         operand: int64, P + zero_point * S, or S for an offset.
         mantissa: scale or offset, of a shape that broadcasts with ``operand``.
         distance: total distance below the output's reference, not negative; likewise.
-        reach: ``golden.reach.reach`` of the matrix.
+        reach: ``golden.numbers.reach.reach`` of the matrix.
         numerics: widths.
 
     Returns:

@@ -19,7 +19,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden.baseline.bitmod_pe import ACCUMULATOR, GUARD, LANES, SCALE_BITS
-from hw.pe.carry_save import compress
+from hw.numbers.carry_save import compress
 
 __all__ = ["LATENCY", "SLOTS", "BitmodPe", "Term"]
 

@@ -14,16 +14,16 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for, exact_log2
 
-from golden import datatypes, scales
-from golden.datatypes import LANE_BITS, DataType
-from golden.reach import reach
+from golden.numbers import datatypes, scales
+from golden.numbers.datatypes import LANE_BITS, DataType
+from golden.numbers.reach import reach
 from hw import payloads
 from hw.config import Config, ConfigurationError
 from hw.kv.code_lane import Kind, by_coding, kind_of
 from hw.kv.fixed_point import MANTISSA_BITS, field, mantissa
 from hw.kv.payloads import HALF_BITS, SHORTEST_GROUP, Axis, Coding, Side, page_beat, page_format, word
 from hw.kv.statistics import entries
-from hw.pe.lane_mapper import lane_of, lane_wires
+from hw.weights.lane_mapper import lane_of, lane_wires
 
 __all__ = ["UNIT_FIELD", "ArrayFeed"]
 

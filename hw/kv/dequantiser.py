@@ -27,7 +27,7 @@ from hw.kv.payloads import (
     word,
 )
 from hw.kv.value_lane import ValueLane
-from hw.pe.one_hot import choose
+from hw.numbers.one_hot import choose
 
 __all__ = ["PAGE_OVERHEAD", "Dequantiser"]
 

@@ -7,7 +7,7 @@ period of 40 granules says all there is to know about their order.
 
 from typing import NamedTuple
 
-from golden.trits import TRITS
+from golden.numbers.trits import TRITS
 
 __all__ = ["GRANULES", "Place", "completes", "places"]
 

@@ -6,11 +6,11 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from golden.kv.codings import CODINGS
-from golden.trits import TRITS
+from golden.numbers.trits import TRITS
 from hw.config import Config
 from hw.kv.payloads import CODE_BITS, Coding, code_beat, coded_word
-from hw.pe.one_hot import choose
-from hw.trits import TRIT_BITS, trit_bytes
+from hw.numbers.one_hot import choose
+from hw.numbers.trits import TRIT_BITS, trit_bytes
 
 __all__ = ["LanePacker"]
 

@@ -10,8 +10,8 @@ from golden.kv.codings import CODINGS
 from hw.config import Config
 from hw.kv.granules import GRANULES, places
 from hw.kv.payloads import CODE_BITS, Coding, code_beat, coded_word
-from hw.pe.one_hot import choose
-from hw.trits import TRIT_BITS, trit_bytes
+from hw.numbers.one_hot import choose
+from hw.numbers.trits import TRIT_BITS, trit_bytes
 
 __all__ = ["Packer"]
 

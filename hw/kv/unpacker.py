@@ -5,13 +5,13 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden.kv.codings import CODINGS
-from golden.trits import TRITS
+from golden.numbers.trits import TRITS
 from hw.config import Config
 from hw.kv.granules import GRANULES, completes, places
 from hw.kv.payloads import CODE_BITS, Coding, code_beat, coded_word
-from hw.pe.one_hot import choose
+from hw.numbers.one_hot import choose
+from hw.numbers.trits import TRIT_BITS, TritDecoder
 from hw.sharing import share
-from hw.trits import TRIT_BITS, TritDecoder
 
 __all__ = ["Unpacker"]
 

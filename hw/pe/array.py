@@ -9,7 +9,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from golden.datatypes import MAXIMUM_TERMS
+from golden.numbers.datatypes import MAXIMUM_TERMS
 from hw import payloads
 from hw.config import Config
 from hw.pe.multiples import Multiples

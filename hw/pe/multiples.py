@@ -1,14 +1,14 @@
 """Multiples of the activations: what all rows of a token column choose from.
 
-A term selects one of ten multiples of an activation (``golden.datatypes``). Powers of two are wires; the odd
-ones are added up here, once for all rows.
+A term selects one of ten multiples of an activation (``golden.numbers.datatypes``). Powers of two are wires;
+the odd ones are added up here, once for all rows.
 """
 
 from amaranth.hdl import Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.datatypes import PROGRAMMABLE_MAGNITUDES
+from golden.numbers.datatypes import PROGRAMMABLE_MAGNITUDES
 from hw.config import Config
 
 __all__ = ["Multiples", "multiple_layout"]

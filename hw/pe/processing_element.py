@@ -12,9 +12,9 @@ from amaranth.utils import exact_log2
 
 from hw import payloads
 from hw.config import Config
-from hw.pe.carry_save import compress
+from hw.numbers.carry_save import compress
+from hw.numbers.one_hot import choose
 from hw.pe.multiples import multiple_layout
-from hw.pe.one_hot import choose
 
 __all__ = ["SUM_LATENCY", "ProcessingElement", "lane_bias"]
 

@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw import payloads
 from hw.config import Config
-from hw.pe.carry_save import compress
+from hw.numbers.carry_save import compress
 
 __all__ = ["LATENCY", "RescaleUnit"]
 

@@ -12,10 +12,10 @@ from amaranth.utils import bits_for
 
 from hw import payloads
 from hw.config import Config
+from hw.numbers.one_hot import choose
 from hw.pe import output_converter, rescale_unit
 from hw.pe.accumulators import Accumulators
 from hw.pe.lookahead import Lookahead
-from hw.pe.one_hot import choose
 from hw.pe.output_converter import OutputConverter
 from hw.pe.rescale_unit import RescaleUnit
 from hw.sharing import share

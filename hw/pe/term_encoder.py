@@ -1,7 +1,7 @@
 """Term encoder: the codes of one row to one bit-serial term a lane and cycle.
 
-Meaning: ``golden.datatypes`` (``DataType.terms``). As in BitMoD (HPCA 2025, section IV-A) one encoder serves
-every data type and takes a group's special value from a four-entry register file; its terms are digits
+Meaning: ``golden.numbers.datatypes`` (``DataType.terms``). As in BitMoD (HPCA 2025, section IV-A) one encoder
+serves every data type and takes a group's special value from a four-entry register file; its terms are digits
 instead of powers of two. FP3, FP4, Flint4 and the digits of all integers are a sign and a magnitude already,
 so hardly anything is left to encode: only a few magnitudes mean other multiples from type to type. A wider
 minifloat is shifted by its exponent and sent in octal digits.
@@ -12,10 +12,10 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
-from golden.datatypes import LANE_BITS, MAXIMUM_TERMS, SPECIALS
+from golden.numbers.datatypes import LANE_BITS, MAXIMUM_TERMS, SPECIALS
 from hw import payloads
 from hw.config import Config
-from hw.pe.one_hot import choose
+from hw.numbers.one_hot import choose
 
 __all__ = ["TermEncoder"]
 

@@ -11,10 +11,10 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import bits_for
 
 from hw import payloads
+from hw.activations.activation_buffer import ActivationBuffer
+from hw.activations.aligner import Aligner
 from hw.config import Config
 from hw.pe import array, rescaler
-from hw.pe.activation_buffer import ActivationBuffer
-from hw.pe.aligner import Aligner
 from hw.pe.array import Array
 from hw.pe.rescaler import Rescaler
 

@@ -1,6 +1,6 @@
 """Accelerator: packets and vectors over AXI give the golden products, whatever comes between them.
 
-``sim.stories`` decides what is sent and what must come of it; ``Bench`` plays it on the buses.
+``sim.benches.stories`` decides what is sent and what must come of it; ``Bench`` plays it on the buses.
 """
 
 import itertools
@@ -22,15 +22,15 @@ from cocotbext.axi import (
     AxiStreamSource,
 )
 
-from golden.packet import HEADER_BITS, OUTPUTS
-from golden.weights import quantize
+from golden.weights.packet import HEADER_BITS, OUTPUTS
+from golden.weights.quantized import quantize
 from hw.bus import registers
 from hw.config import Config
 from hw.pe.tile import fill_latency, product_cycles
 from sim import context
+from sim.benches.stories import FAULTS, Story
+from sim.benches.weights.matrices import random_weights
 from sim.coverage import Coverage
-from sim.matrices import random_weights
-from sim.stories import FAULTS, Story
 from sim.streams import Domain, reset
 
 config = Config.model_validate(context.parameters()["config"])

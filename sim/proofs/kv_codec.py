@@ -7,8 +7,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In
 
 from golden.kv.codings import CODINGS
-from hw.config import Config
-from hw.kv.config import KvConfig
+from hw.config import Config, KvConfig
 from hw.kv.packer import Packer
 from hw.kv.payloads import CODE_BITS, Coding, code_beat
 from hw.kv.unpacker import Unpacker

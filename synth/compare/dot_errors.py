@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from golden.baseline import bitmod_pe, fp16_mac
 from golden.matvec import matvec
-from golden.weights import QuantizedWeights, quantize
+from golden.weights.quantized import QuantizedWeights, quantize
 
 __all__ = ["measure"]
 

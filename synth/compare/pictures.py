@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from golden import datatypes
+from golden.numbers import datatypes
 from synth.compare.results import Comparison, Measured
 
 __all__ = ["draw"]

@@ -1,7 +1,7 @@
 """kvloom as the system model sees it: tiles in the area of the FP16 array.
 
 Cycles are those of ``synth.model.timeline`` and ``synth.model.page_timeline``, bytes those of
-``golden.layout`` and ``golden.kv.pages``.
+``golden.weights.layout`` and ``golden.kv.pages``.
 """
 
 from dataclasses import dataclass
@@ -10,13 +10,12 @@ from math import ceil
 
 import numpy as np
 
-from golden import datatypes, scales
 from golden.kv.formats import Format
 from golden.kv.pages import PageLayout
 from golden.kv.schemes import SCHEMES, Scheme
-from golden.packet import HEADER_BITS, Packet
-from hw.config import Config
-from hw.kv.config import KvConfig
+from golden.numbers import datatypes, scales
+from golden.weights.packet import HEADER_BITS, Packet
+from hw.config import Config, KvConfig
 from hw.kv.quantiser import page_cycles as writer_cycles
 from synth.model.accelerators import FP16_MACS
 from synth.model.areas import Areas

@@ -1,10 +1,10 @@
 """Cycles of a product in kvloom's accelerator, from the rules that its circuits follow.
 
 Without stalls from outside, everything that happens follows from a few rules, each stated where the circuit
-is described: the unpacker takes a window a cycle (``hw.pe.unpack_sequencer``, ``hw.pe.packet_plan``), the
-array a chunk every ``terms`` cycles and a group when its dot products find room (``hw.pe.array``), the
-rescaler ``slots`` turns a group (``hw.pe.rescaler``). ``product_cycles`` plays them for one packet, chunk by
-chunk.
+is described: the unpacker takes a window a cycle (``hw.weights.unpack_sequencer``,
+``hw.weights.packet_plan``), the array a chunk every ``terms`` cycles and a group when its dot products find
+room (``hw.pe.array``), the rescaler ``slots`` turns a group (``hw.pe.rescaler``). ``product_cycles`` plays
+them for one packet, chunk by chunk.
 
 A long matrix is not played to its end. What the unpacker finds in a row block depends on where in a word the
 block begins, which repeats after at most ``word_bits / rows`` blocks; so do its cycles.
@@ -16,12 +16,12 @@ from typing import Any
 
 from amaranth.utils import bits_for
 
-from golden.packet import CHANNEL_FIELDS, HEADER_BITS, Packet
+from golden.weights.packet import CHANNEL_FIELDS, HEADER_BITS, Packet
 from hw.config import Config
 from hw.pe import array, output_converter, rescale_unit
-from hw.pe.lane_mapper import lane_map
-from hw.pe.packet_plan import Tail, scale_takes
-from hw.pe.realigner import extra_granules
+from hw.weights.lane_mapper import lane_map
+from hw.weights.packet_plan import Tail, scale_takes
+from hw.weights.realigner import extra_granules
 
 __all__ = ["product_cycles", "vector_cycles"]
 

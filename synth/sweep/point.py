@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from golden.accuracy import relative_error
-from golden.weights import quantize
+from golden.weights.quantized import quantize
 from hw.config import Config
 from synth import command
 from synth.measure import measure

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
-from golden import datatypes
+from golden.numbers import datatypes
 from hw.config import Config, preset, problem
 from synth import command, targets
 

@@ -16,9 +16,9 @@ from hw.baseline.int8_mac import Int8Mac
 from hw.baseline.olive_mac import OliveMac
 from hw.baseline.olive_pe import OlivePe
 from sim import runner
-from sim.benches import ant_mac as ant_bench
-from sim.benches import olive_mac as olive_bench
-from sim.halves import operations
+from sim.benches.baseline import ant_mac as ant_bench
+from sim.benches.baseline import olive_mac as olive_bench
+from sim.benches.baseline.halves import operations
 
 RationalSum = Callable[[int, float, float], int]
 

@@ -6,11 +6,11 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from golden import datatypes
 from golden.baseline import bitmod_pe as golden
+from golden.numbers import datatypes
 from hw.baseline.bitmod_pe import BitmodPe
 from sim import runner
-from sim.benches import bitmod_pe as bench
+from sim.benches.baseline import bitmod_pe as bench
 
 
 def half(bits: int) -> Fraction:
@@ -93,4 +93,4 @@ def test_exact_where_nothing_is_dropped() -> None:
 
 def test_circuit(simulator: str) -> None:
     count = 2_000 if simulator == "verilator" else 300
-    runner.run(BitmodPe(), "sim.benches.bitmod_pe", simulator, parameters={"groups": count})
+    runner.run(BitmodPe(), "sim.benches.baseline.bitmod_pe", simulator, parameters={"groups": count})

@@ -9,8 +9,8 @@ import pytest
 from golden.baseline import fp16_int8_mac as golden
 from hw.baseline.fp16_int8_mac import Fp16Int8Mac
 from sim import runner
-from sim.benches import fp16_int8_mac as bench
-from sim.halves import operations
+from sim.benches.baseline import fp16_int8_mac as bench
+from sim.benches.baseline.halves import operations
 
 
 def half(bits: int) -> float:
@@ -84,4 +84,6 @@ def test_dot_is_repeated_accumulation() -> None:
 
 def test_circuit(simulator: str) -> None:
     count = 120_000 if simulator == "verilator" else 20_000
-    runner.run(Fp16Int8Mac(), "sim.benches.fp16_int8_mac", simulator, parameters={"operations": count})
+    runner.run(
+        Fp16Int8Mac(), "sim.benches.baseline.fp16_int8_mac", simulator, parameters={"operations": count}
+    )

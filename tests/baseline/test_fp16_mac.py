@@ -9,7 +9,7 @@ import pytest
 from golden.baseline import fp16_mac as golden
 from hw.baseline.fp16_mac import Fp16Mac
 from sim import runner
-from sim.benches import fp16_mac as bench
+from sim.benches.baseline import fp16_mac as bench
 
 
 def half(bits: int) -> np.float16:
@@ -80,4 +80,4 @@ def test_dot_is_repeated_accumulation() -> None:
 
 def test_circuit(simulator: str) -> None:
     count = 120_000 if simulator == "verilator" else 20_000
-    runner.run(Fp16Mac(), "sim.benches.fp16_mac", simulator, parameters={"operations": count})
+    runner.run(Fp16Mac(), "sim.benches.baseline.fp16_mac", simulator, parameters={"operations": count})

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from golden.baseline import ant, olive
-from golden.weights import quantize
+from golden.weights.quantized import quantize
 
 pytestmark = pytest.mark.quick
 

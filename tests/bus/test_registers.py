@@ -19,7 +19,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 def test_slave(simulator: str) -> None:
     config = preset("edge")
     parameters = {"config": config.model_dump()}
-    runner.run(Registers(config), "sim.benches.registers", simulator, parameters)
+    runner.run(Registers(config), "sim.benches.bus.registers", simulator, parameters)
 
 
 @pytest.mark.quick

@@ -6,14 +6,14 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from golden import datatypes, scales
 from golden.kv import array
 from golden.kv.attention import attend, attend_array
 from golden.kv.cache import PagedCache
 from golden.kv.formats import DECODES, Format
 from golden.kv.rules import RULES
-from golden.numerics import Numerics
-from golden.reach import reach
+from golden.numbers import datatypes, scales
+from golden.numbers.numerics import Numerics
+from golden.numbers.reach import reach
 
 pytestmark = pytest.mark.quick
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from golden.kv import codings
-from golden.trits import TRITS, byte_of
+from golden.numbers.trits import TRITS, byte_of
 from hw.kv.granules import GRANULES, completes, places
 from hw.kv.payloads import Coding
 

@@ -1,7 +1,6 @@
 """Page reader against golden pages on every simulator."""
 
-from hw.config import Config, preset
-from hw.kv.config import KvConfig
+from hw.config import Config, KvConfig, preset
 from hw.kv.page_reader import PageReader
 from sim import runner
 

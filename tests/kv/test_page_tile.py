@@ -2,9 +2,8 @@
 
 import pytest
 
-from hw.config import Config, ConfigurationError, preset
+from hw.config import Config, ConfigurationError, KvConfig, preset
 from hw.kv.array_feed import ArrayFeed
-from hw.kv.config import KvConfig
 from hw.kv.page_tile import PageTile
 from sim import runner
 

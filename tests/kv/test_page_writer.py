@@ -5,14 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 
-from golden.checkpoint import locate, open_checkpoint
 from golden.kv.formats import Format
 from golden.model import ctranslate2, tokenizer
 from golden.model.capture import heard, keys_and_values, manual
+from golden.model.checkpoint import locate, open_checkpoint
 from golden.model.llama import Llama
 from golden.model.whisper import Whisper
-from hw.config import Config, preset
-from hw.kv.config import KvConfig
+from hw.config import Config, KvConfig, preset
 from hw.kv.page_writer import PageWriter
 from sim import runner
 

@@ -5,12 +5,12 @@ import re
 import numpy as np
 import pytest
 
-from golden import datatypes, trits
 from golden.kv import pages
 from golden.kv.affine import Quantized
 from golden.kv.formats import DECODES, Format
 from golden.kv.pages import PageLayout
 from golden.kv.rules import RULES
+from golden.numbers import datatypes, trits
 
 pytestmark = pytest.mark.quick
 

@@ -1,7 +1,6 @@
 """Quantiser against golden on every simulator."""
 
-from hw.config import Config, preset
-from hw.kv.config import KvConfig
+from hw.config import Config, KvConfig, preset
 from hw.kv.quantiser import Quantiser
 from sim import runner
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from golden import datatypes
 from golden.kv import ternary
+from golden.numbers import datatypes
 
 pytestmark = pytest.mark.quick
 

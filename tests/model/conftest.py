@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from golden.checkpoint import Checkpoint, locate, open_checkpoint
 from golden.model import ctranslate2
+from golden.model.checkpoint import Checkpoint, locate, open_checkpoint
 from golden.model.llama import Llama
 from golden.model.whisper import Whisper
 

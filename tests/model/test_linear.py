@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from golden import datatypes, matvec
+from golden import matvec
+from golden.activations import aligner
 from golden.model.linear import align, exact, rounded
 from golden.model.recipes import RECIPES, Recipe, factory, q4_0
-from golden.numerics import Numerics
-from golden.pe import aligner
-from golden.weights import QuantizedWeights, quantize
+from golden.numbers import datatypes
+from golden.numbers.numerics import Numerics
+from golden.weights.quantized import QuantizedWeights, quantize
 
 pytestmark = pytest.mark.quick
 

@@ -15,4 +15,4 @@ def parameters(units: int, count: int) -> tuple[Config, dict[str, object]]:
 @pytest.mark.parametrize("units", [1, 4])
 def test_accumulators(simulator: str, units: int) -> None:
     config, values = parameters(units, 3000 if simulator == "verilator" else 800)
-    runner.run(Accumulators(config), "sim.benches.accumulators", simulator, values)
+    runner.run(Accumulators(config), "sim.benches.pe.accumulators", simulator, values)

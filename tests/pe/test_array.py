@@ -16,8 +16,8 @@ def parameters(config: Config) -> dict[str, object]:
 
 @pytest.mark.quick
 def test_array(simulator: str) -> None:
-    runner.run(Array(TWO_COLUMNS), "sim.benches.array", simulator, parameters(TWO_COLUMNS))
+    runner.run(Array(TWO_COLUMNS), "sim.benches.pe.array", simulator, parameters(TWO_COLUMNS))
 
 
 def test_wide_array() -> None:
-    runner.run(Array(WIDE), "sim.benches.array", "verilator", parameters(WIDE))
+    runner.run(Array(WIDE), "sim.benches.pe.array", "verilator", parameters(WIDE))

@@ -10,9 +10,9 @@ from sim import runner
 @pytest.mark.quick
 def test_multiples(simulator: str) -> None:
     config = preset("tiny")
-    runner.run(Multiples(config), "sim.benches.multiples", simulator, {"config": config.model_dump()})
+    runner.run(Multiples(config), "sim.benches.pe.multiples", simulator, {"config": config.model_dump()})
 
 
 def test_wide_multiples() -> None:
     config = Config(rows=4, lanes=16, activation_bits=16, word_bits=64)
-    runner.run(Multiples(config), "sim.benches.multiples", "verilator", {"config": config.model_dump()})
+    runner.run(Multiples(config), "sim.benches.pe.multiples", "verilator", {"config": config.model_dump()})

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from golden import floats
+from golden.numbers import floats
 from golden.pe.output_converter import FORMATS, convert
 from hw.config import Config, preset
 from hw.pe.output_converter import OutputConverter
@@ -17,7 +17,7 @@ NATIVE = {"fp16": (np.float16, np.uint16), "fp32": (np.float32, np.uint32)}
 INTEGERS = st.integers(-(2**52), 2**52) | st.integers(-(2**27), 2**27) | st.integers(-300, 300)
 LONG = Config(rows=4, lanes=4, group=32, accumulator_bits=48, word_bits=64)
 SHORT = Config(rows=4, lanes=4, group=32, accumulator_bits=24, word_bits=64)
-BENCH = "sim.benches.output_converter"
+BENCH = "sim.benches.pe.output_converter"
 
 
 def converted(value: int, exponent: int, name: str) -> tuple[int, bool]:

@@ -7,7 +7,7 @@ from hw.pe.processing_element import ProcessingElement
 from sim import runner
 
 WIDE = Config(rows=4, lanes=16, group=64, maximum_inputs=1024, activation_bits=16, word_bits=64)
-BENCH = "sim.benches.processing_element"
+BENCH = "sim.benches.pe.processing_element"
 
 
 @pytest.mark.quick

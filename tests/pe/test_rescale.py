@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from golden.numerics import Numerics
+from golden.numbers.numerics import Numerics
 from golden.pe.rescale import contribution, output_exponent
 
 pytestmark = pytest.mark.quick

@@ -6,7 +6,7 @@ from hw.config import Config
 from hw.pe.rescaler import Rescaler
 from sim import runner
 
-BENCH = "sim.benches.rescaler"
+BENCH = "sim.benches.pe.rescaler"
 TYPES = ("int3_asym", "int8", "bitmod4", "ternary")
 
 

@@ -7,8 +7,8 @@ from sim import runner
 
 def test_tiny(simulator: str) -> None:
     config = preset("tiny")
-    runner.run(Tile(config), "sim.benches.tile", simulator, {"config": config.model_dump()})
+    runner.run(Tile(config), "sim.benches.pe.tile", simulator, {"config": config.model_dump()})
 
 
 def test_two_columns(two_columns: Config) -> None:
-    runner.run(Tile(two_columns), "sim.benches.tile", "verilator", {"config": two_columns.model_dump()})
+    runner.run(Tile(two_columns), "sim.benches.pe.tile", "verilator", {"config": two_columns.model_dump()})

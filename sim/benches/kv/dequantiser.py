@@ -12,9 +12,9 @@ from hw.config import Config
 from hw.kv.dequantiser import PAGE_OVERHEAD
 from hw.kv.payloads import page_beat, page_format, value_beat, word
 from sim import context
+from sim.benches.kv.decoded_pages import random_numbers, streams_of, values_of
+from sim.benches.kv.pages import FORMATS, KINDS, PLACES, RULES, form_fields, random_elements, random_layout
 from sim.coverage import Coverage
-from sim.decoded_pages import random_numbers, streams_of, values_of
-from sim.pages import FORMATS, KINDS, PLACES, RULES, form_fields, random_elements, random_layout
 from sim.streams import SITUATIONS, Domain, Scoreboard, StreamSink, StreamSource, reset, situation
 
 config = Config.model_validate(context.parameters()["config"])

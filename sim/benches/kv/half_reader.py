@@ -10,8 +10,8 @@ from hw.config import Config
 from hw.kv.page_reader import ERRORS
 from hw.kv.payloads import page_format, value_beat, word
 from sim import context
-from sim.decoded_pages import values_of
-from sim.pages import FORMATS, KINDS, form_fields, random_elements, random_layout, words_of
+from sim.benches.kv.decoded_pages import values_of
+from sim.benches.kv.pages import FORMATS, KINDS, form_fields, random_elements, random_layout, words_of
 from sim.pulses import PulseCounter
 from sim.scoreboard import Scoreboard
 from sim.streams import SITUATIONS, Domain, StreamSink, StreamSource, reset, situation

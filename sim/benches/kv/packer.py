@@ -12,7 +12,7 @@ import cocotb
 from hw.config import Config
 from hw.kv.payloads import code_beat, coded_word
 from sim import context
-from sim.coded_pages import NAMES, SHORTEST, CodecBench, CodedPage, some_names
+from sim.benches.kv.coded_pages import NAMES, SHORTEST, CodecBench, CodedPage, some_names
 from sim.coverage import Coverage
 from sim.streams import SITUATIONS, Domain, reset
 

@@ -10,8 +10,8 @@ from golden.kv.pages import PageLayout
 from hw.config import Config
 from hw.kv.payloads import page_beat, page_format, word
 from sim import context
+from sim.benches.kv.pages import FORMATS, form_fields, parts_of, random_elements, random_layout, words_of
 from sim.coverage import Coverage
-from sim.pages import FORMATS, form_fields, parts_of, random_elements, random_layout, words_of
 from sim.pulses import PulseCounter
 from sim.scoreboard import Scoreboard
 from sim.streams import SITUATIONS, Domain, StreamMonitor, StreamSink, StreamSource, reset, situation

@@ -15,8 +15,8 @@ from hw.config import Config
 from hw.kv.page_reader import ERRORS
 from hw.kv.payloads import page_format, word
 from sim import context
+from sim.benches.kv.pages import FORMATS, form_fields, parts_of, random_elements, words_of
 from sim.coverage import Coverage
-from sim.pages import FORMATS, form_fields, parts_of, random_elements, words_of
 from sim.pulses import PulseCounter
 from sim.scoreboard import Scoreboard
 from sim.streams import SITUATIONS, Domain, StreamMonitor, StreamSink, StreamSource, reset, situation

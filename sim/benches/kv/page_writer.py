@@ -12,7 +12,7 @@ from hw.config import Config
 from hw.kv.payloads import element_beat, page_format, word
 from hw.kv.quantiser import FLAGS
 from sim import context
-from sim.pages import KINDS, elements_of, form_fields, random_elements, random_layout, words_of
+from sim.benches.kv.pages import KINDS, elements_of, form_fields, random_elements, random_layout, words_of
 from sim.pulses import PulseCounter
 from sim.scoreboard import Scoreboard
 from sim.streams import SITUATIONS, Domain, StreamSink, StreamSource, reset, situation

@@ -11,8 +11,7 @@ from hw.config import Config
 from hw.kv.payloads import Coding, code_beat, element_beat, page_format
 from hw.kv.quantiser import FLAGS, page_cycles
 from sim import context
-from sim.coverage import Coverage
-from sim.pages import (
+from sim.benches.kv.pages import (
     FORMATS,
     KINDS,
     PLACES,
@@ -23,6 +22,7 @@ from sim.pages import (
     random_elements,
     random_layout,
 )
+from sim.coverage import Coverage
 from sim.pulses import PulseCounter
 from sim.scoreboard import Scoreboard
 from sim.streams import SITUATIONS, Domain, StreamMonitor, StreamSink, StreamSource, reset, situation

@@ -7,11 +7,11 @@ from typing import Any
 import cocotb
 import numpy as np
 
-from golden.trits import is_legal
+from golden.numbers.trits import is_legal
 from hw.config import Config
 from hw.kv.payloads import code_beat, coded_word
 from sim import context
-from sim.coded_pages import NAMES, SHORTEST, CodecBench, CodedPage, random_page, some_names
+from sim.benches.kv.coded_pages import NAMES, SHORTEST, CodecBench, CodedPage, random_page, some_names
 from sim.coverage import Coverage
 from sim.streams import SITUATIONS, Domain, StreamSink, StreamSource, reset
 

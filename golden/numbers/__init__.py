@@ -1,0 +1,1 @@
+"""Numbers: data types, scale formats, float bit patterns, trits, widths and bounds."""

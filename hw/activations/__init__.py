@@ -1,0 +1,1 @@
+"""Activations: aligner and activation buffer."""

@@ -1,0 +1,1 @@
+"""Numbers: decoders and arithmetic that several rooms share."""

@@ -1,0 +1,1 @@
+"""Weights: packets of packed weights to codes and scales."""

@@ -1,0 +1,243 @@
+"""Aligner: what comes out is the golden alignment bit for bit, whatever the stalls.
+
+Parameters: ``config``, the fields of the configuration; ``step``, for ``exhaustive``.
+"""
+
+import itertools
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import cocotb
+import numpy as np
+
+from golden.activations.aligner import align
+from hw.activations.aligner import Aligner
+from hw.config import Config
+from hw.payloads import ActivationFormat, activation_beat, aligned_beat
+from sim import context
+from sim.coverage import Coverage
+from sim.streams import (
+    SITUATIONS,
+    Domain,
+    Scoreboard,
+    StreamMonitor,
+    StreamSink,
+    StreamSource,
+    reset,
+    situation,
+)
+
+CONFIG = Config.model_validate(context.parameters()["config"])
+KINDS = ("random", "close", "subnormal", "zero", "special")
+
+coverage = Coverage("aligner", {"stalls": SITUATIONS, "format": ("fp16", "bf16"), "kind": KINDS})
+
+
+class PulseCounter:
+    """Counts the cycles in which ``error_long`` is high."""
+
+    def __init__(self, domain: Domain) -> None:
+        self.count = 0
+        self._read = domain.reader("error_long")
+        domain.add(self)
+
+    def step(self) -> None:
+        self.count += self._read()
+
+    def restart(self) -> None:
+        self.count = 0
+
+    def status(self) -> str:
+        return f"error_long: {self.count} pulses"
+
+
+class Bench:
+    """Source, sink and scoreboard around the design."""
+
+    def __init__(self, domain: Domain, stalls: str = "free_running") -> None:
+        where = situation(stalls)
+        self.domain = domain
+        self.scoreboard = Scoreboard("aligned", aligned_beat(CONFIG))
+        self.source = StreamSource(domain, "beats", activation_beat(CONFIG), where.source)
+        self.sink = StreamSink(
+            domain,
+            "aligned",
+            aligned_beat(CONFIG),
+            where.sink,
+            where.sink_waits,
+            observer=lambda bits: self.scoreboard.observe(bits),
+        )
+        self.errors = PulseCounter(domain)
+        self.expected = 0
+
+    def send(self, bits: np.ndarray, format: str) -> None:
+        """Queue the vector ``bits`` [columns, C], or [vectors, columns, C], and what must come of it.
+
+        C is a number of whole beats.
+        """
+        vectors = bits.reshape(-1, *bits.shape[-2:])
+        for vector in vectors:
+            self.source.send_all(input_beats(vector, format))
+        for beat in output_beats(vectors[..., : CONFIG.maximum_inputs], format):
+            self.scoreboard.expect(beat)
+            self.expected += 1
+
+    async def reset(self) -> None:
+        """Reset the design and forget what was expected of it."""
+        await self.domain.reset()
+        self.scoreboard = Scoreboard("aligned", aligned_beat(CONFIG))
+        self.expected = self.sink.count
+
+    async def finish(self) -> None:
+        """Wait for all that is expected, and a little for what is not."""
+        await self.source.drained()
+        await self.sink.wait_for(self.expected)
+        await self.domain.cycles(20)
+        self.scoreboard.finish()
+
+
+def input_beats(bits: np.ndarray, format: str) -> Iterator[dict[str, Any]]:
+    """The beats of a vector; only the first one tells the true format."""
+    true = ActivationFormat[format.upper()].value
+    for start in range(0, bits.shape[1], CONFIG.activation_lanes):
+        stop = start + CONFIG.activation_lanes
+        yield {
+            "elements": bits[:, start:stop].tolist(),
+            "last": int(stop == bits.shape[1]),
+            "format": true if start == 0 else random.getrandbits(1),
+        }
+
+
+def output_beats(bits: np.ndarray, format: str) -> Iterator[dict[str, Any]]:
+    """The golden beats of vectors [vectors, columns, C]."""
+    lanes = CONFIG.activation_lanes
+    beats, group_beats = bits.shape[-1] // lanes, CONFIG.group // lanes
+    aligned = align(bits, format, CONFIG.group, CONFIG.activation_bits)
+    integers = aligned.integers.reshape(*bits.shape[:2], beats, lanes)
+    special = align(bits.reshape(integers.shape), format, lanes, CONFIG.activation_bits).special
+    special = np.logical_or.accumulate(special, axis=-1)
+    assert (special[..., -1] == aligned.special).all()
+    for vector, beat in itertools.product(range(len(bits)), range(beats)):
+        group = beat // group_beats
+        sums = integers[vector, :, group * group_beats : beat + 1].sum(axis=(1, 2))
+        last = beat == beats - 1
+        group_last = last or (beat + 1) % group_beats == 0
+        yield {
+            "elements": integers[vector, :, beat].tolist(),
+            "columns": [
+                {
+                    "exponent": int(aligned.exponents[vector, column, group]),
+                    "sum": int(aligned.sums[vector, column, group] if group_last else sums[column]),
+                    "special": int(special[vector, column, beat]),
+                }
+                for column in range(CONFIG.columns)
+            ],
+            "format": ActivationFormat[format.upper()],
+            "group_last": int(group_last),
+            "last": int(last),
+        }
+
+
+def random_bits(kind: str, format: str, beats: int) -> np.ndarray:
+    """A vector of one kind, uint16 [columns, C]."""
+    rng = np.random.default_rng(random.getrandbits(32))
+    shape = (CONFIG.columns, beats * CONFIG.activation_lanes)
+    fraction_bits = {"fp16": 10, "bf16": 7}[format]
+    highest = 0x7FFF >> fraction_bits
+    signs = rng.integers(0, 2, shape) << 15
+    fractions = rng.integers(0, 1 << fraction_bits, shape)
+    top = rng.integers(CONFIG.activation_bits, highest, (CONFIG.columns, 1))
+    fields = {
+        "random": rng.integers(0, highest, shape),
+        "close": np.maximum(0, top - rng.integers(0, CONFIG.activation_bits + 2, shape)),
+        "subnormal": np.zeros(shape, int),
+        "zero": np.zeros(shape, int),
+        "special": np.where(rng.random(shape) < 0.05, highest, rng.integers(0, highest, shape)),
+    }[kind]
+    bits = signs | fields << fraction_bits | (0 if kind == "zero" else fractions)
+    return bits.astype(np.uint16)
+
+
+@cocotb.test()
+@cocotb.parametrize(stalls=SITUATIONS)
+async def equals_golden(dut: Any, stalls: str) -> None:
+    """Vectors of every kind and many lengths, of both formats in turn."""
+    bench = Bench(await reset(dut, cycle_limit=100_000), stalls)
+    full = CONFIG.group // CONFIG.activation_lanes
+    longest = CONFIG.maximum_inputs // CONFIG.activation_lanes
+    lengths = [1, 1, 1, 2, full, full - 1 or 1, full + 1, 2 * full, longest, 1]
+    for beats in lengths:
+        for kind in KINDS:
+            for format in random.sample(["fp16", "bf16"], 2):
+                bench.send(random_bits(kind, format, min(beats, longest)), format)
+                coverage.hit(stalls=stalls, format=format, kind=kind)
+    await bench.finish()
+
+
+@cocotb.test()
+async def exhaustive(dut: Any) -> None:
+    """All patterns (or every ``step``-th) of both formats, each alone and in a group with random others."""
+    bench = Bench(await reset(dut, cycle_limit=1_000_000))
+    step = context.parameters()["step"]
+    rng = np.random.default_rng(random.getrandbits(32))
+    for format in ("fp16", "bf16"):
+        patterns = np.arange(random.randrange(step), 65536, step).astype(np.uint16)
+        alone = np.resize(patterns, (-(-len(patterns) // CONFIG.columns), CONFIG.columns))
+        bench.send(np.pad(alone[:, :, None], [(0, 0), (0, 0), (0, CONFIG.activation_lanes - 1)]), format)
+        rng.shuffle(patterns)
+        together = CONFIG.columns * CONFIG.maximum_inputs
+        shape = -(-len(patterns) // together), CONFIG.columns, CONFIG.maximum_inputs
+        bench.send(np.resize(patterns, shape), format)
+    await bench.finish()
+
+
+@cocotb.test()
+@cocotb.parametrize(beats=(1, 2, 3, 0))
+async def no_bubbles(dut: Any, beats: int) -> None:
+    """Without stalls, every cycle takes a beat and gives one, at the latency that the docstring states."""
+    bench = Bench(await reset(dut, cycle_limit=10_000))
+    taken: list[int] = []
+    given: list[int] = []
+    StreamMonitor(bench.domain, "beats", observer=lambda _: taken.append(bench.domain.cycle))
+    StreamMonitor(bench.domain, "aligned", observer=lambda _: given.append(bench.domain.cycle))
+    full = CONFIG.group // CONFIG.activation_lanes
+    beats = min(beats or 2 * full, 2 * full)
+    for number in range(12):
+        format = ("fp16", "bf16")[number % 2]
+        bench.send(random_bits("random", format, beats), format)
+    await bench.finish()
+    stages = Aligner(CONFIG).stages
+    assert taken == list(range(taken[0], taken[0] + len(taken)))
+    assert given == list(range(given[0], given[0] + len(given)))
+    assert given[0] - taken[min(beats, full) - 1] == 4 + stages
+
+
+@cocotb.test()
+@cocotb.parametrize(stalls=("free_running", "both_random"))
+async def too_long(dut: Any, stalls: str) -> None:
+    """A vector ends at ``maximum_inputs``; the rest is dropped, counted, and the next one is whole."""
+    bench = Bench(await reset(dut, cycle_limit=100_000), stalls)
+    longest = CONFIG.maximum_inputs // CONFIG.activation_lanes
+    errors = 0
+    for extra in (0, 1, 3, longest - 1, longest, 2 * longest + 1, 0):
+        for beats in (longest + extra, 1, CONFIG.group // CONFIG.activation_lanes):
+            bench.send(random_bits("close", "bf16", beats), "bf16")
+        errors += extra > 0
+    await bench.finish()
+    assert bench.errors.count == errors
+
+
+@cocotb.test()
+@cocotb.parametrize(cycles=(1, 3, 6, 10, 17, 40))
+async def reset_forgets(dut: Any, cycles: int) -> None:
+    """A reset in the middle of a group leaves nothing behind."""
+    bench = Bench(await reset(dut, cycle_limit=10_000))
+    longest = CONFIG.maximum_inputs // CONFIG.activation_lanes
+    bench.send(random_bits("special", "bf16", longest), "bf16")
+    await bench.domain.cycles(cycles)
+    await bench.reset()
+    assert dut.aligned_valid.value == 0
+    for kind in KINDS:
+        bench.send(random_bits(kind, "fp16", 3), "fp16")
+    await bench.finish()

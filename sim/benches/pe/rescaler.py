@@ -1,0 +1,217 @@
+"""Rescaler: golden results of every block under any stalls, promises kept, and no idle cycle."""
+
+import random
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+import cocotb
+
+from golden.weights.packet import OUTPUTS
+from hw import payloads
+from hw.config import Config
+from hw.pe import rescaler
+from hw.pe.array import CAPTURE_LATENCY
+from sim import context
+from sim.benches.pe.row_blocks import RowBlock
+from sim.coverage import Coverage
+from sim.stalls import Pattern, bursts
+from sim.streams import SITUATIONS, Domain, StreamSink, StreamSource, reset, situation
+
+config = Config.model_validate(context.parameters()["config"])
+BLOCKS: int = context.parameters()["blocks"]
+ROOMS = ("none", "buffer")
+FLAGS = (False, True)
+coverage = Coverage("rescaler", {"stalls": SITUATIONS, "room": ROOMS, "offset": FLAGS})
+coverage_block = Coverage("rescaler_block", {"output": OUTPUTS, "format": ("fp16", "bf16"), "offset": FLAGS})
+coverage_promise = Coverage(
+    "rescaler_promise", {"room": ROOMS, "final": FLAGS}, lambda room, final: final and room == "none"
+)
+
+
+def random_block(offset: bool, groups: int, extreme: bool = False) -> RowBlock:
+    """A row block, counted for coverage."""
+    block = RowBlock(config, offset, groups, extreme)
+    coverage_block.hit(output=block.output, format=block.activations, offset=offset)
+    return block
+
+
+class Promise:
+    """Checks that dots are taken within ``CAPTURE_LATENCY`` cycles of a promise; counts those kept."""
+
+    def __init__(self, domain: Domain, room: str) -> None:
+        self.domain, self.room, self.kept = domain, room, 0
+        self.taken: list[int] = []
+        names = ("promise", "dots_valid", "dots_ready", "dots_payload")
+        self._promise, self._valid, self._ready, self._payload = (domain.reader(name) for name in names)
+        self._final_place = domain.width("dots_payload") - 1
+        self._deadline: int | None = None
+        domain.add(self)
+
+    def step(self) -> None:
+        """Look at one cycle."""
+        cycle = self.domain.cycle
+        if self._promise() and self._deadline is None:
+            self._deadline = cycle + CAPTURE_LATENCY - 1
+            coverage_promise.hit(room=self.room, final=bool(self._payload() >> self._final_place))
+        if self._valid() and self._ready():
+            self.taken.append(cycle)
+            self.kept += self._deadline is not None
+            self._deadline = None
+        elif self._deadline is not None and cycle >= self._deadline:
+            raise AssertionError(f"promise broken in cycle {cycle}")
+
+    def restart(self) -> None:
+        """Forget the promise."""
+        self._deadline = None
+
+    def status(self) -> str:
+        """For the report of a hang."""
+        return f"promise: {len(self.taken)} dots taken, {self.kept} of them promised"
+
+
+class Bench:
+    """Sources and sink; with room ``buffer`` a result buffer like the tile's stands behind the rescaler."""
+
+    def __init__(self, domain: Domain, stalls: str, room: str) -> None:
+        where = situation(stalls)
+        late = bursts(60) if stalls in ("source_slow", "both_bursts") else where.source
+        shapes = {
+            "dots": payloads.dots(config),
+            "scales": payloads.group_scales(config),
+            "summaries": payloads.summary(config),
+            "channels": payloads.channels(config),
+        }
+        self.domain, self.promise = domain, Promise(domain, room)
+        self.sources = {
+            name: StreamSource(domain, name, shape, late if name == "channels" else where.source)
+            for name, shape in shapes.items()
+        }
+        self.beats: deque[tuple[int, int]] = deque()
+        self.arrivals: list[int] = []
+        self._level, self._overflow = 0, domain.reader("overflow")
+        buffered = room == "buffer"
+        self.sink = StreamSink(
+            domain,
+            "results",
+            payloads.result(config),
+            self._buffer(where.sink) if buffered else where.sink,
+            where.sink_waits and not buffered,
+            self._observe,
+        )
+
+    def _observe(self, bits: int) -> None:
+        self.beats.append((bits, self._overflow()))
+        self.arrivals.append(self.domain.cycle)
+        self._level += 1
+
+    def _buffer(self, drain: Pattern) -> Pattern:
+        """Full or not: a buffer that another consumer drains with its own stalls."""
+        depth, write = random.randint(1, 4 * config.slots), self.domain.writer("room")
+
+        def pattern(rng: random.Random) -> Iterator[bool]:
+            for stalled in drain(rng):
+                self._level -= self._level > 0 and not stalled
+                write(depth - self._level)
+                yield self._level >= depth
+
+        return pattern
+
+    def send(self, block: RowBlock, channels: bool = True) -> None:
+        """Queue one block, its output scales only with ``channels``."""
+        self.sources["dots"].send_all(block.dot_beats())
+        self.sources["scales"].send_all(block.scale_beats())
+        self.sources["summaries"].send_all(block.summary_beats())
+        if channels:
+            self.sources["channels"].send(block.channel_beat())
+
+    async def check(self, blocks: list[RowBlock]) -> None:
+        """Wait for all results and compare them."""
+        await self.sink.wait_for(sum(-(-block.count // config.rescale_units) for block in blocks))
+        await self.domain.cycles(2 * (rescaler.LATENCY))
+        beats = ((self.sink.codec.unpack(bits), overflow) for bits, overflow in self.beats)
+        for block in blocks:
+            block.check(beats)
+        assert next(beats, None) is None
+
+
+@cocotb.test()
+@cocotb.parametrize(stalls=SITUATIONS, room=ROOMS)
+async def any_blocks(dut: Any, stalls: str, room: str) -> None:
+    """Blocks of all kinds and lengths back to back."""
+    domain = await reset(dut, cycle_limit=100_000)
+    bench = Bench(domain, stalls, room)
+    kinds = [number % 2 == 0 for number in range(BLOCKS)]
+    random.shuffle(kinds)
+    blocks = [
+        random_block(offset, random.choice((1, 1, 2, random.randint(1, config.maximum_groups))))
+        for offset in kinds
+    ]
+    for block in blocks:
+        bench.send(block)
+        coverage.hit(stalls=stalls, room=room, offset=block.offset)
+    await bench.check(blocks)
+
+
+@cocotb.test()
+@cocotb.parametrize(offset=FLAGS)
+async def largest_sums(dut: Any, offset: bool) -> None:
+    """As many groups as there can be, all of the largest numbers, do not overflow the accumulators."""
+    domain = await reset(dut, cycle_limit=100_000)
+    bench = Bench(domain, "free_running", "buffer")
+    blocks = [random_block(offset, config.maximum_groups, extreme=True) for _ in range(3)]
+    for block in blocks:
+        bench.send(block)
+    await bench.check(blocks)
+
+
+@cocotb.test()
+@cocotb.parametrize(offset=FLAGS, room=ROOMS)
+async def exact_cycles(dut: Any, offset: bool, room: str) -> None:
+    """A group takes a cycle a slot and pass, results the stated latency; the promise comes in time."""
+    domain = await reset(dut, cycle_limit=10_000)
+    bench, turns = Bench(domain, "free_running", room), config.slots * (1 + offset)
+    block = random_block(offset, 6)
+    block.count = config.rows
+    bench.send(block)
+    await bench.check([block])
+    taken = bench.promise.taken
+    assert taken == [taken[0] + turns * group for group in range(6)]
+    assert bench.arrivals[-1] == taken[-1] + rescaler.LATENCY
+    passes = range(config.slots)
+    assert bench.arrivals == [bench.arrivals[-1] - (1 + offset) * slot for slot in reversed(passes)]
+    turns = config.slots * (2 if offset else 1)
+    if turns > 1:  # a single turn takes its group at once
+        assert bench.promise.kept >= 5  # all but the final group, whose results may lack room
+
+
+@cocotb.test()
+async def reset_in_a_block(dut: Any) -> None:
+    """A reset anywhere leaves nothing behind."""
+    domain = await reset(dut, cycle_limit=100_000)
+    for _ in range(4):
+        bench = Bench(domain, "free_running", "none")
+        for _ in range(4):
+            bench.send(random_block(random.random() < 0.5, 3))
+        await domain.cycles(random.randint(5, 60))
+        await domain.reset()
+        bench = Bench(domain, "free_running", "none")
+        blocks = [random_block(offset, 2) for offset in FLAGS]
+        for block in blocks:
+            bench.send(block)
+        await bench.check(blocks)
+        await domain.reset()
+
+
+@cocotb.test()
+async def late_channels(dut: Any) -> None:
+    """Output scales that come long after their groups: no promise counts on them."""
+    domain = await reset(dut, cycle_limit=20_000)
+    bench = Bench(domain, "free_running", "buffer")
+    blocks = [random_block(False, random.choice((1, 1, 2))) for _ in range(BLOCKS)]
+    for block in blocks:
+        bench.send(block, channels=False)
+    for block in blocks:
+        await domain.cycles(random.randint(1, 40))
+        bench.sources["channels"].send(block.channel_beat())
+    await bench.check(blocks)

@@ -1,0 +1,118 @@
+"""Cycles of kvloom's model against the simulated circuits."""
+
+import re
+
+import numpy as np
+import pytest
+
+from golden.kv.formats import Format
+from golden.kv.pages import PageLayout
+from golden.numbers import datatypes, scales
+from golden.weights import layout
+from golden.weights.packet import Packet
+from golden.weights.quantized import quantize
+from hw.accelerator import Accelerator
+from hw.config import Config, preset
+from hw.kv.page_tile import PageTile
+from sim import runner
+from synth.model.page_timeline import page_cycles
+from synth.model.timeline import _Timeline, product_cycles
+
+LARGEST_ERROR = 0.01
+
+
+def packet(config: Config, outputs: int, inputs: int, dtype: str, scale: str, offset: bool = False) -> Packet:
+    return Packet(
+        datatypes.get(dtype),
+        scales.get(scale),
+        outputs,
+        inputs,
+        config.group,
+        config.rows,
+        config.lanes,
+        offset,
+    )
+
+
+def check_layers(config: Config, blocks: tuple[tuple[int, float], ...], types: tuple[str, ...]) -> None:
+    """Row blocks and groups of every shape, in every type: the model within 1 % of the simulation."""
+    asked = [
+        (count * config.rows - odd, int(groups * config.group), dtype, scale, offset)
+        for number, dtype in enumerate(types)
+        for odd, (count, groups) in enumerate(blocks)
+        for scale, offset in ((("int8", False), ("fp16", number % 2 == 1))[odd % 2],)
+    ]
+    parameters = {"config": config.model_dump(), "layers": asked}
+    log = runner.run(Accelerator(config), "sim.benches.accelerator", "verilator", parameters, "layers").log
+    found = re.findall(r"layer (\d+) (\d+) (\w+) (\w+) (\d): (\d+) cycles", log)
+    assert len(found) == len(asked)
+    for outputs, inputs, dtype, scale, offset, cycles in found:
+        product = packet(config, int(outputs), int(inputs), dtype, scale, offset == "1")
+        ours = product_cycles(config, product)
+        assert ours == pytest.approx(int(cycles), rel=LARGEST_ERROR), (outputs, inputs, dtype, scale, offset)
+
+
+@pytest.mark.quick
+def test_layers_of_the_tiny_accelerator() -> None:
+    shapes = ((8, 2), (8, 4), (16, 4.5), (16, 8), (5, 3), (24, 2.25), (40, 16))
+    check_layers(preset("tiny"), shapes, ("bitmod4", "bitmod3", "int4_asym", "int6", "ternary"))
+
+
+def test_layers_of_the_default_accelerator() -> None:
+    check_layers(preset("edge"), ((8, 2), (16, 4.5), (12, 8), (32, 4)), ("bitmod4", "bitmod3", "int8"))
+
+
+TWO_UNITS = Config(
+    rescale_units=2,
+    maximum_inputs=1024,
+    types=("binary01", "ternary", "int2_asym", "int3_asym", "int4_asym", "int8_asym"),
+)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [preset("tiny"), preset("edge"), pytest.param(TWO_UNITS, marks=pytest.mark.slow)],
+    ids=["tiny", "edge", "two_units"],
+)
+def test_pages(config: Config) -> None:
+    """Four pages of a run of eight: the rest is the first pages' latency."""
+    kinds = []
+    channels = config.kv.channels
+    for rule, bits in (("native", 2), ("native", 3), ("native", 8), ("sign", 1), ("ternary_mean", 2)):
+        kinds += [(rule, bits, "key", "channel", 32), (rule, bits, "value", "token", 32)]
+    kinds.append(("native", 4, "key", "token", config.group))
+    asked = [(*kind, channels, pages) for kind in kinds for pages in (4, 8)]
+    parameters = {"config": config.model_dump(), "paces": asked}
+    log = runner.run(PageTile(config), "sim.benches.kv.page_tile", "verilator", parameters, "paces").log
+    cycles = [int(number) for number in re.findall(r"pages .*: (\d+) cycles", log)]
+    assert len(cycles) == len(asked)
+    for (rule, bits, side, axis, group), short, long in zip(kinds, cycles[::2], cycles[1::2], strict=True):
+        form = Format(rule, bits, axis, group, 0.5)
+        page = PageLayout(form, side, config.kv.page_tokens, channels, config.rows, config.lanes)
+        assert page_cycles(config, page) == pytest.approx((long - short) / 4, rel=LARGEST_ERROR), page
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("dtype", ["bitmod3", "bitmod4", "int6", "ternary"])
+def test_long_matrices_are_extrapolated_exactly(dtype: str) -> None:
+    config = preset("edge")
+    for outputs, inputs in ((1600, 256), (2568, 448), (4104, 1024)):
+        product = packet(config, outputs, inputs, dtype, "int8")
+        assert product_cycles(config, product) == _Timeline(config, product).play(product.blocks)[-1]
+
+
+@pytest.mark.quick
+def test_bytes_are_those_of_packed_weights() -> None:
+    config = preset("edge")
+    for dtype in ("bitmod3", "int4_asym", "ternary"):
+        weights = np.random.default_rng(0).standard_normal((50, 300))
+        data = layout.pack(quantize(weights, dtype, config.group), config.rows, config.lanes)
+        product = packet(config, 50, 300, dtype, "int8")
+        assert len(data) == -(-product.bits // 64) * 8
+
+
+@pytest.mark.quick
+def test_packets_of_other_arrays_are_refused() -> None:
+    product = packet(preset("tiny"), 8, 64, "int4", "int8")
+    with pytest.raises(ValueError, match=r"^packet for 4 rows, 4 lanes must be for 8, 16$"):
+        product_cycles(preset("edge"), product)

@@ -1,0 +1,207 @@
+"""Design spaces: what is refused, what is kept, which points are best, and where they run."""
+
+import importlib.util
+import itertools
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from golden.numbers import datatypes
+from hw.config import Config
+from synth import command
+from synth.measure import measure
+from synth.sweep import __main__ as sweep
+from synth.sweep import pareto, point, space
+
+SPACE = """
+preset = "tiny"
+block = "array"
+datatype = "int4"
+quick = true
+[fixed]
+types = ["int4"]
+[vary]
+lanes = [4, 8]
+activation_bits = [8]
+"""
+
+RESULT = {
+    "area": 100.0, "unit": "GE", "memory_bits": 0, "macs_per_cycle": 16.0, "shortest_period": None,
+    "met": True, "gmacs_per_second": None, "area_per_mac": 6.25, "datapath_error": 0.01,
+    "weight_error": 0.1, "seconds": 1.0,
+}  # fmt: skip
+
+
+def written(folder: Path, text: str = SPACE) -> str:
+    path = folder / "space.toml"
+    path.write_text(text)
+    return str(path)
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[point.Task]:
+    """Tasks that a sweep runs, each with a result made up from its configuration."""
+    tasks: list[point.Task] = []
+
+    def run(given: dict[str, point.Task], jobs: int, scheduler: str | None):
+        for key, task in given.items():
+            tasks.append(task)
+            yield key, {**RESULT, "area": 10.0 * task.config["lanes"]}
+
+    monkeypatch.setattr(sweep, "run", run)
+    return tasks
+
+
+def test_a_small_space(tmp_path: Path) -> None:
+    """Two processes; the areas are those that a measurement by itself gives."""
+    assert sweep.main([written(tmp_path), "--jobs", "2", "--out", str(tmp_path / "out")]) == 0
+    found = json.loads((tmp_path / "out" / "sweep.json").read_text())["points"]
+    assert [one["values"]["lanes"] for one in found] == [4, 8]
+    (first, *_) = space.load(tmp_path / "space.toml").points()
+    assert first.config is not None
+    alone = measure(
+        command.build("array", first.config), "array", recipes=command.ways("generic", True, False)
+    )
+    assert found[0]["area"] == alone.area
+    assert found[0]["macs_per_cycle"] == 16
+    assert found[1]["area"] > found[0]["area"]
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "points", "sweep.json", "sweep.md", "sweep.png",
+    }  # fmt: skip
+
+
+def test_a_cluster(tmp_path: Path) -> None:
+    """The same on the worker of a Dask scheduler."""
+    if importlib.util.find_spec("distributed") is None:
+        pytest.skip("distributed is not installed")
+    from distributed import LocalCluster
+
+    text = SPACE.replace("lanes = [4, 8]", "lanes = [4]")
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
+        arguments = [written(tmp_path, text), "--out", str(tmp_path / "out")]
+        assert sweep.main([*arguments, "--scheduler", cluster.scheduler_address]) == 0
+    (found,) = json.loads((tmp_path / "out" / "sweep.json").read_text())["points"]
+    assert found["problem"] == ""
+    assert found["area"] > 0
+
+
+@pytest.mark.quick
+def test_nothing_is_measured_twice(tmp_path: Path, counted: list[point.Task], capsys: Any) -> None:
+    arguments = [written(tmp_path), "--out", str(tmp_path / "out")]
+    assert sweep.main(arguments) == 0
+    assert len(counted) == 2
+    kept = sorted((tmp_path / "out" / "points").glob("*.json"))
+    assert len(kept) == 2
+    kept[0].write_text("{")  # as an interrupted copy leaves it
+    assert sweep.main(arguments) == 0
+    assert len(counted) == 3
+    assert "1 of 2 points are already in" in capsys.readouterr().out.replace("\n", " ")
+    written(tmp_path, SPACE.replace("[8]", "[8, 9]"))
+    assert sweep.main(arguments) == 0
+    assert len(counted) == 5
+
+
+@pytest.mark.quick
+def test_what_a_result_depends_on(tmp_path: Path) -> None:
+    texts = [SPACE, SPACE.replace("quick = true", ""), SPACE.replace("int4", "int8"), "period = 2\n" + SPACE]
+    keys = set()
+    for text in texts:
+        written(tmp_path, text)
+        keys |= {one.key for one in space.load(tmp_path / "space.toml").points()}
+    assert len(keys) == 8
+
+
+@pytest.mark.quick
+def test_impossible_points_are_named(tmp_path: Path, counted: list[point.Task], capsys: Any) -> None:
+    path = written(tmp_path, SPACE.replace("lanes = [4, 8]", "lanes = [4, 5, 16]"))
+    assert sweep.main([path, "--out", str(tmp_path / "out")]) == 0
+    assert len(counted) == 2
+    text = (tmp_path / "out" / "sweep.md").read_text()
+    assert "not measured: lanes 5, activation_bits 8: lanes = 5: Input should be 4, 8 or 16" in text
+    assert "not measured: lanes 5" in capsys.readouterr().out
+
+
+@pytest.mark.quick
+def test_failures_do_not_stop_the_others(tmp_path: Path, monkeypatch: Any, refusal: Callable) -> None:
+    def run(given: dict[str, point.Task], jobs: int, scheduler: str | None):
+        for number, key in enumerate(given):
+            yield key, RuntimeError("no luck") if number < failing else RESULT
+
+    monkeypatch.setattr(sweep, "run", run)
+    arguments = [written(tmp_path), "--out", str(tmp_path / "out")]
+    failing = 1
+    assert sweep.main(arguments) == 0
+    found = json.loads((tmp_path / "out" / "sweep.json").read_text())["points"]
+    assert [one["problem"] for one in found] == ["no luck", ""]
+    failing = 2
+    for path in (tmp_path / "out" / "points").iterdir():
+        path.unlink()
+    _, message = refusal(sweep.main, arguments)
+    assert "no point could be measured: no luck" in message
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    ("old", "new", "part"),
+    [
+        ("lanes = [4, 8]", "lane = [4]", "field 'lane' must be one of rows, columns"),
+        ("lanes = [4, 8]", '"kv.lane" = [4]', "field 'kv.lane' must be one of word_bits, lanes"),
+        ("lanes = [4, 8]", "lanes = []", "vary.lanes must have at least one value"),
+        ("lanes = [4, 8]", 'types = [["int4"]]', "field 'types' must be fixed or vary, not both"),
+        ('block = "array"', 'block = "aligner"', "block 'aligner' must be a block that holds the array"),
+        ('datatype = "int4"', 'datatype = "int99"', "int99"),
+        ("quick = true", "period = 0", "period 0"),
+        ("quick = true", 'target = "ecp5"', "FPGA areas do not add up"),
+        ("quick = true", "fast = true", "fast = True"),
+        ("[vary]", "vary", "is not readable TOML"),
+        ('preset = "tiny"', 'preset = "huge"', "preset 'huge' must be one of tiny, edge, paper"),
+    ],
+)
+def test_refusals(old: str, new: str, part: str, tmp_path: Path, refusal: Callable) -> None:
+    assert old in SPACE
+    _, message = refusal(
+        sweep.main, [written(tmp_path, SPACE.replace(old, new)), "--out", str(tmp_path / "out")]
+    )
+    assert part in message
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.quick
+def test_schedulers_that_do_not_answer(tmp_path: Path, monkeypatch: Any, refusal: Callable) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "distributed", None)
+    arguments = [written(tmp_path), "--scheduler", "tcp://127.0.0.1:1", "--out", str(tmp_path / "out")]
+    _, message = refusal(sweep.main, arguments)
+    assert "--scheduler needs Dask: pip install 'kvloom[cluster]'" in message
+
+
+@pytest.mark.quick
+def test_the_best_points() -> None:
+    def result(area: float, rate: float, error: float) -> dict[str, Any]:
+        return {**RESULT, "area": area, "macs_per_cycle": rate, "datapath_error": error}
+
+    good = [result(1, 1, 0.1), result(2, 2, 0.1), result(2, 1, 0.01), result(2, 1, 0.01)]
+    beaten = [result(2, 1, 0.1), result(3, 2, 0.1), result(2.5, 1, 0.01)]
+    assert pareto.front([*beaten, *good]) == good
+
+
+@pytest.mark.quick
+def test_errors_follow_the_width_and_the_type() -> None:
+    datapath = [point.errors(Config(activation_bits=width), "bitmod4")[0] for width in (8, 10, 12, 14)]
+    assert all(a > 3 * b for a, b in itertools.pairwise(datapath))
+    weights = {name: point.errors(Config(), name)[1] for name in ("bitmod3", "bitmod4", "int8")}
+    assert weights["bitmod4"] ** 2 == pytest.approx(9.58e-3, rel=0.03)  # published for Gaussian weights
+    assert weights["bitmod3"] ** 2 == pytest.approx(3.80e-2, rel=0.03)
+    assert weights["int8"] < weights["bitmod4"]
+
+
+@pytest.mark.quick
+def test_the_example_is_legal() -> None:
+    example = Path(space.__file__).parents[1] / "space.toml"
+    points = list(space.load(example).points())
+    assert 4 <= len(points) <= 8
+    assert not [one.problem for one in points if one.problem]
+    assert len({one.key for one in points}) == len(points)
+    assert datatypes.get("bitmod4").name == space.load(example).datatype

@@ -1,0 +1,75 @@
+"""The unpacker against golden numbers on every simulator, and the wiring that is derived from the tables."""
+
+import pytest
+
+from golden.numbers import datatypes
+from hw.config import Config, preset
+from hw.weights.lane_mapper import lane_map, lane_maps
+from hw.weights.unpacker import Unpacker
+from sim import runner
+
+BENCHES = ("sim.benches.weights.unpacker", "sim.benches.weights.unpacker_faults")
+NARROW = Config(
+    rows=4,
+    lanes=16,
+    group=64,
+    maximum_inputs=1024,
+    word_bits=64,
+    types=("ternary", "int3", "int4", "int4_asym", "int5_asym", "int6_asym", "int8", "int8_asym", "bitmod4"),
+)
+
+
+def run(config: Config, simulator: str, test_filter: str | None = None) -> None:
+    """Run the bench; Icarus, forty times slower, gets fewer packets."""
+    parameters = {"config": config.model_dump(), "thorough": simulator == "verilator"}
+    for bench in BENCHES:
+        runner.run(Unpacker(config), bench, simulator, parameters, test_filter)
+
+
+def test_tiny(simulator: str) -> None:
+    run(preset("tiny"), simulator)
+
+
+def test_edge(simulator: str) -> None:
+    run(preset("edge"), simulator, None if simulator == "verilator" else "every_type|stalls.*=3|short.*=1")
+
+
+def test_chunks_of_many_windows() -> None:
+    """A word that is much shorter than a chunk: up to eight windows a chunk, three a group's scales."""
+    run(NARROW, "verilator")
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("config", [preset("tiny"), preset("edge"), preset("paper"), NARROW])
+def test_takes(config: Config) -> None:
+    """The windows of a chunk hold all its columns, and nothing is read twice."""
+    window = config.word_bits // config.rows
+    for dtype in config.datatypes:
+        packing = lane_map(dtype, config)
+        assert max(packing.granules[packing.takes == 1 :]) <= window
+        total = (packing.takes - 1) * packing.granules[0] + packing.granules[1]
+        if dtype.name != "ternary":
+            assert total == config.lanes * dtype.bits
+            assert packing.takes == -(-config.lanes // (window // dtype.bits))
+
+
+@pytest.mark.quick
+def test_lane_wiring() -> None:
+    """Every code of every type comes out of the derived wiring as the golden table says."""
+    config = preset("edge")
+    for dtype in config.datatypes:
+        wires = lane_map(dtype, config).wires
+        for code in range(len(dtype.integers)):
+            lane = sum(
+                any(source < 0 or code >> source & 1 for source in wire) << bit
+                for bit, wire in enumerate(wires)
+            )
+            assert lane == dtype.lane(code), (dtype.name, code)
+    assert len(lane_maps(config)) < len(datatypes.names())
+
+
+@pytest.mark.quick
+def test_unknown_wiring(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datatypes.DataType, "lane", lambda self, code: 128 * (code in (1, 2)))
+    with pytest.raises(ValueError, match=r"^bit 7 of the lanes of int2 is not an OR of code bits$"):
+        lane_map(datatypes.get("int2"), preset("edge"))
