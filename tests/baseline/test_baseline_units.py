@@ -106,4 +106,4 @@ def test_golden_models_agree_on_codes() -> None:
 def test_circuit(component: type[wiring.Component], simulator: str) -> None:
     bench = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in component.__name__)[1:]
     count = 120_000 if simulator == "verilator" else 20_000
-    runner.run(component(), f"sim.benches.{bench}", simulator, parameters={"operations": count})
+    runner.run(component(), f"sim.benches.baseline.{bench}", simulator, parameters={"operations": count})
