@@ -33,6 +33,8 @@ LIMIT_SECONDS = 1200  # wall-clock limit of one command, for loops that no cycle
 _REPOSITORY = Path(__file__).resolve().parents[1]
 _SHOWN_LINES = 60  # of a failing log
 
+_COCOTB = "COCOTB_"  # prefix of the variables that steer cocotb
+
 #: What Amaranth's Verilog trips on purpose: widths are extended implicitly, cases may be incomplete.
 _WAIVED_RULES = ("WIDTH", "CASEINCOMPLETE", "CASEOVERLAP", "UNOPTFLAT")
 
@@ -92,8 +94,11 @@ class _Limited(cocotb_runner.Runner):
     extra: Mapping[str, str] = {}
 
     def _set_env_common(self) -> None:
+        """The caller's environment, but for what would choose tests or seeds in place of this run."""
+        own = {name: value for name, value in self.env.items() if name.startswith(_COCOTB)}
         super()._set_env_common()
-        self.env.update(self.extra)
+        self.env = {name: value for name, value in self.env.items() if not name.startswith(_COCOTB)}
+        self.env |= own | dict(self.extra)
         self.env["PYTHONPATH"] = os.pathsep.join([str(_REPOSITORY), *sys.path])
 
     def _execute_cmds(self, cmds: Sequence[list[str]], cwd: Any, stdout: TextIO | None = None) -> None:

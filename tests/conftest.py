@@ -68,7 +68,9 @@ def two_columns() -> Config:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Give this session, with all its workers, an empty folder for coverage."""
+    """Give this session, with all its workers, an empty folder for coverage; refuse where nothing can build."""
+    if (problem := toolchain.unfit_path()) is not None:
+        raise pytest.UsageError(problem)
     if not _is_worker(config):
         _forget_old_runs()
         os.environ["KVLOOM_RESULTS"] = str(toolchain.cache_directory() / f"results-{os.getpid()}")

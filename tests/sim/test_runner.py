@@ -59,6 +59,30 @@ def test_seed_repeats_run(simulator: str) -> None:
     assert end_times(2) != first
 
 
+def test_callers_variables_choose_nothing(simulator: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COCOTB_TEST_FILTER", "keeps_order")
+    monkeypatch.setenv("COCOTB_TESTCASE", "no_such_test")
+    monkeypatch.setenv("COCOTB_RANDOM_SEED", "1")
+    assert runner.run(SkidBuffer(), BENCH, simulator).tests == 10
+    assert runner.run(SkidBuffer(), BENCH, simulator, test_filter="full_throughput").tests == 1
+
+
+@pytest.mark.quick
+def test_paths_that_make_cannot_take(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A repository below a path with a space builds elsewhere; a build folder that was asked for is refused."""
+    assert toolchain.unfit_path() is None
+    monkeypatch.setenv("KVLOOM_BUILD", str(tmp_path / "two words"))
+    problem = f"KVLOOM_BUILD is in '{tmp_path}/two words': make cannot build with ' ' in a path"
+    assert toolchain.unfit_path() == problem
+    monkeypatch.delenv("KVLOOM_BUILD")
+    monkeypatch.setattr(toolchain, "__file__", str(tmp_path / "two words" / "sim" / "toolchain.py"))
+    assert " " not in str(toolchain.cache_directory())
+    monkeypatch.setattr("sys.prefix", "/opt/my tools")
+    assert toolchain.unfit_path() == (
+        "the Python environment is in '/opt/my tools': make cannot build with ' ' in a path"
+    )
+
+
 def test_broken_verilog_is_a_failure(simulator: str) -> None:
     design = build.Design("module top(i); input i; assign = i; endmodule\n", {}, clocked=False)
     with pytest.raises(runner.BenchFailure, match=r"the design does not build: .*\n(.*\n)*.*syntax error"):
