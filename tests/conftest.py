@@ -68,7 +68,7 @@ def two_columns() -> Config:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Give this session, with all its workers, an empty folder for coverage; refuse where nothing can build."""
+    """Give this session, with all its workers, an empty folder for coverage, if anything can be built."""
     if (problem := toolchain.unfit_path()) is not None:
         raise pytest.UsageError(problem)
     if not _is_worker(config):

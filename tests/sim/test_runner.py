@@ -69,7 +69,7 @@ def test_callers_variables_choose_nothing(simulator: str, monkeypatch: pytest.Mo
 
 @pytest.mark.quick
 def test_paths_that_make_cannot_take(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A repository below a path with a space builds elsewhere; a build folder that was asked for is refused."""
+    """Below a path with a space the cache lies elsewhere; a folder that was asked for is refused."""
     assert toolchain.unfit_path() is None
     monkeypatch.setenv("KVLOOM_BUILD", str(tmp_path / "two words"))
     problem = f"KVLOOM_BUILD is in '{tmp_path}/two words': make cannot build with ' ' in a path"
