@@ -67,6 +67,26 @@ def two_columns() -> Config:
     return Config.model_validate(preset("tiny").model_dump() | changes)
 
 
+@pytest.fixture
+def eight_rows() -> Config:
+    """Eight rows of 16 lanes that share two rescale units, groups of 32, all types of pages."""
+    types = ("binary01", "ternary", "int2_asym", "int3_asym", "int4_asym", "int8_asym")
+    return Config(rescale_units=2, group=32, maximum_inputs=512, types=types)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Workers that have nothing left take tests from the others."""
+    from xdist.scheduler import WorkStealingScheduling
+
+    return WorkStealingScheduling(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow tests come first, so that no worker begins one when the others are done."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Give this session, with all its workers, an empty folder for coverage, if anything can be built."""
     if (problem := toolchain.unfit_path()) is not None:

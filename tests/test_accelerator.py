@@ -37,9 +37,11 @@ def test_tiny_icarus() -> None:
     run(preset("tiny"), "icarus", "every_type|shared_vector|reset_in_a_product|stalls=all")
 
 
+@pytest.mark.slow
 def test_edge() -> None:
     show_cycles(run(preset("edge"), "verilator", "every_type|cycles|stalls=all"))
 
 
+@pytest.mark.slow
 def test_two_columns(two_columns: Config) -> None:
     run(two_columns, "verilator", "every_type|stalls=all")

@@ -89,6 +89,7 @@ def test_stories_icarus() -> None:
     run(preset("tiny"), "icarus", [every["layers.0.wq"], every["layers.0.w2"]], 8)
 
 
+@pytest.mark.slow
 @pytest.mark.llm
 def test_smollm2_tiny() -> None:
     """Query, key and value of the first block share one vector; 576 inputs are too many for tiny's 512."""
@@ -97,6 +98,7 @@ def test_smollm2_tiny() -> None:
     run(config, "verilator", [every[f"blk.0.attn_{name}.weight"] for name in "qkv"], 32)
 
 
+@pytest.mark.slow
 @pytest.mark.llm
 def test_smollm2_edge() -> None:
     """Groups of 128: 576 inputs end with a group of 64, 1536 are twelve whole ones."""

@@ -1,5 +1,7 @@
 """Page reader against golden pages on every simulator."""
 
+import pytest
+
 from hw.config import Config, KvConfig, preset
 from hw.kv.page_reader import PageReader
 from sim import runner
@@ -26,5 +28,6 @@ def test_edge() -> None:
     run(preset("edge"), "verilator", pages=14, words=10_000)
 
 
+@pytest.mark.slow
 def test_wide_words() -> None:
     run(WIDE, "verilator", pages=14, words=500)

@@ -8,7 +8,6 @@ from hw.kv.page_tile import PageTile
 from sim import runner
 
 BENCH = "sim.benches.kv.page_tile"
-GROUPS_OF_32 = Config(group=32, maximum_inputs=512)
 
 
 def run(config: Config, simulator: str, pages: int, test_filter: str | None = None) -> None:
@@ -22,8 +21,9 @@ def test_tiny(simulator: str) -> None:
     run(preset("tiny"), simulator, 44 if thorough else 4, None if thorough else "stalls=0")
 
 
-def test_eight_rows() -> None:
-    run(GROUPS_OF_32, "verilator", 44, "stalls=3|damaged|other")
+@pytest.mark.slow
+def test_eight_rows(eight_rows: Config) -> None:
+    run(eight_rows, "verilator", 44, "stalls=3|damaged|other")
 
 
 @pytest.mark.quick

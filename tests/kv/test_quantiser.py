@@ -1,5 +1,7 @@
 """Quantiser against golden on every simulator."""
 
+import pytest
+
 from hw.config import Config, KvConfig, preset
 from hw.kv.quantiser import Quantiser
 from sim import runner
@@ -23,9 +25,11 @@ def test_tiny(simulator: str) -> None:
     )
 
 
+@pytest.mark.slow
 def test_edge() -> None:
     run(preset("edge"), "verilator", 6)
 
 
+@pytest.mark.slow
 def test_four_lanes() -> None:
     run(WIDE, "verilator", 6)

@@ -15,6 +15,7 @@ def run(width: int, simulator: str, pages: int, flowing_words: int, test_filter:
     runner.run(Unpacker(config), BENCH, simulator, parameters, test_filter)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "words"), [(128, 10_000), (256, 1_000)])
 def test_pages_and_throughput(width: int, words: int) -> None:
     """The figure of the README: a word a cycle over 10,000 words of every coding, and of all in turn."""

@@ -19,5 +19,6 @@ def test_array(simulator: str) -> None:
     runner.run(Array(TWO_COLUMNS), "sim.benches.pe.array", simulator, parameters(TWO_COLUMNS))
 
 
+@pytest.mark.slow
 def test_wide_array() -> None:
     runner.run(Array(WIDE), "sim.benches.pe.array", "verilator", parameters(WIDE))

@@ -1,5 +1,7 @@
 """The tile against the golden matrix-vector product."""
 
+import pytest
+
 from hw.config import Config, preset
 from hw.pe.tile import Tile
 from sim import runner
@@ -10,5 +12,6 @@ def test_tiny(simulator: str) -> None:
     runner.run(Tile(config), "sim.benches.pe.tile", simulator, {"config": config.model_dump()})
 
 
+@pytest.mark.slow
 def test_two_columns(two_columns: Config) -> None:
     runner.run(Tile(two_columns), "sim.benches.pe.tile", "verilator", {"config": two_columns.model_dump()})

@@ -58,23 +58,22 @@ def test_layers_of_the_tiny_accelerator() -> None:
     check_layers(preset("tiny"), shapes, ("bitmod4", "bitmod3", "int4_asym", "int6", "ternary"))
 
 
+@pytest.mark.slow
 def test_layers_of_the_default_accelerator() -> None:
     check_layers(preset("edge"), ((8, 2), (16, 4.5), (12, 8), (32, 4)), ("bitmod4", "bitmod3", "int8"))
 
 
-TWO_UNITS = Config(
-    rescale_units=2,
-    maximum_inputs=1024,
-    types=("binary01", "ternary", "int2_asym", "int3_asym", "int4_asym", "int8_asym"),
-)
+@pytest.mark.parametrize("name", ["tiny", pytest.param("edge", marks=pytest.mark.slow)])
+def test_pages(name: str) -> None:
+    check_pages(preset(name))
 
 
-@pytest.mark.parametrize(
-    "config",
-    [preset("tiny"), preset("edge"), pytest.param(TWO_UNITS, marks=pytest.mark.slow)],
-    ids=["tiny", "edge", "two_units"],
-)
-def test_pages(config: Config) -> None:
+@pytest.mark.slow
+def test_pages_with_two_rescale_units(eight_rows: Config) -> None:
+    check_pages(eight_rows)
+
+
+def check_pages(config: Config) -> None:
     """Four pages of a run of eight: the rest is the first pages' latency."""
     kinds = []
     channels = config.kv.channels

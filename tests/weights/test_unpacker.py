@@ -30,10 +30,12 @@ def test_tiny(simulator: str) -> None:
     run(preset("tiny"), simulator)
 
 
+@pytest.mark.slow
 def test_edge(simulator: str) -> None:
     run(preset("edge"), simulator, None if simulator == "verilator" else "every_type|stalls.*=3|short.*=1")
 
 
+@pytest.mark.slow
 def test_chunks_of_many_windows() -> None:
     """A word that is much shorter than a chunk: up to eight windows a chunk, three a group's scales."""
     run(NARROW, "verilator")
