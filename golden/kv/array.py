@@ -22,8 +22,6 @@ from golden.pe.rescale import contribution, output_exponent
 
 __all__ = ["HeadPages", "accumulate", "by_head", "outputs", "scores"]
 
-_HALF_UNIT = 25  # a float16 is mantissa * 2^(exponent field - 25)
-
 
 class HeadPages(NamedTuple):
     """The B pages of one head and side.
@@ -69,7 +67,7 @@ def by_head(
     integers = form.integers(pages.codes)
     results = []
     for head, queries in enumerate(activations):
-        fields = [_half_parts(part[head])[1].max(initial=1) for part in (step, offset)]
+        fields = [floats.half_parts(part[head])[1].max(initial=1) for part in (step, offset)]
         own = HeadPages(form.axis, form.dtype, integers[head], step[head], offset[head], int(max(fields)))
         results.append([function(own, query, numerics) for query in queries])
     return np.array(results, np.float32).reshape(*activations.shape[:2], -1)
@@ -121,7 +119,7 @@ def accumulate(
     numerics: Numerics,
     step: NDArray[np.float16] | None = None,
     offset: NDArray[np.float16] | None = None,
-    top: int = _HALF_UNIT,
+    top: int = floats.HALF_UNIT,
 ) -> NDArray[np.float32]:
     """Dot products of K rows with one vector, by groups, in the array's fixed point.
 
@@ -146,12 +144,12 @@ def accumulate(
     if step is None:
         total = contribution(dots, np.ones((), np.int64), distance, bound, numerics).sum(1)
     else:
-        mantissa, field = _half_parts(step)
+        mantissa, field = floats.half_parts(step)
         total = contribution(dots, mantissa, distance + top - field, bound, numerics).sum(1)
     if offset is not None:
-        mantissa, field = _half_parts(offset)
+        mantissa, field = floats.half_parts(offset)
         total += contribution(aligned.sums, mantissa, distance + top - field, bound, numerics).sum(1)
-    lowest = np.full(len(total), top - _HALF_UNIT)
+    lowest = np.full(len(total), top - floats.HALF_UNIT)
     exponent = output_exponent(lowest, reference, floats.EXPONENT_BIAS["fp16"], bound, numerics)
     bits, _ = convert(total, exponent, np.broadcast_to(aligned.special, total.shape), "fp32")
     return floats.decode(bits, "fp32")
@@ -161,11 +159,3 @@ def _sum(activations: NDArray[np.float32], group: int, numerics: Numerics) -> np
     """Sum of a vector, as the array computes it with a row of ones."""
     ones = np.ones((1, len(activations)), np.int16)
     return accumulate(ones, activations, group, datatypes.get("binary01"), numerics)[0]
-
-
-def _half_parts(value: NDArray[np.float16]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Signed mantissas below 2^11 and exponent fields, 1 for subnormals."""
-    bits = np.ascontiguousarray(value).view(np.uint16).astype(np.int64)
-    field = bits >> 10 & 31
-    mantissa = (bits & 1023) + 1024 * (field > 0)
-    return np.where(bits >> 15, -mantissa, mantissa), np.maximum(field, 1)

@@ -2,9 +2,12 @@
 
 import numpy as np
 
-__all__ = ["EXPONENT_BIAS", "decode", "encode"]
+__all__ = ["EXPONENT_BIAS", "HALF_UNIT", "decode", "encode", "half_parts"]
 
 EXPONENT_BIAS = {"fp16": 15, "bf16": 127, "fp32": 127}
+_QUIET_NAN = {"fp16": 0x7E00, "bf16": 0x7FC0}  # what a cast keeps of a payload depends on the machine
+HALF_UNIT = 25
+"""A float16 is its mantissa times 2^(exponent field - 25)."""
 
 
 def encode(x: np.ndarray, fmt: str) -> np.ndarray:
@@ -15,30 +18,35 @@ def encode(x: np.ndarray, fmt: str) -> np.ndarray:
         fmt: "fp16", "bf16" or "fp32".
 
     Returns:
-        Bit patterns, uint16 or (fp32) uint32.
+        Bit patterns, uint16 or (fp32) uint32, in the shape of ``x``. Beyond the largest number they are
+        infinite. A NaN becomes the format's quiet one without a sign; those of fp32 stay as they are.
 
     Raises:
         ValueError: no such format.
     """
-    x = np.ascontiguousarray(x, np.float32)
-    if fmt == "fp16":
-        with np.errstate(over="ignore"):
-            return x.astype(np.float16).view(np.uint16)
+    x = np.asarray(x, np.float32)
     if fmt == "fp32":
         return x.view(np.uint32)
-    if fmt != "bf16":
+    if fmt == "fp16":
+        with np.errstate(over="ignore", invalid="ignore"):
+            rounded = x.astype(np.float16).view(np.uint16)
+    elif fmt == "bf16":
+        bits = x.view(np.uint32)
+        rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16
+    else:
         raise ValueError(f"format {fmt!r} must be one of {', '.join(EXPONENT_BIAS)}")
-    bits = x.view(np.uint32)
-    rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16
-    return np.where(np.isnan(x), 0x7FC0, rounded).astype(np.uint16)
+    return np.where(np.isnan(x), _QUIET_NAN[fmt], rounded).astype(np.uint16)
 
 
 def decode(bits: np.ndarray, fmt: str) -> np.ndarray:
-    """Float32 values of bit patterns; exact.
+    """Float32 values of bit patterns, in the shape of ``bits``; exact, and NaN for every pattern of a NaN.
 
     Args:
         bits: patterns in the low bits of any unsigned integer type.
         fmt: as for ``encode``.
+
+    Raises:
+        ValueError: no such format.
     """
     bits = np.asarray(bits)
     if fmt == "fp16":
@@ -48,3 +56,15 @@ def decode(bits: np.ndarray, fmt: str) -> np.ndarray:
     if fmt != "bf16":
         raise ValueError(f"format {fmt!r} must be one of {', '.join(EXPONENT_BIAS)}")
     return (bits.astype(np.uint32) << 16).view(np.float32)
+
+
+def half_parts(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Signed mantissas and exponent fields of finite float16 numbers, both int64 in the shape of ``x``.
+
+    A number is ``mantissa * 2**(field - HALF_UNIT)`` with a mantissa below 2^11 and a field of 1 to 30, 1 for
+    subnormals and zeros.
+    """
+    bits = np.asarray(x, np.float16).view(np.uint16).astype(np.int64)
+    field = bits >> 10 & 31
+    mantissa = (bits & 1023) + 1024 * (field > 0)
+    return np.where(bits >> 15, -mantissa, mantissa), np.maximum(field, 1)

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from golden.numbers.datatypes import DataType
+from golden.numbers.floats import HALF_UNIT, half_parts
 from golden.numbers.scales import ScaleFormat
 
 __all__ = [
@@ -40,6 +41,15 @@ _CLIP = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7)
 _POWERS = (1.0, 2.0, 0.5)
 SEARCHES = ("published", "clip")
 _TOP = {"int8": 255.0, "e4m3": 14.0}
+"""Largest scale in units of the channel. E4M3 (OCP FP8 1.0) ends at 1.75 * 2^8, which is the mantissa 14 at
+distance 0: a 15 there is its NaN."""
+_FARTHEST = 14
+"""Largest distance of e4m3: E4M3's exponent field 1, in whose place its subnormals lie too."""
+_SMALLEST = {"fp16": 2.0**-24, "e8m0": 2.0**-127}
+"""Smallest scale of a group that is not all zeros: a smaller one rises to it, since 0 would lose the group.
+They are half precision's smallest subnormal and E8M0's smallest power of two (OCP Microscaling 1.0; it
+ends at 2^127). Scales of int8 and e4m3 keep a mantissa of at least 1 to the same end."""
+_LARGEST_POWER = 2.0**127
 _EVEN_TIES = frozenset(("binary", "binary01", "ternary", "e2m1", "e2m3", "e3m2"))
 _MEAN_SCALE = frozenset(("binary", "ternary"))
 
@@ -159,9 +169,9 @@ def round_to_stored(
 ) -> NDArray[np.float64]:
     """Round scales ``[K, D]`` to what ``form`` stores; a positive scale stays positive."""
     if form.name == "fp16":
-        return np.where(scale > 0, np.maximum(half(scale), 2.0**-24), 0.0)
+        return np.where(scale > 0, np.maximum(half(scale), _SMALLEST["fp16"]), 0.0)
     if form.name == "e8m0":
-        return np.where(scale > 0, np.clip(scale, 2.0**-121, 2.0**127), 0.0)
+        return np.where(scale > 0, np.clip(scale, _SMALLEST["e8m0"], _LARGEST_POWER), 0.0)
     ratio = np.minimum(scale / _value(channel), _TOP[form.name])
     step = np.ones_like(ratio) if form.name == "int8" else np.ldexp(1.0, -_distance(ratio))
     code = np.where(scale > 0, np.maximum(np.rint(ratio / step), 1), 0.0)
@@ -169,8 +179,8 @@ def round_to_stored(
 
 
 def _distance(ratio: NDArray[np.float64]) -> NDArray[np.int32]:
-    """Distance 0..14 at which an e4m3 ratio of up to 14 has four significant bits."""
-    return np.clip(4 - np.frexp(ratio)[1], 0, 14)
+    """Distance 0..14 at which an e4m3 ratio of up to 14 has four significant bits, or fewer at 14."""
+    return np.clip(4 - np.frexp(ratio)[1], 0, _FARTHEST)
 
 
 def encode(
@@ -182,10 +192,10 @@ def encode(
     """Split stored scales and offsets ``[K, D]`` into the integer fields of ``QuantizedWeights``."""
     fields = {}
     if form.name == "fp16":
-        mantissa, exponent = _half_parts(scale)
-        low, low_exponent = _half_parts(np.zeros_like(scale) if offset is None else offset)
+        mantissa, exponent = half_parts(scale)
+        low, low_exponent = half_parts(np.zeros_like(scale) if offset is None else offset)
         top = np.maximum(exponent * (mantissa != 0), low_exponent * (low != 0)).max(1)
-        channel = np.where(top > 0, top - 25, 0)
+        channel = np.where(top > 0, top - HALF_UNIT, 0)
         distance = np.where(mantissa != 0, top[:, None] - exponent, 0)
         if offset is not None:
             fields["offset_mantissa"] = low.astype(np.int16)
@@ -195,7 +205,7 @@ def encode(
         top = exponent.max(1)
         channel = np.where(top > -1000, top, -128)
         mantissa = np.ones_like(exponent)
-        distance = np.where(exponent > -1000, np.minimum(top[:, None] - exponent, 255), 255)
+        distance = np.where(exponent > -1000, top[:, None] - exponent, 255)
     else:
         ratio = scale / _value(channel)
         distance = np.zeros(ratio.shape, np.int32) if form.name == "int8" else _distance(ratio)
@@ -205,14 +215,6 @@ def encode(
         "scale_distance": distance.astype(np.uint8),
         "channel_exponent": channel.astype(np.int16),
     }
-
-
-def _half_parts(value: NDArray[np.float64]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Signed mantissa and exponent field (at least 1) of half-precision values: m * 2^(field - 25)."""
-    bits = value.astype(np.float16).view(np.uint16).astype(np.int32)
-    field = bits >> 10 & 31
-    mantissa = (bits & 1023) + 1024 * (field > 0)
-    return np.where(bits >> 15, -mantissa, mantissa), np.maximum(field, 1)
 
 
 @cache
