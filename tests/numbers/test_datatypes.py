@@ -94,23 +94,20 @@ def test_a_type_takes_the_fewest_digits_its_width_allows(kind: datatypes.DataTyp
     assert list(kind.shifts) == sorted(set(kind.shifts), reverse=True)
 
 
-@pytest.mark.parametrize("bits", range(2, 9))
-def test_integer_terms_are_radix_16_digits(bits: int) -> None:
-    kind = datatypes.get(f"int{bits}")
-    for value in map(int, kind.values()):
-        digits = [kind.term_value(term) for term in kind.terms(value)]
-        assert all(-8 <= digit <= 8 for digit in digits)
-        assert all(-8 <= digit <= 7 for digit in digits[1:])
-        assert sum(digit * 16**place for place, digit in enumerate(reversed(digits))) == value
-
-
-@pytest.mark.parametrize("name", ["e2m3", "e3m2"])
-def test_minifloat_terms_are_octal_digits(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "base"), [*((f"int{bits}", 16) for bits in range(2, 9)), ("e2m3", 8), ("e3m2", 8)]
+)
+def test_terms_are_digits(name: str, base: int) -> None:
+    """Of integers -8..7 after the first, which may be 8; of minifloats digits of the magnitude."""
     kind = datatypes.get(name)
     for value in map(int, kind.values()):
         digits = [kind.term_value(term) for term in kind.terms(value)]
-        assert all(0 <= abs(digit) <= 7 and digit * value >= 0 for digit in digits)
-        assert sum(digit * 8**place for place, digit in enumerate(reversed(digits))) == value
+        assert sum(digit * base**place for place, digit in enumerate(reversed(digits))) == value
+        if base == 16:
+            assert -8 <= digits[0] <= 8
+            assert all(-8 <= digit <= 7 for digit in digits[1:])
+        else:
+            assert all(0 <= abs(digit) <= 7 and digit * value >= 0 for digit in digits)
 
 
 @pytest.mark.parametrize("kind", EVERY, ids=lambda kind: kind.name)

@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from golden.numbers import datatypes, scales
-from golden.numbers.reach import reach
 from golden.weights import layout
 from golden.weights.packet import HEADER_BITS, HEADER_FIELDS, Packet
 from golden.weights.quantized import QuantizedWeights
@@ -248,16 +247,3 @@ def test_unsigned_codes() -> None:
     mixed = dataclasses.replace(signed, zero_point=np.array([[8, 7]] * 8, np.int16))
     with pytest.raises(ValueError, match=r"^zero reaches 0\.\.1, must be 0\.\.0$"):
         layout.pack(mixed)
-
-
-@pytest.mark.parametrize("offset", [False, True])
-@pytest.mark.parametrize("scale", scales.FORMATS, ids=lambda entry: entry.name)
-@pytest.mark.parametrize("dtype", datatypes.names())
-def test_reach(dtype: str, scale: scales.ScaleFormat, offset: bool) -> None:
-    """The largest contribution of all stays below the bound."""
-    kind, group, largest = datatypes.get(dtype), 32, (1 << 11) - 1
-    zero_point = 1 << kind.bits - 1 if kind.asymmetric else 0
-    mantissa = (1 << scale.mantissa_bits) - 1 if scale.mantissa_bits else 1
-    contribution = mantissa * group * largest * (kind.largest + zero_point)
-    contribution += 2048 * group * largest * offset
-    assert contribution < 1 << reach(group, 12, kind, scale, offset) < 64 * contribution
