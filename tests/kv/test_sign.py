@@ -1,4 +1,4 @@
-"""One-bit KV codes: exact means by rational arithmetic, both decodings, published errors."""
+"""One-bit KV codes: exact means by rational arithmetic, both decodings."""
 
 from fractions import Fraction
 
@@ -67,30 +67,6 @@ def test_decodings() -> None:
     assert published[0, :4].tolist() == [1.25, 0, 1.25, 1.25]
 
 
-@pytest.mark.parametrize(("decode", "expected"), [("published", 1 - 1 / np.pi), ("signed", 1 - 2 / np.pi)])
-def test_errors_on_normal_elements(decode: str, expected: float) -> None:
-    """Relative squared error: E[x^2] = 1 and E|x| = sqrt(2/pi), a little less where groups have own means."""
-    x = np.random.default_rng(0).standard_normal((256, 128)).astype(np.float16)
-    values = sign.dequantize(*sign.quantize(x), decode=decode).astype(np.float64)
-    error = np.square(values - x).sum() / np.square(x.astype(float)).sum()
-    assert expected - 0.02 < error < expected
-
-
-@pytest.mark.parametrize("axis", ["token", "channel"])
-def test_groups_lie_along_the_axis(rng: np.random.Generator, axis: str) -> None:
-    x = rng.standard_normal((2, 64, 32)).astype(np.float16)
-    codes, scale = sign.quantize(x, axis, 16)
-    swapped = x if axis == "token" else x.swapaxes(1, 2)
-    expected = np.abs(swapped.astype(np.float64)).reshape(2, swapped.shape[1], -1, 16).mean(3)
-    own = scale if axis == "token" else scale.swapaxes(1, 2)
-    np.testing.assert_allclose(own, expected, rtol=2.0**-11)
-    np.testing.assert_array_equal(np.sign(sign.dequantize(codes, scale, axis, 16)), np.sign(x))
-
-
-def test_illegal_arguments() -> None:
-    with pytest.raises(ValueError, match=r"^elements must be finite in float16: no NaN, .*$"):
-        sign.quantize(np.full((32, 32), np.nan))
-    with pytest.raises(ValueError, match=r"^group of 16400 elements must have at most 16384$"):
-        sign.quantize(np.zeros((16400, 1)), "channel", None)
+def test_unknown_decodings() -> None:
     with pytest.raises(ValueError, match=r"^decode 'both' must be one of signed, published$"):
         sign.dequantize(*sign.quantize(np.zeros((32, 32))), decode="both")

@@ -1,4 +1,4 @@
-"""Ternary KV codes: thresholds by rational arithmetic, three decodings, published errors."""
+"""Ternary KV codes: thresholds by rational arithmetic, three decodings."""
 
 from fractions import Fraction
 
@@ -11,16 +11,6 @@ from golden.kv import ternary
 from golden.numbers import datatypes
 
 pytestmark = pytest.mark.quick
-
-# Relative squared errors of normal elements in groups of 32, measured beforehand: standard deviation, bounds.
-ERRORS = {
-    ("published", 1.0): (0.20, 0.24),
-    ("published", 0.05): (170, 230),
-    ("mean", 1.0): (0.24, 0.28),
-    ("mean", 0.05): (0.24, 0.28),
-    ("kept", 1.0): (0.17, 0.21),
-    ("kept", 0.05): (0.17, 0.21),
-}
 
 
 def slow(group: list[Fraction], gamma: Fraction) -> tuple[list[int], Fraction, Fraction]:
@@ -73,14 +63,6 @@ def test_codes_are_those_of_the_data_type() -> None:
     np.testing.assert_array_equal(datatypes.get("ternary").values(), ternary.TRITS)
 
 
-@pytest.mark.parametrize(("decode", "deviation"), ERRORS)
-def test_errors_on_normal_elements(decode: str, deviation: float) -> None:
-    x = (np.random.default_rng(0).standard_normal((256, 128)) * deviation).astype(np.float16)
-    values = ternary.dequantize(*ternary.quantize(x, decode=decode)).astype(np.float64)
-    least, most = ERRORS[decode, deviation]
-    assert least < np.square(values - x).sum() / np.square(x.astype(float)).sum() < most
-
-
 def test_few_codes_differ_from_float16_thresholds(rng: np.random.Generator) -> None:
     """The published arithmetic: mean in float32 rounded to float16, times gamma in float16."""
     x = rng.standard_normal((512, 32)).astype(np.float16)
@@ -92,22 +74,6 @@ def test_few_codes_differ_from_float16_thresholds(rng: np.random.Generator) -> N
         assert (ternary.TRITS[codes] != published).mean() < most
 
 
-def test_groups_lie_along_the_axis(rng: np.random.Generator) -> None:
-    x = rng.standard_normal((3, 64, 48)).astype(np.float16)
-    codes, scale = ternary.quantize(x, "channel", 32)
-    assert scale.shape == (3, 2, 48)
-    values = ternary.dequantize(codes, scale, "channel", 32)
-    for head, block, channel in (0, 0, 0), (2, 1, 47), (1, 0, 20):
-        own = x[head, 32 * block : 32 * block + 32, channel][None]
-        alone = ternary.quantize(own, "token", None)
-        np.testing.assert_array_equal(codes[head, 32 * block : 32 * block + 32, channel], alone[0][0])
-        assert scale[head, block, channel] == alone[1][0, 0]
-        np.testing.assert_array_equal(
-            values[head, 32 * block : 32 * block + 32, channel],
-            ternary.dequantize(*alone, "token", None)[0],
-        )
-
-
 def test_illegal_arguments() -> None:
     x = np.zeros((32, 32))
     for gamma in 1.0, -0.1, float("nan"):
@@ -117,7 +83,3 @@ def test_illegal_arguments() -> None:
         ternary.quantize(x, decode="half")
     with pytest.raises(ValueError, match=r"^code 3 must be 0\.\.2$"):
         ternary.dequantize(np.full((32, 32), 3, np.uint8), np.ones((1, 32), np.float16))
-    with pytest.raises(ValueError, match=r"^elements must be finite"):
-        ternary.quantize(np.full((32, 32), np.inf))
-    with pytest.raises(ValueError, match=r"^group of 16400 elements must have at most 16384$"):
-        ternary.quantize(np.zeros((16400, 1)), "channel", None)
