@@ -72,7 +72,7 @@ def check_group(bits: np.ndarray, aligned: Aligned, group: int) -> None:
 def test_golden_against_fractions(format: str, bits: int) -> None:
     """Random, close and subnormal groups of all lengths, with NaN and infinity among them."""
     rng = np.random.default_rng(bits)
-    for _ in range(40):
+    for _ in range(16):
         patterns = rng.integers(0, 65536, (8, rng.integers(1, 9))).astype(np.uint16)
         spread = rng.integers(1, 6) << FORMATS[format].fraction_bits
         patterns[4:] = patterns[4:, :1] ^ rng.integers(0, spread, patterns[4:].shape).astype(np.uint16)
@@ -83,23 +83,54 @@ def test_golden_against_fractions(format: str, bits: int) -> None:
         assert (aligned.special == ~finite(patterns, format).all(axis=1)).all()
 
 
+def numbers(bits: np.ndarray, format: str) -> np.ndarray:
+    """Values in float64, 0 for NaN and infinity."""
+    words = bits.astype(np.uint32) << 16
+    values = bits.view(np.float16) if format == "fp16" else words.view(np.float32)
+    return np.where(finite(bits, format), values, 0).astype(np.float64)
+
+
 @pytest.mark.quick
-@pytest.mark.parametrize("bits", [8, 12, 16])
-def test_golden_every_fp16_pattern(bits: int) -> None:
-    """Alone, an element keeps its leading bits; float64 holds every FP16 value and its ratio exactly."""
-    aligned = align(EVERY_PATTERN[:, None], "fp16", 16, bits)
-    known = finite(EVERY_PATTERN, "fp16")
-    values = EVERY_PATTERN[known].view(np.float16).astype(np.float64)
-    scaled = np.ldexp(values, -aligned.unit_exponents[known, 0])
-    limit = (1 << bits - 1) - 1
-    assert (aligned.integers[known, 0] == np.clip(np.rint(scaled), -limit, limit)).all()
-    assert (aligned.integers[~known] == 0).all()
-    assert (aligned.special == ~known).all()
-    assert (aligned.exponents >= 1).all()
-    assert (aligned.exponents <= 30).all()
-    normal = np.abs(values) >= 2.0**-14
-    errors = np.abs(aligned.integers[known, 0] - scaled)[normal] / np.abs(scaled[normal])
-    assert errors.max() <= 2.0 ** -(bits - 1) if bits < 12 else errors.max() == 0
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("bits", range(8, 17))
+def test_golden_every_pattern(bits: int, format: str) -> None:
+    """Alone, and beside a power of two some places above that all, some or one of its bits remain, or none.
+
+    float64 holds every value and its ratio to any unit exactly: rint is the rounding to nearest even.
+    """
+    layout, limit = FORMATS[format], (1 << bits - 1) - 1
+    fields = np.maximum(EVERY_PATTERN >> layout.fraction_bits & layout.special, 1)
+    known = finite(EVERY_PATTERN, format)
+    for above in (None, 1, 2, bits - 3, bits - 2, bits - 1, bits, 30, layout.special):
+        neighbours = np.minimum(fields + (above or 0), layout.special - 1) << layout.fraction_bits
+        pairs = np.stack([EVERY_PATTERN, neighbours], 1).astype(np.uint16)[:, : 1 if above is None else 2]
+        aligned = align(pairs, format, 2, bits)
+        values = numbers(pairs, format)
+        exponents = np.frexp(np.abs(values).max(1))[1] - 1  # of the largest magnitude's leading bit
+        units = np.maximum(exponents, 1 - layout.bias) - (bits - 2)
+        units[~values.any(1)] = 1 - layout.bias - (bits - 2)
+        expected = np.clip(np.rint(np.ldexp(values, -units[:, None])), -limit, limit)
+        assert (aligned.integers == expected).all()
+        assert (aligned.unit_exponents[:, 0] == units).all()
+        assert (aligned.sums[:, 0] == expected.sum(1)).all()
+        assert (aligned.special == ~known).all()
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("bits", range(8, 17))
+def test_golden_saturates_where_rounding_would_carry(bits: int, format: str) -> None:
+    """All fraction bits set round up to 2**(A - 1) if A - 2 bits do not hold them, and never otherwise."""
+    fraction_bits = FORMATS[format].fraction_bits
+    one = FORMATS[format].bias << fraction_bits
+    pattern = one | (1 << fraction_bits) - 1
+    (full,) = align(np.array([pattern], np.uint16), format, 1, bits).integers
+    if bits - 2 < fraction_bits:
+        assert full == (1 << bits - 1) - 1
+    else:
+        assert full == (2 << bits - 2) - (1 << bits - 2 - fraction_bits)
+    (power,) = align(np.array([one | 0x8000], np.uint16), format, 1, bits).integers
+    assert power == -(1 << bits - 2)
 
 
 @pytest.mark.quick
@@ -127,7 +158,9 @@ def test_golden_groups() -> None:
         ),
         ((np.zeros(4, np.uint16), "fp8", 4, 12), r"^format 'fp8' must be one of fp16, bf16$"),
         ((np.zeros(4, np.uint16), "fp16", 0, 12), r"^group 0 must be at least 1$"),
+        ((np.uint16(4), "fp16", 4, 12), r"^bits must be uint16 \[\.\.\., C >= 1\], not uint16 \[\]$"),
         ((np.zeros(4, np.uint16), "fp16", 4, 7), r"^activation_bits 7 must be 8\.\.16$"),
+        ((np.zeros(4, np.uint16), "fp16", 4, 17), r"^activation_bits 17 must be 8\.\.16$"),
     ],
 )
 def test_golden_rejects(arguments: tuple[Any, ...], message: str) -> None:

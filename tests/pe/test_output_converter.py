@@ -14,7 +14,8 @@ from hw.pe.output_converter import OutputConverter
 from sim import runner
 
 NATIVE = {"fp16": (np.float16, np.uint16), "fp32": (np.float32, np.uint32)}
-INTEGERS = st.integers(-(2**52), 2**52) | st.integers(-(2**27), 2**27) | st.integers(-300, 300)
+EXACT_IN_FLOAT64 = st.integers(-(2**53), 2**53) | st.integers(-(2**27), 2**27) | st.integers(-300, 300)
+INTEGERS = EXACT_IN_FLOAT64 | st.integers(-(2**60) + 1, 2**60 - 1)
 LONG = Config(rows=4, lanes=4, group=32, accumulator_bits=48, word_bits=64)
 SHORT = Config(rows=4, lanes=4, group=32, accumulator_bits=24, word_bits=64)
 BENCH = "sim.benches.pe.output_converter"
@@ -48,7 +49,7 @@ def nearest(exact: Fraction, name: str) -> int:
 
 @pytest.mark.quick
 @pytest.mark.parametrize("name", NATIVE)
-@given(value=INTEGERS, exponent=st.integers(-210, 130))
+@given(value=EXACT_IN_FLOAT64, exponent=st.integers(-210, 130))
 def test_matches_native_cast(name: str, value: int, exponent: int) -> None:
     """Both casts round an exact float64 once; a zero has no sign here."""
     kind, bits = NATIVE[name]
@@ -69,12 +70,25 @@ def test_matches_native_cast(name: str, value: int, exponent: int) -> None:
 @example(value=3, exponent=-135)  # BF16: three quarters of it, up
 @example(value=65519, exponent=0)  # FP16: just not infinite
 @example(value=65520, exponent=0)
+@example(value=2**60 - 1, exponent=-60)
+@example(value=1 - 2**60, exponent=2000)
 def test_matches_definition(name: str, value: int, exponent: int) -> None:
     pattern, overflow = converted(value, exponent, name)
     assert pattern == nearest(value * Fraction(2) ** exponent, name)
     assert overflow == (pattern & (1 << FORMATS[name].sign_place) - 1 == FORMATS[name].infinity)
 
 
+@pytest.mark.quick
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_shift_of_the_largest_sums(name: str) -> None:
+    """From beyond the largest number down past the smallest: shifts to either side and beyond 64 places."""
+    lowest = 2 - FORMATS[name].bias - FORMATS[name].precision
+    for value in 1, -1, 2**59 - 1, 2**59, -(2**59) - 1, 2**60 - 1, 1 - 2**60:
+        for exponent in (*range(lowest - 70, lowest + 12), *range(60, 130), -1000, 1000):
+            assert converted(value, exponent, name)[0] == nearest(value * Fraction(2) ** exponent, name)
+
+
+@pytest.mark.quick
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("distance", [1, 2, 7])
 def test_ties(name: str, distance: int) -> None:

@@ -38,6 +38,23 @@ def test_contribution(operand: int, mantissa: int, distance: int, bound: int, nu
     assert found.tolist() == [math.floor(exact)]
 
 
+@pytest.mark.parametrize("product", [1, 2**45, 2**61, 2**62, 2**63 - 1, -1, -(2**62), -(2**62) - 1, -(2**63)])
+def test_every_shift_of_a_product(product: int) -> None:
+    """To the right by 0 to 700, past the 64 bits that hold a product: what is left is 0, or -1 below zero."""
+    numerics, amounts = Numerics(), np.arange(700)
+    found = contribution(np.array(product), np.array(1), amounts, numerics.alignment, numerics)
+    assert found.tolist() == [product >> amount for amount in range(700)]
+
+
+@pytest.mark.parametrize("operand", [1, -1, 3, -2047])
+def test_every_shift_to_the_left(operand: int) -> None:
+    """As far as an accumulator of 48 bits can ask for where the bound is small."""
+    numerics = Numerics(accumulator_bits=48, maximum_inputs=128)
+    for bound in range(numerics.alignment + 1):
+        found = contribution(np.array(operand), np.array(1), np.array(0), bound, numerics)
+        assert int(found) == operand << numerics.alignment - bound
+
+
 @given(st.integers(1, 2**34), st.integers(0, 100))
 def test_rounding_down_is_not_symmetric(operand: int, distance: int) -> None:
     """A contribution and its negative differ by one unit in magnitude, or are exact."""
