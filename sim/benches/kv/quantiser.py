@@ -8,7 +8,7 @@ import numpy as np
 
 from golden.kv.pages import PageLayout
 from hw.config import Config
-from hw.kv.payloads import Coding, code_beat, element_beat, page_format
+from hw.kv.payloads import SHORTEST_GROUP, Coding, code_beat, element_beat, page_format
 from hw.kv.quantiser import FLAGS, page_cycles
 from sim import context
 from sim.benches.kv.pages import (
@@ -99,6 +99,20 @@ async def every_kind(dut: Any, kind: str) -> None:
         layout = random_layout(config, RULES[number % len(RULES)] if number < 6 else "native")
         bench.send(layout, random_elements(layout, kind))
         coverage.hit(kind=kind, rule=layout.format.rule)
+    await bench.finish()
+
+
+@cocotb.test()
+async def every_tie_around_zero(dut: Any) -> None:
+    """Codes without a minimum: elements of either sign halfway between two codes go to the even one."""
+    bench = await start(dut)
+    for bits in (bits for rule, bits in FORMATS if rule == "native_symmetric"):
+        layout = random_layout(config, "native_symmetric", bits)
+        most = (1 << bits - 1) - 1
+        shape = layout.tokens, layout.channels
+        x = np.random.default_rng(random.getrandbits(32)).integers(-most, most, shape) + 0.5
+        x[np.indices(shape).sum(0) % SHORTEST_GROUP == 0] = random.choice((most, -most))  # once a group
+        bench.send(layout, (x * 2.0 ** random.choice((-23, -4, 0, 5))).astype(np.float16))
     await bench.finish()
 
 
