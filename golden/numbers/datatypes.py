@@ -124,11 +124,6 @@ class DataType:
         return (*FIXED_MAGNITUDES, *self.programmable)
 
     @cached_property
-    def special_code(self) -> int | None:
-        """The code that stands for the group's special value, or None."""
-        return self.integers.index(None) if None in self.integers else None
-
-    @cached_property
     def largest(self) -> int:
         """Largest magnitude of any value, in integer units."""
         return max(abs(v) for v in (*self.specials, *(v for v in self.integers if v is not None)))

@@ -48,6 +48,27 @@ def test_values_are_the_published_ones(name: str) -> None:
         assert len(values) == levels
 
 
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_codes_are_in_the_order_of_sign_and_magnitude(name: str) -> None:
+    """The upper half negates the lower one; its first code is the special value, or a second zero."""
+    kind = datatypes.get(name)
+    if kind.decoder == "integer":
+        assert kind.integers == {"binary": (1, -1), "ternary": (0, 1, -1)}[name]
+        return
+    magnitudes = [magnitude / kind.step for magnitude in PUBLISHED[name][0]]
+    negative_zero = 0 if name in ("flint4", "e2m3", "e3m2") else None
+    negatives = [negative_zero, *(-magnitude for magnitude in magnitudes[1:])]
+    assert list(kind.integers) == magnitudes + negatives
+
+
+def test_bits() -> None:
+    """Those of the name, but for a few."""
+    others = {"binary": 1, "binary01": 1, "ternary": 2, "e2m1": 4, "e2m3": 6, "e3m2": 6}
+    for name in datatypes.names():
+        assert datatypes.get(name).bits == (others.get(name) or int(re.sub(r"\D", "", name)))
+    assert datatypes.get("binary01").integers == (0, 1)
+
+
 @pytest.mark.parametrize("bits", range(2, 9))
 @pytest.mark.parametrize("suffix", ["", "_asym"])
 def test_integers_have_the_range_of_twos_complement(bits: int, suffix: str) -> None:
@@ -83,6 +104,7 @@ def test_integer_digits_are_sign_and_magnitude(name: str, examples: dict[int, in
 def test_terms_rebuild_every_value(kind: datatypes.DataType) -> None:
     for value in {int(v) for s in range(max(len(kind.specials), 1)) for v in kind.values(s)}:
         terms = kind.terms(value)
+        assert not any(term.negative and not kind.term_value(term) for term in terms), "zero has no sign"
         assert len(terms) == kind.term_count == len(kind.shifts)
         assert sum(kind.term_value(t) << shift for t, shift in zip(terms, kind.shifts, strict=True)) == value
 
@@ -124,11 +146,38 @@ def test_programmable_magnitudes_are_among_the_choices(kind: datatypes.DataType)
     assert tuple(pair[index] for pair, index in chosen) == kind.programmable
 
 
+def digit(nibble: int, width: int, positive: bool) -> int:
+    """A digit of sign and magnitude in a nibble; "-0" is the end of the range that its place calls for."""
+    sign, magnitude = nibble >> 3, nibble & 7
+    if sign and not magnitude:
+        return 1 << width - 1 if positive else -(1 << width - 1)
+    return -magnitude if sign else magnitude
+
+
 @pytest.mark.parametrize("kind", EVERY, ids=lambda kind: kind.name)
-def test_lanes_tell_every_code_apart(kind: datatypes.DataType) -> None:
+def test_lanes_of_every_code(kind: datatypes.DataType) -> None:
+    """A byte a code: integers as digits in nibbles, the codes of other types at the top, zeros below."""
     lanes = [kind.lane(code) for code in range(len(kind.integers))]
     assert len(set(lanes)) == len(lanes)
-    assert all(0 <= lane < 1 << datatypes.LANE_BITS for lane in lanes)
+    assert max(lanes) < 256
+    if kind.decoder != "integer":
+        assert lanes == [code << 8 - kind.bits for code in range(1 << kind.bits)]
+        return
+    width = kind.bits - 4 if kind.bits > 4 else kind.bits
+    for lane, integer in zip(lanes, kind.integers, strict=True):
+        low = digit(lane & 15, 4, False) if kind.bits > 4 else 0
+        assert kind.bits > 4 or lane & 15 == 0
+        assert digit(lane >> 4, width, low < 0) * (16 if kind.bits > 4 else 1) + low == integer
+
+
+@pytest.mark.parametrize("kind", EVERY, ids=lambda kind: kind.name)
+def test_codes_fill_their_bits(kind: datatypes.DataType) -> None:
+    """All but those of ternary; hardware holds three terms, ten magnitudes and four specials."""
+    assert len(kind.integers) == (3 if kind.name == "ternary" else 1 << kind.bits)
+    assert kind.packed_bits == (8 / 5 if kind.name == "ternary" else kind.bits)
+    assert kind.magnitudes == (0, 1, 2, 3, 4, 6, 8, 12, *kind.programmable)
+    assert len(kind.specials) <= datatypes.SPECIALS == 4
+    assert (datatypes.MAXIMUM_TERMS, datatypes.LANE_BITS) == (3, 8)
 
 
 @pytest.mark.parametrize(
@@ -150,14 +199,15 @@ def test_metadata_bits() -> None:
         1,
         0,
     ]
-    assert datatypes.get("ternary").packed_bits == 1.6
-    assert datatypes.get("int5").packed_bits == 5
 
 
 def test_unknown_names_and_selectors_are_refused() -> None:
     with pytest.raises(ValueError, match=r"^data type 'int9' must be one of binary, .*e3m2$"):
         datatypes.get("int9")
-    with pytest.raises(ValueError, match=re.escape("selector 4 of bitmod4 must be 0..3")):
-        datatypes.get("bitmod4").values(4)
+    for selector in 4, -1:
+        with pytest.raises(ValueError, match=re.escape(f"selector {selector} of bitmod4 must be 0..3")):
+            datatypes.get("bitmod4").values(selector)
+    with pytest.raises(ValueError, match=re.escape("selector 1 of fp4 must be 0..0")):
+        datatypes.get("fp4").values(1)
     with pytest.raises(ValueError, match=re.escape("is not a magnitude of fp4")):
         datatypes.get("fp4").terms(5)

@@ -20,15 +20,14 @@ def test_reach(name: str, scale: scales.ScaleFormat, offset: bool) -> None:
     values = [int(value) for s in range(max(len(kind.specials), 1)) for value in kind.values(s)]
     zero_points = (1 - (1 << kind.bits - 1), 1 << kind.bits - 1) if kind.asymmetric else (0,)
     value = max(abs(value + point) for value in values for point in zero_points)
-    rounded_up = value + kind.asymmetric  # the bound takes both halves of the range as the larger one
     mantissa = (1 << scale.significand_bits) - 1
     for group in 8, 32, 100, 128:
         for activation_bits in range(8, 17):
             most = group * ((1 << activation_bits - 1) - 1)
             bound = reach(group, activation_bits, kind, scale, offset)
             assert most * (mantissa * value + 2048 * offset) < 1 << bound  # the least of 12 bits is -2048
-            factor = max(mantissa * rounded_up, 2047 * offset)
-            assert most * factor >= 1 << bound - 2 - offset
+            widest = max((mantissa + 1) * (value + kind.asymmetric), 2048 * offset)
+            assert most * widest >= 1 << bound - 1 - offset
 
 
 @given(st.integers(24, 48), st.integers(1, 512), st.integers(1, 70000))

@@ -142,6 +142,18 @@ def test_unknown_format() -> None:
 
 
 @pytest.mark.quick
+@pytest.mark.parametrize(
+    ("name", "infinity", "nan"),
+    [("fp16", 0x7C00, 0x7E00), ("bf16", 0x7F80, 0x7FC0), ("fp32", 0x7F800000, 0x7FC00000)],
+)
+def test_patterns_of_specials(name: str, infinity: int, nan: int) -> None:
+    assert (FORMATS[name].infinity, FORMATS[name].nan) == (infinity, nan)
+    assert (1 << FORMATS[name].sign_place) & (infinity | nan) == 0
+    assert floats.encode(np.float32(np.inf), name) == infinity
+    assert floats.encode(np.float32(np.nan), name) == nan
+
+
+@pytest.mark.quick
 @pytest.mark.parametrize("name", FORMATS)
 def test_special_is_canonical_nan(name: str) -> None:
     """NaN whatever the value, also where it would overflow; never an overflow, never a sign."""
