@@ -14,7 +14,6 @@ from amaranth.utils import ceil_log2
 
 from hw.config import Config
 from hw.kv import value_lane
-from hw.kv.code_lane import kind_of
 from hw.kv.page_walk import PageWalk
 from hw.kv.payloads import (
     CODE_BITS,
@@ -26,6 +25,7 @@ from hw.kv.payloads import (
     value_beat,
     word,
 )
+from hw.kv.quantising.code_lane import kind_of
 from hw.kv.value_lane import ValueLane
 from hw.numbers.one_hot import choose
 

@@ -8,7 +8,7 @@ from amaranth.lib.wiring import In, Out
 
 from golden.kv.codings import CODINGS
 from hw.config import Config
-from hw.kv.granules import GRANULES, places
+from hw.kv.gearbox import GRANULES, places
 from hw.kv.payloads import CODE_BITS, Coding, code_beat, coded_word
 from hw.numbers.one_hot import choose
 from hw.numbers.trits import TRIT_BITS, trit_bytes

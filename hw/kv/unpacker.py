@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out
 from golden.kv.codings import CODINGS
 from golden.numbers.trits import TRITS
 from hw.config import Config
-from hw.kv.granules import GRANULES, completes, places
+from hw.kv.gearbox import GRANULES, completes, places
 from hw.kv.payloads import CODE_BITS, Coding, code_beat, coded_word
 from hw.numbers.one_hot import choose
 from hw.numbers.trits import TRIT_BITS, TritDecoder

@@ -5,7 +5,7 @@ import pytest
 
 from golden.kv import codings
 from golden.numbers.trits import TRITS, byte_of
-from hw.kv.granules import GRANULES, completes, places
+from hw.kv.gearbox import GRANULES, completes, places
 from hw.kv.payloads import Coding
 
 

@@ -23,7 +23,7 @@ from hw.kv.fixed_point import (
     mantissa,
 )
 from hw.kv.payloads import CODE_BITS, HALF_BITS, Coding
-from hw.kv.window_adder import addend
+from hw.kv.quantising.window_adder import addend
 
 __all__ = [
     "DENSE_BITS",
