@@ -14,6 +14,7 @@ from amaranth.utils import ceil_log2
 
 from hw.config import Config
 from hw.kv import value_lane
+from hw.kv.formats import kind_of
 from hw.kv.page_walk import PageWalk
 from hw.kv.payloads import (
     CODE_BITS,
@@ -25,7 +26,6 @@ from hw.kv.payloads import (
     value_beat,
     word,
 )
-from hw.kv.quantising.code_lane import kind_of
 from hw.kv.value_lane import ValueLane
 from hw.numbers.one_hot import choose
 

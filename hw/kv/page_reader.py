@@ -12,8 +12,8 @@ from amaranth.lib.wiring import In, Out
 
 from golden.kv.codings import CODINGS, TRITS
 from hw.config import Config
+from hw.kv.formats import Kind, kind_of
 from hw.kv.payloads import HALF_BITS, SHORTEST_GROUP, Coding, is_legal, page_beat, page_format, word
-from hw.kv.quantising.code_lane import Kind, kind_of
 from hw.kv.unpacker import Unpacker
 
 __all__ = ["ERRORS", "PageReader"]

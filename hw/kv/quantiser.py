@@ -15,6 +15,7 @@ from amaranth.utils import ceil_log2
 from golden.kv.formats import Format
 from hw.config import Config
 from hw.kv.fixed_point import LARGEST_MAGNITUDE, QUOTIENT_BITS
+from hw.kv.formats import Kind, by_bits, is_divided, kind_of
 from hw.kv.page_walk import PageWalk, beats, last_beat
 from hw.kv.payloads import (
     HALF_BITS,
@@ -26,16 +27,7 @@ from hw.kv.payloads import (
     page_format,
 )
 from hw.kv.quantising import group_scale, statistics
-from hw.kv.quantising.code_lane import (
-    CodeLane,
-    Kind,
-    by_bits,
-    group_parameters,
-    is_divided,
-    kind_of,
-    spare_places,
-    steps,
-)
+from hw.kv.quantising.code_lane import CodeLane, group_parameters, spare_places, steps
 from hw.kv.quantising.group_scale import GroupScale
 from hw.kv.quantising.number_beats import NumberBeats
 from hw.kv.quantising.statistics import Statistics, entries, entry_address, extremes

@@ -11,8 +11,8 @@ from amaranth.lib.wiring import In, Out
 
 from hw.config import Config
 from hw.kv.fixed_point import FINITE_BITS, MANTISSA_BITS, UNITS, field, mantissa
+from hw.kv.formats import DENSE_BITS, Kind, by_bits, half_range, is_divided
 from hw.kv.payloads import CODE_BITS, HALF_BITS, Coding
-from hw.kv.quantising.code_lane import DENSE_BITS, Kind, by_bits, half_range, is_divided
 from hw.numbers.carry_save import compress
 
 __all__ = ["LATENCY", "ValueLane"]

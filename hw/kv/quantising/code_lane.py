@@ -6,10 +6,8 @@ its quotient by the scale's mantissa, and one rounding to nearest even ends it. 
 width depends on the range of float16 but that of the subtraction.
 """
 
-from collections.abc import Callable
-
 from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
-from amaranth.lib import data, enum, wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.config import Config
@@ -22,30 +20,14 @@ from hw.kv.fixed_point import (
     field,
     mantissa,
 )
+from hw.kv.formats import DENSE_BITS, Kind, by_bits, half_range, is_divided, largest_code
 from hw.kv.payloads import CODE_BITS, HALF_BITS, Coding
 from hw.kv.quantising.window_adder import addend
 
-__all__ = [
-    "DENSE_BITS",
-    "STEP_BITS",
-    "CodeLane",
-    "Kind",
-    "by_bits",
-    "by_coding",
-    "group_parameters",
-    "half_range",
-    "is_divided",
-    "kind_of",
-    "largest_code",
-    "spare_places",
-    "steps",
-]
+__all__ = ["STEP_BITS", "CodeLane", "group_parameters", "spare_places", "steps"]
 
 STEP_BITS = 2
 """Bits of the quotient in a cycle."""
-
-DENSE_BITS = {Coding.BITS1: 1, Coding.BITS2: 2, Coding.BITS3: 3, Coding.BITS4: 4, Coding.BITS8: 8}
-"""Codings of the affine rule and their bits."""
 
 group_parameters = data.StructLayout({"scale": HALF_BITS, "offset": WINDOW_BITS})
 """What encodes a group's elements: the scale, a float16, and what is added to an element in its window.
@@ -54,54 +36,9 @@ That is the minimum with the opposite sign (affine), or -1 less the threshold in
 """
 
 
-class Kind(enum.Enum, shape=2):
-    """How codes arise."""
-
-    AFFINE = 0
-    SIGN = 1
-    TERNARY = 2
-    SYMMETRIC = 3
-
-
-def kind_of(form: data.View) -> Value:
-    """The kind of a page format."""
-    by_magnitude = Mux(form.coding == Coding.BITS1, Kind.SIGN, Kind.SYMMETRIC)
-    return Mux(form.coding == Coding.TRITS, Kind.TERNARY, Mux(form.magnitude, by_magnitude, Kind.AFFINE))
-
-
-def is_divided(kind: Value) -> Value:
-    """Whether codes are quotients: affine or symmetric."""
-    return (kind == Kind.AFFINE) | (kind == Kind.SYMMETRIC)
-
-
 def steps(bits: int) -> int:
     """Cycles of division for an affine code of so many bits: twice the code, and one place to overflow."""
     return -(-(bits + 2) // STEP_BITS)
-
-
-def by_coding(m: Module, coding: Value, table: dict[Coding, int], name: str) -> Signal:
-    """A number for every coding in the table, 0 for the others."""
-    chosen = Signal(range(max(table.values()) + 1), name=name)
-    with m.Switch(coding):
-        for case, number in table.items():
-            with m.Case(case):
-                m.d.comb += chosen.eq(number)
-    return chosen
-
-
-def by_bits(m: Module, coding: Value, number: Callable[[int], int], name: str) -> Signal:
-    """A number that depends on the bits of a dense code, 0 for trits."""
-    return by_coding(m, coding, {case: number(bits) for case, bits in DENSE_BITS.items()}, name)
-
-
-def largest_code(bits: int) -> int:
-    """The largest unsigned code."""
-    return (1 << bits) - 1
-
-
-def half_range(bits: int) -> int:
-    """The unsigned code that stands for zero in a symmetric format."""
-    return 1 << bits - 1
 
 
 def spare_places(m: Module, coding: Value) -> Value:

@@ -11,9 +11,10 @@ from amaranth.lib.wiring import In, Out
 
 from hw.config import Config
 from hw.kv.fixed_point import QUOTIENT_BITS, UNITS, WINDOW_BITS, field
+from hw.kv.formats import Kind, by_bits, is_divided, largest_code
 from hw.kv.payloads import CODE_BITS, HALF_BITS, SHORTEST_GROUP, page_format
 from hw.kv.quantising import serial_quotient
-from hw.kv.quantising.code_lane import Kind, by_bits, group_parameters, is_divided, largest_code
+from hw.kv.quantising.code_lane import group_parameters
 from hw.kv.quantising.serial_quotient import SerialQuotient
 from hw.kv.quantising.statistics import SUM_BITS, extremes
 from hw.kv.quantising.window_adder import addend

@@ -18,9 +18,9 @@ from amaranth.utils import ceil_log2
 
 from hw.config import Config
 from hw.kv.fixed_point import FINITE_BITS, UNITS, window
+from hw.kv.formats import Kind, is_divided
 from hw.kv.page_walk import beats
 from hw.kv.payloads import HALF_BITS, SHORTEST_GROUP, Axis, page_format
-from hw.kv.quantising.code_lane import Kind, is_divided
 
 __all__ = ["SUM_BITS", "Statistics", "entries", "entry_address", "extremes", "latency"]
 

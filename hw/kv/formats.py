@@ -1,0 +1,67 @@
+"""What a page format says about codes: how they arise, and tables by coding."""
+
+from collections.abc import Callable
+
+from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.lib import data, enum
+
+from hw.kv.payloads import Coding
+
+__all__ = [
+    "DENSE_BITS",
+    "Kind",
+    "by_bits",
+    "by_coding",
+    "half_range",
+    "is_divided",
+    "kind_of",
+    "largest_code",
+]
+
+DENSE_BITS = {Coding.BITS1: 1, Coding.BITS2: 2, Coding.BITS3: 3, Coding.BITS4: 4, Coding.BITS8: 8}
+"""Codings of the affine rule and their bits."""
+
+
+class Kind(enum.Enum, shape=2):
+    """How codes arise."""
+
+    AFFINE = 0
+    SIGN = 1
+    TERNARY = 2
+    SYMMETRIC = 3
+
+
+def kind_of(form: data.View) -> Value:
+    """The kind of a page format."""
+    by_magnitude = Mux(form.coding == Coding.BITS1, Kind.SIGN, Kind.SYMMETRIC)
+    return Mux(form.coding == Coding.TRITS, Kind.TERNARY, Mux(form.magnitude, by_magnitude, Kind.AFFINE))
+
+
+def is_divided(kind: Value) -> Value:
+    """Whether codes are quotients: affine or symmetric."""
+    return (kind == Kind.AFFINE) | (kind == Kind.SYMMETRIC)
+
+
+def by_coding(m: Module, coding: Value, table: dict[Coding, int], name: str) -> Signal:
+    """A number for every coding in the table, 0 for the others."""
+    chosen = Signal(range(max(table.values()) + 1), name=name)
+    with m.Switch(coding):
+        for case, number in table.items():
+            with m.Case(case):
+                m.d.comb += chosen.eq(number)
+    return chosen
+
+
+def by_bits(m: Module, coding: Value, number: Callable[[int], int], name: str) -> Signal:
+    """A number that depends on the bits of a dense code, 0 for trits."""
+    return by_coding(m, coding, {case: number(bits) for case, bits in DENSE_BITS.items()}, name)
+
+
+def largest_code(bits: int) -> int:
+    """The largest unsigned code."""
+    return (1 << bits) - 1
+
+
+def half_range(bits: int) -> int:
+    """The unsigned code that stands for zero in a symmetric format."""
+    return 1 << bits - 1
