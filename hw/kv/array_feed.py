@@ -21,8 +21,8 @@ from hw import payloads
 from hw.config import Config, ConfigurationError
 from hw.kv.fixed_point import MANTISSA_BITS, field, mantissa
 from hw.kv.formats import Kind, by_coding, kind_of
+from hw.kv.page_shape import entries
 from hw.kv.payloads import HALF_BITS, SHORTEST_GROUP, Axis, Coding, Side, page_beat, page_format, word
-from hw.kv.quantising.statistics import entries
 from hw.weights.lane_mapper import lane_of, lane_wires
 
 __all__ = ["UNIT_FIELD", "ArrayFeed"]

@@ -6,48 +6,18 @@ the next page: one that ends early is filled up with zeros, what is too much is 
 impossible format is left out as a whole.
 """
 
-from amaranth.hdl import Module, Mux, Signal, Value
-from amaranth.lib import data, stream, wiring
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.kv.codings import CODINGS, TRITS
 from hw.config import Config
-from hw.kv.formats import Kind, kind_of
-from hw.kv.payloads import HALF_BITS, SHORTEST_GROUP, Coding, is_legal, page_beat, page_format, word
+from hw.kv.page_shape import code_words, is_legal, metadata_words
+from hw.kv.payloads import Coding, page_beat, page_format, word
 from hw.kv.unpacker import Unpacker
 
 __all__ = ["ERRORS", "PageReader"]
 
 ERRORS = ("error_format", "error_short", "error_long", "error_trits")
-
-
-def _metadata_words(form: data.View, config: Config) -> Value:
-    """Words of a page's metadata: a scale of every group, and a minimum where the rule is affine."""
-    numbers = config.kv.page_tokens * form.channels  # of a field with groups of 16
-    words = numbers[(config.kv.word_bits // HALF_BITS).bit_length() - 1 :] >> form.group
-    return Mux(kind_of(form) == Kind.AFFINE, words << 1, words)
-
-
-def _code_words(m: Module, form: data.View, config: Config) -> Signal:
-    """Words of a page's codes, the last one filled up."""
-    unit = config.kv.page_tokens * SHORTEST_GROUP  # elements of 16 channels
-    most = config.kv.channels // SHORTEST_GROUP
-    words = Signal(range(_bits_of(unit * most) // config.kv.word_bits + 1))
-    trits = Signal.like(words)
-    with m.Switch(form.channels):
-        for channels in range(1, most + 1):
-            with m.Case(channels):
-                m.d.comb += trits.eq(-(-unit * channels * 8 // (TRITS * config.kv.word_bits)))
-    with m.Switch(form.coding):
-        for number, coding in enumerate(CODINGS):
-            with m.Case(Coding(number)):
-                dense = form.channels * (unit * coding.bits // config.kv.word_bits)
-                m.d.comb += words.eq(trits if coding.trits else dense)
-    return words
-
-
-def _bits_of(elements: int) -> int:
-    return elements * max(coding.bits for coding in CODINGS)
 
 
 class PageReader(wiring.Component):
@@ -89,7 +59,7 @@ class PageReader(wiring.Component):
         # The format of the next page, with its counts, waits until the present one has ended.
         form = Signal(page_format(config), reset_less=True)
         waiting = Signal()
-        numbers, codes = _metadata_words(form, config), _code_words(m, form, config)
+        numbers, codes = metadata_words(form, config), code_words(m, form, config)
         legal = is_legal(form, config)
 
         metadata_left, codes_left = Signal(len(numbers)), Signal.like(codes)

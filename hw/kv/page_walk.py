@@ -5,19 +5,10 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.config import Config
-from hw.kv.payloads import SHORTEST_GROUP, Side, page_format
+from hw.kv.page_shape import beats, last_beat
+from hw.kv.payloads import Side, page_format
 
-__all__ = ["PageWalk", "beats", "last_beat"]
-
-
-def beats(config: Config) -> int:
-    """Most beats of ``kv.lanes`` elements in a token of a head."""
-    return config.kv.channels // config.kv.lanes
-
-
-def last_beat(form, config: Config):
-    """Number of a token's last beat."""
-    return form.channels * (SHORTEST_GROUP // config.kv.lanes) - 1
+__all__ = ["PageWalk"]
 
 
 class PageWalk(wiring.Component):

@@ -1,6 +1,5 @@
 """Stream payloads of the KV-cache engines."""
 
-from amaranth.hdl import Const, Value
 from amaranth.lib import data, enum
 from amaranth.utils import bits_for
 
@@ -17,7 +16,6 @@ __all__ = [
     "code_beat",
     "coded_word",
     "element_beat",
-    "is_legal",
     "page_beat",
     "page_format",
     "value_beat",
@@ -74,20 +72,6 @@ def page_format(config: Config) -> data.StructLayout:
             "gamma": 8,
         }
     )
-
-
-def is_legal(form: data.View, config: Config) -> Value:
-    """Whether a page can have this format: no reserved coding, groups and chunks that divide their axis."""
-    coding = form.coding.as_value()
-    whole = (form.channels & (1 << form.group) - 1) == 0
-    short = SHORTEST_GROUP << form.group <= config.kv.page_tokens
-    head = (form.channels > 0) & (form.channels <= config.kv.channels // SHORTEST_GROUP)
-    divides = ((form.axis == Axis.TOKEN) & whole) | ((form.axis == Axis.CHANNEL) & short)
-    chunks = Const(1)
-    if config.rows > SHORTEST_GROUP:
-        rest = (form.channels & config.rows // SHORTEST_GROUP - 1).any()
-        chunks = (form.side == Side.KEY) | ~rest
-    return (coding < len(CODINGS)) & head & divides & chunks
 
 
 def element_beat(config: Config) -> data.StructLayout:

@@ -16,21 +16,14 @@ from golden.kv.formats import Format
 from hw.config import Config
 from hw.kv.fixed_point import LARGEST_MAGNITUDE, QUOTIENT_BITS
 from hw.kv.formats import Kind, by_bits, is_divided, kind_of
-from hw.kv.page_walk import PageWalk, beats, last_beat
-from hw.kv.payloads import (
-    HALF_BITS,
-    SHORTEST_GROUP,
-    Axis,
-    code_beat,
-    element_beat,
-    is_legal,
-    page_format,
-)
+from hw.kv.page_shape import beats, entries, entry_address, is_legal, last_beat
+from hw.kv.page_walk import PageWalk
+from hw.kv.payloads import HALF_BITS, SHORTEST_GROUP, Axis, code_beat, element_beat, page_format
 from hw.kv.quantising import group_scale, statistics
 from hw.kv.quantising.code_lane import CodeLane, group_parameters, spare_places, steps
 from hw.kv.quantising.group_scale import GroupScale
 from hw.kv.quantising.number_beats import NumberBeats
-from hw.kv.quantising.statistics import Statistics, entries, entry_address, extremes
+from hw.kv.quantising.statistics import Statistics, extremes
 from hw.kv.quantising.window_adder import WindowAdder
 
 __all__ = ["FLAGS", "Quantiser", "page_cycles"]

@@ -19,31 +19,13 @@ from amaranth.utils import ceil_log2
 from hw.config import Config
 from hw.kv.fixed_point import FINITE_BITS, UNITS, window
 from hw.kv.formats import Kind, is_divided
-from hw.kv.page_walk import beats
+from hw.kv.page_shape import beats, entries, entry_address
 from hw.kv.payloads import HALF_BITS, SHORTEST_GROUP, Axis, page_format
 
-__all__ = ["SUM_BITS", "Statistics", "entries", "entry_address", "extremes", "latency"]
+__all__ = ["SUM_BITS", "Statistics", "extremes", "latency"]
 
 LONGEST_GROUP = 128
 SUM_BITS = FINITE_BITS + ceil_log2(LONGEST_GROUP)
-
-
-def entries(config: Config) -> int:
-    """Most groups of a page, rounded up so that an entry's address is made of the bits of its indices."""
-    return config.kv.page_tokens * stride(config)
-
-
-def stride(config: Config) -> int:
-    """Entries between tokens (axis token); a power of two."""
-    return 1 << ceil_log2(config.kv.channels // SHORTEST_GROUP)
-
-
-def entry_address(form: data.View, token: Value, channel: Value, config: Config) -> Value:
-    """Entry of the group that holds an element."""
-    inner = ceil_log2(stride(config))
-    by_token = Cat((channel >> 4 >> form.group)[:inner], token)
-    by_channel = Cat(channel[: inner + 4], (token >> 4 >> form.group)[: max(len(token) - 4, 0)])
-    return Mux(form.axis == Axis.TOKEN, by_token, by_channel)
 
 
 def _order_key(half: Value) -> Value:
