@@ -21,8 +21,8 @@ from hw import payloads
 from hw.config import Config, ConfigurationError
 from hw.kv.fixed_point import MANTISSA_BITS, field, mantissa
 from hw.kv.formats import Kind, by_coding, kind_of
-from hw.kv.page_shape import entries
-from hw.kv.payloads import HALF_BITS, SHORTEST_GROUP, Axis, Coding, Side, page_beat, page_format, word
+from hw.kv.page_shape import channels, entries, field_words, group_length, groups_of_token, in_groups
+from hw.kv.payloads import HALF_BITS, Axis, Coding, Side, page_beat, page_format, word
 from hw.weights.lane_mapper import lane_of, lane_wires
 
 __all__ = ["UNIT_FIELD", "ArrayFeed"]
@@ -93,15 +93,14 @@ class ArrayFeed(wiring.Component):
         self.last_block, self.last_chunk, self.last_group, self.last_product = (
             Signal(most) for _ in range(4)
         )
-        channels, tokens = form.channels * SHORTEST_GROUP, config.kv.page_tokens
-        inputs, outputs = Mux(is_key, channels, tokens), Mux(is_key, tokens, channels)
+        tokens = config.kv.page_tokens
+        inputs = Mux(is_key, channels(form), tokens)
+        outputs = Mux(is_key, tokens, channels(form))
         m.d.comb += [
             self.folded.eq(is_key ^ (form.axis == Axis.TOKEN)),
-            self.refused.eq(~self.folded & ((SHORTEST_GROUP << form.group) != config.group)),
-            self.last_product.eq(Mux(self.folded, (outputs >> form.group)[4:] - 1, 0)),
-            self.last_block.eq(
-                Mux(self.folded, SHORTEST_GROUP << form.group, outputs)[exact_log2(config.rows) :] - 1
-            ),
+            self.refused.eq(~self.folded & (group_length(form) != config.group)),
+            self.last_product.eq(Mux(self.folded, in_groups(form, outputs) - 1, 0)),
+            self.last_block.eq(Mux(self.folded, group_length(form), outputs)[exact_log2(config.rows) :] - 1),
             self.last_chunk.eq(inputs[exact_log2(config.lanes) :] - 1),
             self.headers.ready.eq(~Cat(self.busy.values()).any()),
         ]
@@ -231,10 +230,8 @@ class ArrayFeed(wiring.Component):
         shape = data.ArrayLayout(HALF_BITS, per_word)
         depth = entries(config) // per_word
         place, ports = Signal(range(2 * depth)), []
-        field_words = ((config.kv.page_tokens * self.form.channels) >> self.form.group)[
-            exact_log2(per_word) :
-        ]
-        is_minimum = place >= field_words
+        words = field_words(self.form, config)
+        is_minimum = place >= words
         wanted = self.busy["numbers"]
         m.d.comb += [
             self.factors.payload.eq(self.numbers.payload),
@@ -245,7 +242,7 @@ class ArrayFeed(wiring.Component):
             memory = m.submodules[name] = Memory(shape=shape, depth=depth, init=[])
             write = memory.write_port()
             m.d.comb += [
-                write.addr.eq(Mux(is_minimum, place - field_words, place)),
+                write.addr.eq(Mux(is_minimum, place - words, place)),
                 write.data.eq(self.numbers.payload.data),
                 write.en.eq(self.numbers.valid & wanted & chosen),
             ]
@@ -266,12 +263,11 @@ class ArrayFeed(wiring.Component):
 
         # Metadata of keys is [token, group], that of values [group, channel].
         output = Cat(row[: exact_log2(rows)], block)
-        groups = form.channels >> form.group
         number = Signal(range(entries(config)))
         with m.If(self.is_key):
-            m.d.comb += number.eq(output * groups + group)
+            m.d.comb += number.eq(output * groups_of_token(form) + group)
         with m.Else():
-            m.d.comb += number.eq(group * (form.channels * SHORTEST_GROUP) + output)
+            m.d.comb += number.eq(group * channels(form) + output)
         which, there = Signal(exact_log2(per_word)), Signal()
         target = Signal.like(row)
         scale_port, minimum_port = memories

@@ -15,11 +15,11 @@ from amaranth.utils import ceil_log2
 from hw.config import Config
 from hw.kv import value_lane
 from hw.kv.formats import kind_of
+from hw.kv.page_shape import entries, field_words, groups_of_token, in_groups
 from hw.kv.page_walk import PageWalk
 from hw.kv.payloads import (
     CODE_BITS,
     HALF_BITS,
-    SHORTEST_GROUP,
     Axis,
     page_beat,
     page_format,
@@ -36,11 +36,6 @@ PAGE_OVERHEAD = value_lane.LATENCY + 1
 
 _LINE_BITS = 3
 """Of a place, decoded first: short lines need few buffers."""
-
-
-def _numbers(config: Config) -> int:
-    """Most groups of a page, rounded up to a power of two."""
-    return 1 << ceil_log2(config.kv.page_tokens * config.kv.channels // SHORTEST_GROUP)
 
 
 class Dequantiser(wiring.Component):
@@ -78,7 +73,7 @@ class Dequantiser(wiring.Component):
         config, lanes = self.config, self.config.kv.lanes
         words = max(lanes * HALF_BITS // config.kv.word_bits, 1)  # of memory in a row
         row = data.ArrayLayout(config.kv.word_bits, words)
-        depth = 2 * _numbers(config) * HALF_BITS // (config.kv.word_bits * words)
+        depth = 2 * entries(config) * HALF_BITS // (config.kv.word_bits * words)
         names = ("scales", "minima")
         memories = [Memory(shape=row, depth=depth, init=[]) for _ in names]
         for name, memory in zip(names, memories, strict=True):
@@ -154,8 +149,7 @@ class Dequantiser(wiring.Component):
         config = self.config
         form, incoming = self.headers.payload, self.numbers.payload
         per_word = config.kv.word_bits // HALF_BITS
-        field_words = (form.channels * (config.kv.page_tokens // per_word)) >> form.group
-        count = Signal(range(_numbers(config) // per_word))
+        count = Signal(range(entries(config) // per_word))
         in_minima, take = Signal(), Signal()
         m.d.comb += [
             self.numbers.ready.eq(self.headers.valid & ~full),
@@ -165,7 +159,7 @@ class Dequantiser(wiring.Component):
         m.d.comb += following.eq(count + 1)
         with m.If(take):
             m.d.sync += count.eq(following)
-            with m.If(following == field_words):
+            with m.If(following == field_words(form, config)):
                 m.d.sync += [count.eq(0), in_minima.eq(1)]
             with m.If(incoming.last):
                 m.d.sync += [count.eq(0), in_minima.eq(0), full.eq(1)]
@@ -183,11 +177,10 @@ class Dequantiser(wiring.Component):
     def _index(self, form: data.View, by_token: Value, walk: PageWalk) -> Value:
         """Place of the group of a step's first element among the numbers of its field."""
         channel = walk.beat << ceil_log2(self.config.kv.lanes)
-        group = form.group
-        rows = Mux(by_token, walk.token, walk.token >> 4 >> group)
-        product = rows * Mux(by_token, form.channels >> group, form.channels)
-        index = Mux(by_token, product + (channel >> 4 >> group), (product << 4) + channel)
-        return index[: ceil_log2(_numbers(self.config))]
+        rows = Mux(by_token, walk.token, in_groups(form, walk.token))
+        product = rows * Mux(by_token, groups_of_token(form), form.channels)
+        index = Mux(by_token, product + in_groups(form, channel), (product << 4) + channel)
+        return index[: ceil_log2(entries(self.config))]
 
     def _number(self, m: Module, row: Value, within: Value, by_token: Value, lane: int) -> Value:
         """The number for a lane: all lanes have the one at ``within``, or each its own from there on."""

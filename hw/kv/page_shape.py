@@ -2,21 +2,34 @@
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data
-from amaranth.utils import ceil_log2
+from amaranth.utils import ceil_log2, exact_log2
 
 from golden.kv.codings import CODINGS, TRITS
 from hw.config import Config
 from hw.kv.formats import Kind, kind_of
 from hw.kv.payloads import HALF_BITS, SHORTEST_GROUP, Axis, Coding, Side
 
-__all__ = ["beats", "code_words", "entries", "entry_address", "is_legal", "last_beat", "metadata_words"]
+__all__ = [
+    "beats",
+    "channels",
+    "code_words",
+    "entries",
+    "entry_address",
+    "field_words",
+    "group_length",
+    "groups_of_token",
+    "in_groups",
+    "is_legal",
+    "last_beat",
+    "metadata_words",
+]
 
 
 def is_legal(form: data.View, config: Config) -> Value:
     """Whether a page can have this format: no reserved coding, groups and chunks that divide their axis."""
     coding = form.coding.as_value()
     whole = (form.channels & (1 << form.group) - 1) == 0
-    short = SHORTEST_GROUP << form.group <= config.kv.page_tokens
+    short = group_length(form) <= config.kv.page_tokens
     head = (form.channels > 0) & (form.channels <= config.kv.channels // SHORTEST_GROUP)
     divides = ((form.axis == Axis.TOKEN) & whole) | ((form.axis == Axis.CHANNEL) & short)
     chunks = Const(1)
@@ -26,20 +39,45 @@ def is_legal(form: data.View, config: Config) -> Value:
     return (coding < len(CODINGS)) & head & divides & chunks
 
 
+def channels(form: data.View) -> Value:
+    """Channels of the head."""
+    return form.channels * SHORTEST_GROUP
+
+
+def group_length(form: data.View) -> Value:
+    """Elements of a group."""
+    return SHORTEST_GROUP << form.group
+
+
+def in_groups(form: data.View, elements: Value) -> Value:
+    """Elements divided by the length of a group, rounded down: how many groups, or which one."""
+    return elements >> exact_log2(SHORTEST_GROUP) >> form.group
+
+
+def groups_of_token(form: data.View) -> Value:
+    """Groups of a token (axis token)."""
+    return form.channels >> form.group
+
+
 def beats(config: Config) -> int:
     """Most beats of ``kv.lanes`` elements in a token of a head."""
     return config.kv.channels // config.kv.lanes
 
 
-def last_beat(form, config: Config):
+def last_beat(form: data.View, config: Config) -> Value:
     """Number of a token's last beat."""
     return form.channels * (SHORTEST_GROUP // config.kv.lanes) - 1
 
 
+def field_words(form: data.View, config: Config) -> Value:
+    """Words of a field of a page's metadata: a number of every group."""
+    numbers = config.kv.page_tokens * form.channels  # with groups of 16
+    return numbers[exact_log2(config.kv.word_bits // HALF_BITS) :] >> form.group
+
+
 def metadata_words(form: data.View, config: Config) -> Value:
     """Words of a page's metadata: a scale of every group, and a minimum where the rule is affine."""
-    numbers = config.kv.page_tokens * form.channels  # of a field with groups of 16
-    words = numbers[(config.kv.word_bits // HALF_BITS).bit_length() - 1 :] >> form.group
+    words = field_words(form, config)
     return Mux(kind_of(form) == Kind.AFFINE, words << 1, words)
 
 
@@ -50,9 +88,9 @@ def code_words(m: Module, form: data.View, config: Config) -> Signal:
     words = Signal(range(_bits_of(unit * most) // config.kv.word_bits + 1))
     trits = Signal.like(words)
     with m.Switch(form.channels):
-        for channels in range(1, most + 1):
-            with m.Case(channels):
-                m.d.comb += trits.eq(-(-unit * channels * 8 // (TRITS * config.kv.word_bits)))
+        for count in range(1, most + 1):
+            with m.Case(count):
+                m.d.comb += trits.eq(-(-unit * count * 8 // (TRITS * config.kv.word_bits)))
     with m.Switch(form.coding):
         for number, coding in enumerate(CODINGS):
             with m.Case(Coding(number)):
@@ -67,17 +105,21 @@ def _bits_of(elements: int) -> int:
 
 def entries(config: Config) -> int:
     """Most groups of a page, rounded up so that an entry's address is made of the bits of its indices."""
-    return config.kv.page_tokens * stride(config)
+    return config.kv.page_tokens * _stride(config)
 
 
-def stride(config: Config) -> int:
+def _stride(config: Config) -> int:
     """Entries between tokens (axis token); a power of two."""
     return 1 << ceil_log2(config.kv.channels // SHORTEST_GROUP)
 
 
 def entry_address(form: data.View, token: Value, channel: Value, config: Config) -> Value:
-    """Entry of the group that holds an element."""
-    inner = ceil_log2(stride(config))
-    by_token = Cat((channel >> 4 >> form.group)[:inner], token)
-    by_channel = Cat(channel[: inner + 4], (token >> 4 >> form.group)[: max(len(token) - 4, 0)])
+    """Entry of the group that holds an element.
+
+    That is token * (longest head / 16) + channel / group (axis token), or token / group * (longest head) +
+    channel (axis channel), a head's length being rounded up to a power of two.
+    """
+    inner = ceil_log2(_stride(config))
+    by_token = Cat(in_groups(form, channel)[:inner], token)
+    by_channel = Cat(channel[: inner + 4], in_groups(form, token)[: max(len(token) - 4, 0)])
     return Mux(form.axis == Axis.TOKEN, by_token, by_channel)

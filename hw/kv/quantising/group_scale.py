@@ -12,7 +12,8 @@ from amaranth.lib.wiring import In, Out
 from hw.config import Config
 from hw.kv.fixed_point import QUOTIENT_BITS, UNITS, WINDOW_BITS, field
 from hw.kv.formats import Kind, by_bits, is_divided, largest_code
-from hw.kv.payloads import CODE_BITS, HALF_BITS, SHORTEST_GROUP, page_format
+from hw.kv.page_shape import in_groups
+from hw.kv.payloads import CODE_BITS, HALF_BITS, page_format
 from hw.kv.quantising import serial_quotient
 from hw.kv.quantising.code_lane import group_parameters
 from hw.kv.quantising.serial_quotient import SerialQuotient
@@ -22,7 +23,6 @@ from hw.kv.quantising.window_adder import addend
 __all__ = ["GroupScale", "cycles"]
 
 _GAMMA_BITS = 8
-_SHORTEST = SHORTEST_GROUP.bit_length() - 1
 
 
 def cycles(kind: Kind) -> int:
@@ -104,7 +104,7 @@ class GroupScale(wiring.Component):
                         m.next = "minimum"
                 with m.Elif(self.entries.valid):
                     m.d.comb += quotient.load.eq(1)
-                    m.d.comb += quotient.dividend.eq((total << fraction_bits - _SHORTEST) >> form.group)
+                    m.d.comb += quotient.dividend.eq(in_groups(form, total << fraction_bits))
                     m.next = "divide"
             with m.State("magnitude"):
                 m.next = "minimum"
@@ -126,7 +126,7 @@ class GroupScale(wiring.Component):
                 with m.If(count == 0):
                     m.next = "round"
             with m.State("round"):
-                threshold = ~(offset >> _SHORTEST >> form.group)
+                threshold = ~in_groups(form, offset)
                 m.d.sync += [scale.eq(quotient.half), offset.eq(Mux(divided, 0, threshold))]
                 m.next = "done"
                 with m.If(affine):

@@ -2,12 +2,8 @@
 
 Every lane combines its element with what its group has so far: that is a register where a group is channels
 of one token, whose lanes a tree joins at the group's end, and a place in memory where it is tokens of one
-channel. A group's entry therefore lies at
-
-    token * (longest head / 16) + channel / group      (axis token)
-    token / group * (longest head) + channel           (axis channel)
-
-in either of two halves, so that a page can arrive while the one before is read.
+channel. Entries (``hw.kv.page_shape.entry_address``) lie in either of two halves, so that a page can arrive
+while the one before is read.
 """
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
@@ -19,8 +15,8 @@ from amaranth.utils import ceil_log2
 from hw.config import Config
 from hw.kv.fixed_point import FINITE_BITS, UNITS, window
 from hw.kv.formats import Kind, is_divided
-from hw.kv.page_shape import beats, entries, entry_address
-from hw.kv.payloads import HALF_BITS, SHORTEST_GROUP, Axis, page_format
+from hw.kv.page_shape import beats, entries, entry_address, group_length
+from hw.kv.payloads import HALF_BITS, Axis, page_format
 
 __all__ = ["SUM_BITS", "Statistics", "extremes", "latency"]
 
@@ -95,10 +91,11 @@ class Statistics(wiring.Component):
         # First cycle: elements to keys or magnitudes; the memory looks up what their groups have so far.
         channel = self.beat << lane_bits
         address = entry_address(self.form, self.token, channel, config)
-        low_token = (self.token & self._within_group()) == 0
-        low_channel = (channel & self._within_group()) == 0
+        within_group = group_length(self.form) - 1
+        low_token = (self.token & within_group) == 0
+        low_channel = (channel & within_group) == 0
         by_token = self.form.axis == Axis.TOKEN
-        last_channel = (channel & self._within_group()) == (self._within_group() & ~(lanes - 1))
+        last_channel = (channel & within_group) == (within_group & ~(lanes - 1))
         values = Signal(row)
         valid, first, closes, half = Signal(), Signal(), Signal(), Signal()
         place = Signal.like(self.read_address)
@@ -145,9 +142,6 @@ class Statistics(wiring.Component):
             m.d.sync += selected.eq(self.read_address[:lane_bits])
             m.d.comb += self.entry.eq(drain.data[selected])
         return m
-
-    def _within_group(self) -> Value:
-        return (SHORTEST_GROUP << self.form.group) - 1
 
     def _combine(self, left: Value, right: Value) -> Value:
         """What two parts of a group have together."""
