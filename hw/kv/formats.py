@@ -5,6 +5,7 @@ from collections.abc import Callable
 from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import data, enum
 
+from golden.kv.codings import CODINGS
 from hw.kv.payloads import Coding
 
 __all__ = [
@@ -18,8 +19,8 @@ __all__ = [
     "largest_code",
 ]
 
-DENSE_BITS = {Coding.BITS1: 1, Coding.BITS2: 2, Coding.BITS3: 3, Coding.BITS4: 4, Coding.BITS8: 8}
-"""Codings of the affine rule and their bits."""
+DENSE_BITS = {Coding(number): coding.bits for number, coding in enumerate(CODINGS) if not coding.trits}
+"""Codings but for trits, and their bits."""
 
 
 class Kind(enum.Enum, shape=2):

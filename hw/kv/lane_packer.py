@@ -1,14 +1,16 @@
 """KV lane packer: a quantiser's codes, a few a cycle, to words of a page."""
 
+import math
+
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
-from golden.kv.codings import CODINGS
 from golden.numbers.trits import TRITS
 from hw.config import Config
-from hw.kv.payloads import CODE_BITS, Coding, code_beat, coded_word
+from hw.kv.gearbox import CodingPhase
+from hw.kv.payloads import CODE_BITS, code_beat, coded_word
 from hw.numbers.one_hot import choose
 from hw.numbers.trits import TRIT_BITS, trit_bytes
 
@@ -48,30 +50,25 @@ class LanePacker(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         beat, word = self.beats.p, self.words.p
-        phase = Signal(range(CODE_BITS))  # of the beat in its unit; of codes of 3 bits: in their three units
-        at = Signal(CODE_BITS)
-        dense = Signal(CODE_BITS + 1)  # bit b: dense codes of b bits
-        trits, take, full, push = Signal(), Signal(), Signal(), Signal()
-        m.d.comb += [at[number].eq(phase == number) for number in range(CODE_BITS)]
-        m.d.comb += [
-            dense[coding.bits].eq(beat.coding == Coding(number))
-            for number, coding in enumerate(CODINGS)
-            if not coding.trits
-        ]
-        turns = [dense[1] & at[7], dense[2] & at[3], dense[3] & at[7], dense[4] & at[1], dense[8]]
-        thirds = Cat(dense[3] & at[2], dense[3] & at[5])  # beats that straddle two units
-        turn = Cat(turns).any() | (trits & at[TRITS - 1]) | beat.last
+        take = Signal()
+        full = Signal()
+        push = Signal()
+        turn = CodingPhase(
+            m, beat.coding
+        )  # of the beat in its unit; of codes of 3 bits: in their three units
+        thirds = Cat(turn.dense[3] & turn.at[2], turn.dense[3] & turn.at[5])  # beats that straddle two units
+        whole = turn.ends(lambda bits: math.lcm(bits, CODE_BITS) // bits - 1)
+        ends = whole | (turn.trits & turn.at[TRITS - 1]) | beat.last
         units = self.width // (CODE_BITS * self.lanes)
         number = Signal(exact_log2(units))
         m.d.comb += [
-            trits.eq(beat.coding == Coding.TRITS),
             self.beats.ready.eq(~self.words.valid | self.words.ready),
             take.eq(self.beats.valid & self.beats.ready),
-            push.eq(turn | thirds.any()),
+            push.eq(ends | thirds.any()),
             full.eq(push & (beat.last | number.all())),
         ]
         with m.If(take):
-            m.d.sync += phase.eq(Mux(turn, 0, phase + 1))
+            m.d.sync += turn.phase.eq(Mux(ends, 0, turn.phase + 1))
             with m.If(push):
                 m.d.sync += number.eq(Mux(beat.last, 0, number + 1))
         with m.If(self.beats.ready):
@@ -80,7 +77,7 @@ class LanePacker(wiring.Component):
             m.d.sync += [word.coding.eq(beat.coding), word.last.eq(beat.last)]
 
         unit = Signal(CODE_BITS * self.lanes)
-        m.d.comb += unit.eq(self._unit(m, at, dense, trits, take, thirds))
+        m.d.comb += unit.eq(self._unit(m, turn, take, thirds))
         # The first unit of a word clears the others, so that a short word ends in zeros.
         first = number == 0
         cleared = Mux(first, 0, unit)
@@ -89,9 +86,10 @@ class LanePacker(wiring.Component):
                 m.d.sync += word.data.word_select(place, len(unit)).eq(unit if place == 0 else cleared)
         return m
 
-    def _unit(self, m: Module, at: Value, dense: Value, trits: Value, take: Value, thirds: Value) -> Value:
+    def _unit(self, m: Module, turn: CodingPhase, take: Value, thirds: Value) -> Value:
         """The unit that the beat at the input completes, if it does."""
         lanes, size = self.lanes, CODE_BITS * self.lanes
+        at, dense, trits = turn.at, turn.dense, turn.trits
         held = Signal(size, reset_less=True)
         packed = {bits: Cat(code[:bits] for code in self.beats.p.codes) for bits in (1, 2, 3, 4, 8)}
 

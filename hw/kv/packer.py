@@ -6,9 +6,8 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.kv.codings import CODINGS
 from hw.config import Config
-from hw.kv.gearbox import GRANULES, places
+from hw.kv.gearbox import GRANULES, CodingPhase, places
 from hw.kv.payloads import CODE_BITS, Coding, code_beat, coded_word
 from hw.numbers.one_hot import choose
 from hw.numbers.trits import TRIT_BITS, trit_bytes
@@ -52,32 +51,25 @@ class Packer(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         beat, word = self.beats.p, self.words.p
-        phase = Signal(range(GRANULES))
-        at = Signal(GRANULES)
-        dense = Signal(CODE_BITS + 1)  # bit b: dense codes of b bits
-        flush, trits, room, done = Signal(), Signal(), Signal(), Signal()
-        m.d.comb += [at[number].eq(phase == number) for number in range(GRANULES)]
-        m.d.comb += [
-            dense[coding.bits].eq(~flush & (beat.coding == Coding(number)))
-            for number, coding in enumerate(CODINGS)
-            if not coding.trits
-        ]
-        whole = Cat(dense[coding.bits] & at[coding.bits - 1] for coding in CODINGS if not coding.trits).any()
+        flush = Signal()
+        room = Signal()
+        done = Signal()
+        turn = CodingPhase(m, beat.coding, flush)
+        whole = turn.ends(lambda bits: bits - 1)
         reserved = beat.coding.as_value()[1:].all()
         m.d.comb += [
-            trits.eq(flush | (beat.coding == Coding.TRITS)),
             room.eq(~self.words.valid | self.words.ready),
-            done.eq(whole | reserved | (trits & _any(at, _releases))),
+            done.eq(whole | reserved | (turn.trits & turn.when(_releases))),
             self.beats.ready.eq(room & ~flush & done),
         ]
         closing = ~flush & done & beat.last
-        more = closing & trits & _any(at, _leaves)
-        data = self._word(m, at, dense, trits, flush)
+        more = closing & turn.trits & turn.when(_leaves)
+        data = self._word(m, turn, flush)
         with m.If(room):
             m.d.sync += self.words.valid.eq(self.beats.valid | flush)
         with m.If(room & (self.beats.valid | flush)):
             m.d.sync += [
-                phase.eq(Mux(flush | whole | (closing & ~more), 0, phase + 1)),
+                turn.phase.eq(Mux(flush | whole | (closing & ~more), 0, turn.phase + 1)),
                 flush.eq(more),
                 word.data.eq(data),
                 word.coding.eq(Mux(flush, Coding.TRITS, beat.coding)),
@@ -85,10 +77,11 @@ class Packer(wiring.Component):
             ]
         return m
 
-    def _word(self, m: Module, at: Value, dense: Value, trits: Value, flush: Value) -> Value:
-        """The word that ``phase`` calls for."""
-        quarters = self._quarters(m, at, dense, trits, flush)
-        halves = self._halves(m, at, dense, quarters)
+    def _word(self, m: Module, turn: CodingPhase, flush: Value) -> Value:
+        """The word that the phase calls for."""
+        at, dense = turn.at, turn.dense
+        quarters = self._quarters(m, turn, flush)
+        halves = self._halves(turn, quarters)
         eighth = [self._plane(0, n) for n in range(CODE_BITS)]
         for n in range(CODE_BITS):
             if n < 4:
@@ -96,29 +89,30 @@ class Packer(wiring.Component):
             else:
                 eighth[n] = choose(at, [self._plane(granule, n) for granule in range(GRANULES)])
         triples = Cat(self.beats.p.codes[code][:3] for code in range(self.width))
-        lines = [dense[1], dense[2], dense[4], dense[8], trits, *(dense[3] & at[j] for j in range(3))]
+        lines = [dense[1], dense[2], dense[4], dense[8], turn.trits, *(dense[3] & at[j] for j in range(3))]
         words = [
             Cat(code[0] for code in self.beats.p.codes),
             Cat(_interleaved(quarters[q][:2]) for q in range(4)),
             Cat(_interleaved(halves[h][:4]) for h in range(2)),
             _interleaved(eighth),
-            self._bytes(m, at, flush, quarters),
+            self._bytes(m, turn, flush, quarters),
             *(triples.word_select(j, self.width) for j in range(3)),
         ]
         return choose(lines, words)
 
-    def _quarters(self, m: Module, at: Value, dense: Value, trits: Value, flush: Value) -> list[list[Value]]:
+    def _quarters(self, m: Module, turn: CodingPhase, flush: Value) -> list[list[Value]]:
         """Bits 0 and 1 of the granules wanted, at most one of each residue modulo 4 but for the last slot."""
         keep = Signal()
-        m.d.comb += keep.eq(self.beats.valid & self.beats.ready & trits)
+        m.d.comb += keep.eq(self.beats.valid & self.beats.ready & turn.trits)
         result: list[list[Value]] = []
         for residue in range(4):
             lines = []
             sources: list[list[Value]] = []
             for granule in (residue, residue + 4):
                 fresh = Signal(name=f"fresh_{granule}")
-                selected = [dense[bits] & at[bits * granule // GRANULES] for bits in (2, 4, 8)]
-                m.d.comb += fresh.eq(Cat(selected).any() | (trits & ~flush & _any(at, _fresh(granule))))
+                selected = [turn.dense[bits] & turn.at[bits * granule // GRANULES] for bits in (2, 4, 8)]
+                trits = turn.trits & ~flush & turn.when(_fresh(granule))
+                m.d.comb += fresh.eq(Cat(selected).any() | trits)
                 lines.append(fresh)
                 sources.append([self._plane(granule, n) for n in range(TRIT_BITS)])
             late = residue + 4
@@ -128,7 +122,7 @@ class Packer(wiring.Component):
             ]
             with m.If(keep):
                 m.d.sync += [kept[n].eq(self._plane(late, n)) for n in range(TRIT_BITS)]
-            lines.append(trits & _any(at, _kept(late)))
+            lines.append(turn.trits & turn.when(_kept(late)))
             sources.append(kept)
             planes = [Signal(self.width // GRANULES, name=f"quarter{n}_{residue}") for n in range(TRIT_BITS)]
             m.d.comb += [
@@ -137,25 +131,26 @@ class Packer(wiring.Component):
             result.append(planes)
         return result
 
-    def _halves(self, m: Module, at: Value, dense: Value, quarters: list[list[Value]]) -> list[list[Value]]:
+    def _halves(self, turn: CodingPhase, quarters: list[list[Value]]) -> list[list[Value]]:
         """Bits 0 to 3 of the even and of the odd granule wanted; one of them is 0 for codes of 8 bits."""
         result: list[list[Value]] = []
         for half in range(2):
             granules = range(half, GRANULES, 2)
-            lines = [(dense[4] & at[g // 2]) | (dense[8] & at[g]) for g in granules]
+            lines = [(turn.dense[4] & turn.at[g // 2]) | (turn.dense[8] & turn.at[g]) for g in granules]
             planes = [quarters[half][n] | quarters[half + 2][n] for n in range(2)]
             planes += [choose(lines, [self._plane(g, n) for g in granules]) for n in (2, 3)]
             result.append(planes)
         return result
 
-    def _bytes(self, m: Module, at: Value, flush: Value, quarters: list[list[Value]]) -> Value:
+    def _bytes(self, m: Module, turn: CodingPhase, flush: Value, quarters: list[list[Value]]) -> Value:
         """Bytes of the five granules of trits wanted."""
         slots: list[list[Value]] = []
         for slot in range(4):
-            lines = [at[(residue - slot) % 4] | at[(residue - slot) % 4 + 4] for residue in range(4)]
+            firsts = [(residue - slot) % 4 for residue in range(4)]
+            lines = [turn.at[first] | turn.at[first + 4] for first in firsts]
             slots.append([choose(lines, [quarters[r][n] for r in range(4)]) for n in range(TRIT_BITS)])
         last = [places(phase)[-1].granule for phase in range(GRANULES)]
-        lines = [line & ~flush for line in at]
+        lines = [line & ~flush for line in turn.at]
         slots.append([choose(lines, [self._plane(g, n) for g in last]) for n in range(TRIT_BITS)])
         digits = [Cat(bits) for planes in slots for bits in zip(*planes, strict=True)]
         return trit_bytes(m, digits, "encoder")
@@ -170,11 +165,6 @@ class Packer(wiring.Component):
 def _interleaved(planes: list[Value]) -> Value:
     """Codes out of the planes of their bits."""
     return Cat(bit for bits in zip(*planes, strict=True) for bit in bits)
-
-
-def _any(lines: Value, wanted: Callable[[int], bool]) -> Value:
-    """Whether the phase is one that is wanted."""
-    return Cat(line for phase, line in enumerate(lines) if wanted(phase)).any()
 
 
 def _releases(phase: int) -> bool:

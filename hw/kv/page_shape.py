@@ -6,8 +6,8 @@ from amaranth.utils import ceil_log2, exact_log2
 
 from golden.kv.codings import CODINGS, TRITS
 from hw.config import Config
-from hw.kv.formats import Kind, kind_of
-from hw.kv.payloads import HALF_BITS, SHORTEST_GROUP, Axis, Coding, Side
+from hw.kv.formats import DENSE_BITS, Kind, kind_of
+from hw.kv.payloads import CODE_BITS, HALF_BITS, SHORTEST_GROUP, Axis, Coding, Side
 
 __all__ = [
     "beats",
@@ -85,22 +85,19 @@ def code_words(m: Module, form: data.View, config: Config) -> Signal:
     """Words of a page's codes, the last one filled up."""
     unit = config.kv.page_tokens * SHORTEST_GROUP  # elements of 16 channels
     most = config.kv.channels // SHORTEST_GROUP
-    words = Signal(range(_bits_of(unit * most) // config.kv.word_bits + 1))
+    words = Signal(range(unit * most * CODE_BITS // config.kv.word_bits + 1))
     trits = Signal.like(words)
     with m.Switch(form.channels):
         for count in range(1, most + 1):
             with m.Case(count):
                 m.d.comb += trits.eq(-(-unit * count * 8 // (TRITS * config.kv.word_bits)))
     with m.Switch(form.coding):
-        for number, coding in enumerate(CODINGS):
-            with m.Case(Coding(number)):
-                dense = form.channels * (unit * coding.bits // config.kv.word_bits)
-                m.d.comb += words.eq(trits if coding.trits else dense)
+        with m.Case(Coding.TRITS):
+            m.d.comb += words.eq(trits)
+        for coding, bits in DENSE_BITS.items():
+            with m.Case(coding):
+                m.d.comb += words.eq(form.channels * (unit * bits // config.kv.word_bits))
     return words
-
-
-def _bits_of(elements: int) -> int:
-    return elements * max(coding.bits for coding in CODINGS)
 
 
 def entries(config: Config) -> int:

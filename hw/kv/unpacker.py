@@ -1,13 +1,14 @@
 """KV unpacker: words of a page to beats of codes."""
 
+from functools import partial
+
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.kv.codings import CODINGS
 from golden.numbers.trits import TRITS
 from hw.config import Config
-from hw.kv.gearbox import GRANULES, completes, places
+from hw.kv.gearbox import GRANULES, CodingPhase, completes, places
 from hw.kv.payloads import CODE_BITS, Coding, code_beat, coded_word
 from hw.numbers.one_hot import choose
 from hw.numbers.trits import TRIT_BITS, TritDecoder
@@ -58,86 +59,92 @@ class Unpacker(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         word, beat = self.words.p, self.beats.p
-        phase = Signal(range(GRANULES))
-        at = Signal(GRANULES)
-        dense = Signal(CODE_BITS + 1)  # bit b: dense codes of b bits
-        trits, take, whole = Signal(), Signal(), Signal()
-        m.d.comb += [at[number].eq(phase == number) for number in range(GRANULES)]
+        turn = CodingPhase(m, word.coding)
+        take = Signal()
+        whole = Signal()
         m.d.comb += [
-            dense[coding.bits].eq(word.coding == Coding(number))
-            for number, coding in enumerate(CODINGS)
-            if not coding.trits
-        ]
-        m.d.comb += [
-            trits.eq(word.coding == Coding.TRITS),
             self.words.ready.eq(~self.beats.valid | self.beats.ready),
             take.eq(self.words.valid & self.words.ready),
-            whole.eq(Cat(dense[bits] & at[bits - 1] for bits in _dense_widths()).any()),
+            whole.eq(turn.ends(lambda bits: bits - 1)),
         ]
         decoders = [share(m, f"decoder_{number}", TritDecoder()) for number in range(self.width // 8)]
         m.d.comb += [
             decoder.octet.eq(word.data.word_select(number, 8)) for number, decoder in enumerate(decoders)
         ]
         illegal = Cat(decoder.illegal for decoder in decoders)
-        complete = word.last | whole | (trits & Cat(at[p] for p in range(GRANULES) if completes(p)).any())
-        m.d.sync += self.error.eq(take & trits & illegal.any())
+        complete = word.last | whole | (turn.trits & turn.when(completes))
+        m.d.sync += self.error.eq(take & turn.trits & illegal.any())
         with m.If(take):
-            m.d.sync += phase.eq(Mux(word.last | whole, 0, phase + 1))
+            m.d.sync += turn.phase.eq(Mux(word.last | whole, 0, turn.phase + 1))
             m.d.sync += [beat.coding.eq(word.coding), beat.last.eq(word.last)]
         with m.If(self.words.ready):
             m.d.sync += self.beats.valid.eq(self.words.valid & complete)
         digits = [decoder.trits[place] for decoder in decoders for place in range(TRITS)]
-        self._gather(m, at, dense, trits, take, digits)
+        self._gather(m, turn, take, digits)
         return m
 
-    def _gather(
-        self, m: Module, at: Value, dense: Value, trits: Value, take: Value, digits: list[Value]
-    ) -> None:
+    def _gather(self, m: Module, turn: CodingPhase, take: Value, digits: list[Value]) -> None:
         """Write the codes of the word at the input, and move parked ones down."""
         size = self.width // GRANULES
         slots = self._slots(digits)
-        shared = self._shared(m, at, dense, trits, slots)
+        shared = self._shared(m, turn, slots)
         parking = Signal()
         m.d.comb += parking.eq(self.beats.p.coding == Coding.TRITS)
-
         for granule in range(GRANULES):
             kept = [Signal(size, name=f"plane{n}_{granule}", reset_less=True) for n in range(CODE_BITS)]
-            arrives = _any(at, (p for p in range(GRANULES) if _arrival(p, granule)))
-            unparks = _any(at, (p for p in range(GRANULES) if _unparks(p, granule)))
-            # The last slot shares its residue modulo 4 with the first one, which lies four granules away.
-            ends = _any(at, (p for p in range(GRANULES) if places(p)[-1].granule == granule))
-            own = Signal(name=f"own_{granule}")
-            m.d.comb += own.eq(trits & ends)
-            aligned = [Signal(size, name=f"aligned{n}_{granule}") for n in range(TRIT_BITS)]
-            for n in range(TRIT_BITS):
-                m.d.comb += aligned[n].eq(Mux(own, slots[-1][n], shared[granule % 4][n]))
-            plane: list[Value] = []
+            arrives = turn.when(partial(_arrival, granule=granule))
+            unparks = turn.when(partial(_unparks, granule=granule))
+            aligned = self._aligned(m, turn, granule, slots[-1], shared[granule % 4])
+            parked = turn.trits & unparks
+            planes = [self._plane(turn, granule, n, kept, shared, aligned, parked) for n in range(CODE_BITS)]
+            self._write(m, turn, granule, kept, planes, take, arrives | unparks)
             for n in range(CODE_BITS):
-                lines: list[Value] = []
-                sources: list[Value] = []
-                if n < TRIT_BITS and granule < _PARKED:
-                    lines, sources = [trits & unparks], [kept[n + TRIT_BITS]]
-                for bits in (1, 3):
-                    if n < bits:
-                        lines.append(dense[bits])
-                        sources.append(self._dense_plane(bits, granule, n))
-                if n < TRIT_BITS:
-                    base = shared[granule % 4][n] if granule < _PARKED else aligned[n]
-                    if granule < _PARKED:
-                        base = Mux(trits & unparks, 0, base)
-                elif n < 2 * TRIT_BITS:
-                    base = shared[granule % 4][n]
-                    if granule < _PARKED:
-                        base = base | Mux(trits, aligned[n - TRIT_BITS], 0)
-                else:
-                    base = shared[0][n]
-                plane.append(base | choose(lines, sources) if lines else base)
-            self._write(m, granule, kept, plane, at, dense, trits, take, arrives | unparks)
-            for n in range(CODE_BITS):
-                parks = granule < _PARKED and n in (2, 3)
                 for place in range(size):
-                    bit = kept[n][place] & ~parking if parks else kept[n][place]
+                    bit = kept[n][place] & ~parking if _parks(granule, n) else kept[n][place]
                     m.d.comb += self.beats.p.codes[granule * size + place][n].eq(bit)
+
+    def _aligned(
+        self, m: Module, turn: CodingPhase, granule: int, last: list[Value], shared: list[Value]
+    ) -> list[Signal]:
+        """Planes of the trits of a granule.
+
+        The last slot shares its residue modulo 4 with the first one, which lies four granules away.
+        """
+        own = Signal(name=f"own_{granule}")
+        m.d.comb += own.eq(turn.trits & turn.when(lambda phase: places(phase)[-1].granule == granule))
+        aligned = [Signal(self.width // GRANULES, name=f"aligned{n}_{granule}") for n in range(TRIT_BITS)]
+        m.d.comb += [aligned[n].eq(Mux(own, last[n], shared[n])) for n in range(TRIT_BITS)]
+        return aligned
+
+    def _plane(
+        self,
+        turn: CodingPhase,
+        granule: int,
+        n: int,
+        kept: list[Signal],
+        shared: list[list[Value]],
+        aligned: list[Signal],
+        parked: Value,
+    ) -> Value:
+        """What bit ``n`` of a granule's codes becomes; ``parked``: its trits came with the word before."""
+        early = granule < _PARKED
+        lines: list[Value] = []
+        sources: list[Value] = []
+        if n < TRIT_BITS and early:
+            lines, sources = [parked], [kept[n + TRIT_BITS]]
+        for bits in (1, 3):
+            if n < bits:
+                lines.append(turn.dense[bits])
+                sources.append(self._dense_plane(bits, granule, n))
+        if n < TRIT_BITS:
+            base = Mux(parked, 0, shared[granule % 4][n]) if early else aligned[n]
+        elif n < 2 * TRIT_BITS:
+            base = shared[granule % 4][n]
+            if early:
+                base = base | Mux(turn.trits, aligned[n - TRIT_BITS], 0)
+        else:
+            base = shared[0][n]
+        return base | choose(lines, sources) if lines else base
 
     def _slots(self, digits: list[Value]) -> list[list[Value]]:
         """Planes of trits in the five granules of the word."""
@@ -147,20 +154,18 @@ class Unpacker(wiring.Component):
             for slot in range(TRITS)
         ]
 
-    def _shared(
-        self, m: Module, at: Value, dense: Value, trits: Value, slots: list[list[Value]]
-    ) -> list[list[Value]]:
+    def _shared(self, m: Module, turn: CodingPhase, slots: list[list[Value]]) -> list[list[Value]]:
         """Planes that granules of equal residue modulo 4 have in common."""
         result: list[list[Value]] = []
         for residue in range(4):
             planes: list[Value] = []
             for n in range(CODE_BITS):
-                lines = [dense[bits] for bits in (2, 4, 8) if n < bits]
+                lines = [turn.dense[bits] for bits in (2, 4, 8) if n < bits]
                 sources = [self._dense_plane(bits, residue, n) for bits in (2, 4, 8) if n < bits]
                 if n < TRIT_BITS:
                     for slot in range(4):
                         first = (residue - slot) % 4
-                        lines.append(trits & (at[first] | at[first + 4]))
+                        lines.append(turn.trits & (turn.at[first] | turn.at[first + 4]))
                         sources.append(slots[slot][n])
                 plane = Signal(self.width // GRANULES, name=f"shared{n}_{residue}")
                 m.d.comb += plane.eq(choose(lines, sources))
@@ -177,39 +182,33 @@ class Unpacker(wiring.Component):
     def _write(
         self,
         m: Module,
+        turn: CodingPhase,
         granule: int,
         kept: list[Signal],
-        plane: list[Value],
-        at: Value,
-        dense: Value,
-        trits: Value,
+        planes: list[Value],
         take: Value,
         settled: Value,
     ) -> None:
         """Registers of one granule; codes of 3 bits split it where a word ends."""
         size = self.width // GRANULES
-        plain = _any(Cat(dense[bits] & at[bits * granule // GRANULES] for bits in (1, 2, 4, 8)), range(4))
+        plain = Cat(turn.dense[bits] & turn.at[bits * granule // GRANULES] for bits in (1, 2, 4, 8)).any()
         for n in range(CODE_BITS):
             words = [
                 (3 * code + min(n, 2)) // self.width for code in range(granule * size, granule * size + size)
             ]
             for number in sorted(set(words)):
                 write = Signal(name=f"write{n}_{granule}_{number}")
-                parks = granule < _PARKED and n in (2, 3)
-                m.d.comb += write.eq(
-                    take & (plain | (dense[3] & at[number]) | (trits & (1 if parks else settled)))
-                )
+                third = turn.dense[3] & turn.at[number]
+                trits = turn.trits & (1 if _parks(granule, n) else settled)
+                m.d.comb += write.eq(take & (plain | third | trits))
                 part = slice(words.index(number), size - words[::-1].index(number))
                 with m.If(write):
-                    m.d.sync += kept[n][part].eq(plane[n][part])
+                    m.d.sync += kept[n][part].eq(planes[n][part])
 
 
-def _dense_widths() -> tuple[int, ...]:
-    return tuple(coding.bits for coding in CODINGS if not coding.trits)
-
-
-def _any(lines: Value, numbers) -> Value:
-    return Cat(lines[number] for number in numbers).any()
+def _parks(granule: int, n: int) -> bool:
+    """Whether bit ``n`` of a granule's codes keeps parked trits."""
+    return granule < _PARKED and TRIT_BITS <= n < 2 * TRIT_BITS
 
 
 def _arrival(phase: int, granule: int) -> bool:
