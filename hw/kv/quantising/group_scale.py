@@ -5,6 +5,8 @@ group of 2**n elements; the threshold of ``golden.kv.ternary``. A range is divid
 largest magnitude by half of it, a sum by the length of the group.
 """
 
+from typing import NamedTuple
+
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -28,6 +30,24 @@ _GAMMA_BITS = 8
 def cycles(kind: Kind) -> int:
     """Cycles from one group's entry to the next one, if the parameters are taken at once."""
     return serial_quotient.STEPS + {Kind.AFFINE: 7, Kind.SYMMETRIC: 5}.get(kind, 3)
+
+
+class _Adder(NamedTuple):
+    """What the states of a group tell the adder.
+
+    Attributes:
+        operand: float16 whose magnitude is placed.
+        reference: of its window.
+        opposite: change its sign.
+        offset: register of what it is added to, and of what came out.
+        gamma: register of the threshold's bits that are still to come.
+    """
+
+    operand: Signal
+    reference: Signal
+    opposite: Signal
+    offset: Signal
+    gamma: Signal
 
 
 class GroupScale(wiring.Component):
@@ -58,89 +78,117 @@ class GroupScale(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        form, total = self.form, self.entries.payload
-        affine, divided = self.kind == Kind.AFFINE, is_divided(self.kind)
-        low, high = extremes(total)
-        below = Signal(reset_less=True)  # the minimum has the largest magnitude
-        m.d.sync += below.eq(low[:-1] > high[:-1])
-        larger = Mux(below, low, high)
+        form, affine, divided = self.form, self.kind == Kind.AFFINE, is_divided(self.kind)
         m.submodules.quotient = quotient = SerialQuotient()
+        adder = self._adder(m)
+        divisor = Signal(CODE_BITS, reset_less=True)
+        top = by_bits(m, form.coding, largest_code, "top")
+        m.d.sync += divisor.eq(Mux(divided, Mux(affine, top, top >> 1), 1))
+        m.d.comb += [
+            quotient.dividend.eq(self.sum[: serial_quotient.INTEGER_BITS] << serial_quotient.FRACTION_BITS),
+            quotient.divisor.eq(divisor),
+            quotient.at_least_one.eq(divided),
+        ]
+        scale = Signal(HALF_BITS, reset_less=True)
+        count = Signal(range(serial_quotient.STEPS))  # of the division
+        with m.FSM(name="work"):
+            self._measure(m, adder, quotient, count)
+            self._divide(m, adder, quotient, count, scale)
+            self._finish(m, adder, scale)
+        m.d.comb += [
+            self.parameters.payload.scale.eq(scale),
+            self.parameters.payload.offset.eq(adder.offset),
+        ]
+        return m
 
-        # The adder gives the opposite of the minimum, the range, and the sum times gamma, bit by bit.
+    def _adder(self, m: Module) -> _Adder:
+        """It gives the opposite of the minimum, the range, and the sum times gamma, bit by bit."""
+        affine, divided = self.kind == Kind.AFFINE, is_divided(self.kind)
+        low, high = extremes(self.entries.payload)
+        below = Signal(reset_less=True)  # the minimum has the largest magnitude
+        operand = Signal(HALF_BITS)
+        reference = Signal(range(-UNITS, UNITS + 1))
+        opposite = Signal()
         offset = Signal(WINDOW_BITS, reset_less=True)
         gamma = Signal(_GAMMA_BITS, reset_less=True)
-        operand, reference, opposite = Signal(HALF_BITS), Signal(range(-UNITS, UNITS + 1)), Signal()
-        result = self.sum
+        m.d.sync += below.eq(low[:-1] > high[:-1])
         m.d.comb += [
-            operand.eq(Mux(affine, low, larger)),
+            operand.eq(Mux(affine, low, Mux(below, low, high))),
             reference.eq(UNITS),
             self.addend.magnitude.eq(operand[:-1]),
             self.addend.reference.eq(reference),
             self.addend.negative.eq((operand[-1] ^ opposite) & affine),
-            self.addend.number.eq(total),
+            self.addend.number.eq(self.entries.payload),
             self.addend.is_number.eq(~divided),
             self.count.eq(divided | gamma[0]),
             self.offset.eq(offset),
         ]
+        return _Adder(operand, reference, opposite, offset, gamma)
 
-        scale, divisor = Signal(HALF_BITS, reset_less=True), Signal(CODE_BITS, reset_less=True)
-        count = Signal(range(serial_quotient.STEPS))
-        fraction_bits = serial_quotient.FRACTION_BITS
-        m.d.comb += [
-            quotient.dividend.eq(result[: serial_quotient.INTEGER_BITS] << fraction_bits),
-            quotient.divisor.eq(divisor),
-            quotient.at_least_one.eq(divided),
-        ]
-        top = by_bits(m, form.coding, largest_code, "top")
-        m.d.sync += divisor.eq(Mux(divided, Mux(affine, top, top >> 1), 1))
-
-        with m.FSM(name="work"):
-            with m.State("entry"):
-                m.d.comb += opposite.eq(1)
-                m.d.sync += [offset.eq(0), gamma.eq(form.gamma), count.eq(serial_quotient.STEPS - 1)]
-                with m.If(self.entries.valid & divided):
-                    m.next = "magnitude"
-                    with m.If(affine):
-                        m.next = "minimum"
-                with m.Elif(self.entries.valid):
-                    m.d.comb += quotient.load.eq(1)
-                    m.d.comb += quotient.dividend.eq(in_groups(form, total << fraction_bits))
-                    m.next = "divide"
-            with m.State("magnitude"):
-                m.next = "minimum"
-            with m.State("minimum"):
-                m.d.comb += operand.eq(high)
-                m.d.sync += offset.eq(result)
-                m.next = "range"
-                with m.If(~affine):  # the largest magnitude is divided as it is
-                    m.d.comb += quotient.load.eq(1)
-                    m.next = "divide"
-            with m.State("range"):
+    def _measure(self, m: Module, adder: _Adder, quotient: SerialQuotient, count: Signal) -> None:
+        """States up to the one in which the quotient takes its dividend."""
+        affine, divided = self.kind == Kind.AFFINE, is_divided(self.kind)
+        total = self.entries.payload
+        with m.State("entry"):
+            m.d.comb += adder.opposite.eq(1)
+            m.d.sync += [
+                adder.offset.eq(0),
+                adder.gamma.eq(self.form.gamma),
+                count.eq(serial_quotient.STEPS - 1),
+            ]
+            with m.If(self.entries.valid & divided):
+                m.next = "magnitude"
+                with m.If(affine):
+                    m.next = "minimum"
+            with m.Elif(self.entries.valid):
+                mean = in_groups(self.form, total << serial_quotient.FRACTION_BITS)
+                m.d.comb += [quotient.load.eq(1), quotient.dividend.eq(mean)]
+                m.next = "divide"
+        with m.State("magnitude"):
+            m.next = "minimum"
+        with m.State("minimum"):
+            _, high = extremes(total)
+            m.d.comb += adder.operand.eq(high)
+            m.d.sync += adder.offset.eq(self.sum)
+            m.next = "range"
+            with m.If(~affine):  # the largest magnitude is divided as it is
                 m.d.comb += quotient.load.eq(1)
                 m.next = "divide"
-            with m.State("divide"):
-                m.d.comb += quotient.advance.eq(1)
-                m.d.sync += count.eq(count - 1)
-                with m.If(count >= serial_quotient.STEPS - _GAMMA_BITS):
-                    m.d.sync += [offset.eq(result >> 1), gamma.eq(gamma >> 1)]
-                with m.If(count == 0):
-                    m.next = "round"
-            with m.State("round"):
-                threshold = ~in_groups(form, offset)
-                m.d.sync += [scale.eq(quotient.half), offset.eq(Mux(divided, 0, threshold))]
-                m.next = "done"
-                with m.If(affine):
-                    m.next = "place"
-            with m.State("place"):
-                m.d.comb += [reference.eq(field(scale) - self.spare), opposite.eq(1)]
-                m.d.sync += offset.eq(0)
-                m.next = "negate"
-            with m.State("negate"):
-                m.d.sync += offset.eq(result)
-                m.next = "done"
-            with m.State("done"):
-                m.d.comb += [self.parameters.valid.eq(1), self.entries.ready.eq(self.parameters.ready)]
-                with m.If(self.parameters.ready):
-                    m.next = "entry"
-        m.d.comb += [self.parameters.payload.scale.eq(scale), self.parameters.payload.offset.eq(offset)]
-        return m
+        with m.State("range"):
+            m.d.comb += quotient.load.eq(1)
+            m.next = "divide"
+
+    def _divide(
+        self, m: Module, adder: _Adder, quotient: SerialQuotient, count: Signal, scale: Signal
+    ) -> None:
+        """States of the division, in which a sum is multiplied by gamma as well."""
+        with m.State("divide"):
+            m.d.comb += quotient.advance.eq(1)
+            m.d.sync += count.eq(count - 1)
+            with m.If(count >= serial_quotient.STEPS - _GAMMA_BITS):
+                m.d.sync += [adder.offset.eq(self.sum >> 1), adder.gamma.eq(adder.gamma >> 1)]
+            with m.If(count == 0):
+                m.next = "round"
+        with m.State("round"):
+            threshold = ~in_groups(self.form, adder.offset)
+            m.d.sync += [
+                scale.eq(quotient.half),
+                adder.offset.eq(Mux(is_divided(self.kind), 0, threshold)),
+            ]
+            m.next = "done"
+            with m.If(self.kind == Kind.AFFINE):
+                m.next = "place"
+
+    def _finish(self, m: Module, adder: _Adder, scale: Signal) -> None:
+        """States in which the minimum is placed in the window of its scale, and the last one."""
+        with m.State("place"):
+            m.d.comb += [adder.reference.eq(field(scale) - self.spare), adder.opposite.eq(1)]
+            m.d.sync += adder.offset.eq(0)
+            m.next = "negate"
+        with m.State("negate"):
+            m.d.sync += adder.offset.eq(self.sum)
+            m.next = "done"
+        with m.State("done"):
+            m.d.comb += [self.parameters.valid.eq(1), self.entries.ready.eq(self.parameters.ready)]
+            with m.If(self.parameters.ready):
+                m.next = "entry"

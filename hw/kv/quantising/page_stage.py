@@ -1,0 +1,169 @@
+"""Page stage: float16 pages in two halves, one of which fills while the other is read."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.memory import Memory, ReadPort, WritePort
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import ceil_log2
+
+from hw.config import Config
+from hw.kv.fixed_point import LARGEST_MAGNITUDE
+from hw.kv.formats import kind_of
+from hw.kv.page_shape import beats, entries, is_legal, last_beat
+from hw.kv.payloads import HALF_BITS, element_beat, page_format
+from hw.kv.quantising import statistics
+from hw.kv.quantising.statistics import SUM_BITS, Statistics
+
+__all__ = ["FLAGS", "PageStage"]
+
+FLAGS = ("clamped", "error_format", "error_short", "error_long")
+
+
+class PageStage(wiring.Component):
+    """Take page after page, with the statistics of its groups.
+
+    A beat a cycle; a page can be read ``statistics.latency`` + 1 cycles after its last beat.
+
+    Members:
+        formats, elements (in streams): as of ``hw.kv.quantiser.Quantiser``.
+        clamped, error_format, error_short, error_long (out): as of ``Quantiser``.
+        full (out): a page can be read.
+        form (out): its format.
+        done (in): it has been read; the next page that can be read is the one after it.
+        read (in): look up the beat at ``token`` and ``beat``; it stays until the next ``read``.
+        token, beat (in): where it lies.
+        beat_elements (out): the beat, a cycle later.
+        address (in): of a group's entry (``hw.kv.page_shape.entry_address``).
+        entry (out): its statistics, a cycle later.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        lanes = data.ArrayLayout(HALF_BITS, config.kv.lanes)
+        super().__init__(
+            {
+                "formats": In(stream.Signature(page_format(config))),
+                "elements": In(stream.Signature(element_beat(config))),
+                **dict.fromkeys(FLAGS, Out(1)),
+                "full": Out(1),
+                "form": Out(page_format(config)),
+                "done": In(1),
+                "read": In(1),
+                "token": In(range(config.kv.page_tokens)),
+                "beat": In(range(beats(config))),
+                "beat_elements": Out(lanes),
+                "address": In(range(entries(config))),
+                "entry": Out(SUM_BITS),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        config = self.config
+        staged = data.ArrayLayout(HALF_BITS, config.kv.lanes)
+        depth = 2 * config.kv.page_tokens << ceil_log2(beats(config))
+        m.submodules.staging = staging = Memory(shape=staged, depth=depth, init=[])
+        m.submodules.statistics = gather = Statistics(config)
+        full = Signal(2)
+        held = Signal(data.ArrayLayout(page_format(config), 2))
+        self._arrive(m, staging.write_port(), gather, full, held)
+        self._leave(m, staging.read_port(), gather, full, held)
+        return m
+
+    def _arrive(self, m: Module, write: WritePort, gather: Statistics, full: Signal, held: data.View) -> None:
+        """Fill the half that is not read."""
+        form = Signal(page_format(self.config))
+        half = Signal()
+        token = Signal.like(self.token)
+        beat = Signal.like(self.beat)
+        take = Signal()
+        elements, clamped = self._finite()
+        m.d.comb += [
+            write.addr.eq(Cat(beat, token, half)),
+            write.data.eq(elements),
+            write.en.eq(take),
+            gather.form.eq(form),
+            gather.kind.eq(kind_of(form)),
+            gather.half.eq(half),
+            gather.take.eq(take),
+            gather.elements.eq(elements),
+            gather.token.eq(token),
+            gather.beat.eq(beat),
+        ]
+        m.d.sync += self.clamped.eq(take & clamped)
+        with m.If(self._complete(m, form, token, beat, take, full.bit_select(half, 1))):
+            m.d.sync += [full.bit_select(half, 1).eq(1), held[half].eq(form), half.eq(~half)]
+
+    def _leave(self, m: Module, read: ReadPort, gather: Statistics, full: Signal, held: data.View) -> None:
+        """Look up what is asked of the other half."""
+        half = Signal(name="half_read")
+        m.d.comb += [
+            self.full.eq(full.bit_select(half, 1)),
+            self.form.eq(held[half]),
+            read.addr.eq(Cat(self.beat, self.token, half)),
+            read.en.eq(self.read),
+            self.beat_elements.eq(read.data),
+            gather.read_half.eq(half),
+            gather.read_address.eq(self.address),
+            self.entry.eq(gather.entry),
+        ]
+        with m.If(self.done):
+            m.d.sync += [full.bit_select(half, 1).eq(0), half.eq(~half)]
+
+    def _complete(
+        self, m: Module, form: data.View, token: Signal, beat: Signal, take: Signal, full: Value
+    ) -> Signal:
+        """Take pages or drop them; returns whether one is complete, its statistics included."""
+        config = self.config
+        last = self.elements.payload.last
+        last_of_token = Signal()
+        at_end = Signal()
+        done = Signal(statistics.latency(config))  # until the last entry is in its place
+        complete = Signal()
+        m.d.comb += [
+            last_of_token.eq(beat == last_beat(form, config)),
+            at_end.eq(last_of_token & (token == config.kv.page_tokens - 1)),
+        ]
+        m.d.sync += done.eq(done << 1)
+        m.d.sync += Cat(self.error_format, self.error_short, self.error_long).eq(0)
+        with m.FSM(name="fill"):
+            with m.State("format"):
+                m.d.comb += self.formats.ready.eq(~full)
+                m.d.sync += [form.eq(self.formats.payload), token.eq(0), beat.eq(0)]
+                with m.If(self.formats.valid & self.formats.ready):
+                    m.next = "elements"
+                    with m.If(~is_legal(self.formats.payload, config)):
+                        m.d.sync += self.error_format.eq(1)
+                        m.next = "drop"
+            with m.State("elements"):
+                m.d.comb += [self.elements.ready.eq(1), take.eq(self.elements.valid)]
+                with m.If(take):
+                    m.d.sync += beat.eq(beat + 1)
+                    with m.If(last_of_token):
+                        m.d.sync += [beat.eq(0), token.eq(token + 1)]
+                    with m.If(last & ~at_end):
+                        m.d.sync += self.error_short.eq(1)
+                        m.next = "format"
+                    with m.If(~last & at_end):
+                        m.d.sync += self.error_long.eq(1)
+                        m.next = "drop"
+                    with m.If(last & at_end):
+                        m.d.sync += done[0].eq(1)
+                        m.next = "complete"
+            with m.State("complete"), m.If(done[-1]):
+                m.d.comb += complete.eq(1)
+                m.next = "format"
+            with m.State("drop"):
+                m.d.comb += self.elements.ready.eq(1)
+                with m.If(self.elements.valid & last):
+                    m.next = "format"
+        return complete
+
+    def _finite(self) -> tuple[Value, Value]:
+        """Elements with infinities and NaNs clamped, and whether there were any."""
+        elements, clamped = [], []
+        for element in self.elements.payload.elements:
+            special = element[10:15].all()
+            elements.append(Mux(special, Cat(Value.cast(LARGEST_MAGNITUDE), element[-1]), element))
+            clamped.append(special)
+        return Cat(elements), Cat(clamped).any()
