@@ -6,18 +6,128 @@ the next page: one that ends early is filled up with zeros, what is too much is 
 impossible format is left out as a whole.
 """
 
-from amaranth.hdl import Module, Mux, Signal
-from amaranth.lib import stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out, connect, flipped
 
 from hw.config import Config
 from hw.kv.page_shape import code_words, is_legal, metadata_words
-from hw.kv.payloads import Coding, page_beat, page_format, word
+from hw.kv.payloads import Coding, coded_word, page_beat, page_format, word
 from hw.kv.unpacker import Unpacker
 
 __all__ = ["ERRORS", "PageReader"]
 
 ERRORS = ("error_format", "error_short", "error_long", "error_trits")
+
+
+class PageSplitter(wiring.Component):
+    """Split pages of words into metadata and codes, and right those that are too short or too long.
+
+    A word a cycle, combinational from ``words`` to both streams, with no bubble between pages.
+
+    Members:
+        formats, words (in streams): as of ``PageReader``.
+        headers, numbers (out streams): as of ``PageReader``.
+        codes (out stream): words of codes, ``last`` with the last one that the format wants.
+        damaged (out): the page whose last word of codes was taken before was too short or too long.
+        error_format, error_short, error_long (out): as of ``PageReader``.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        width = config.kv.word_bits
+        super().__init__(
+            {
+                "formats": In(stream.Signature(page_format(config))),
+                "words": In(stream.Signature(word(width))),
+                "headers": Out(stream.Signature(page_format(config))),
+                "numbers": Out(stream.Signature(word(width))),
+                "codes": Out(stream.Signature(coded_word(width))),
+                "damaged": Out(1),
+                **dict.fromkeys(ERRORS[:3], Out(1)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        # The format of the next page waits until the present one has ended.
+        form = Signal(page_format(self.config), reset_less=True)
+        waiting = Signal()
+        begin = Signal()
+        legal = Signal()
+        ends, idle = self._read(m, form, begin, legal)
+        m.d.comb += [
+            legal.eq(is_legal(form, self.config)),
+            begin.eq(waiting & (ends | idle) & (~self.headers.valid | self.headers.ready)),
+            self.formats.ready.eq(~waiting | begin),
+        ]
+        m.d.sync += self.error_format.eq(begin & ~legal)
+        with m.If(self.formats.ready):
+            m.d.sync += [form.eq(self.formats.payload), waiting.eq(self.formats.valid)]
+        with m.If(self.headers.ready):
+            m.d.sync += self.headers.valid.eq(0)
+        with m.If(begin):
+            m.d.sync += [self.headers.payload.eq(form), self.headers.valid.eq(legal)]
+        return m
+
+    def _read(self, m: Module, form: data.View, begin: Value, legal: Value) -> tuple[Value, Value]:
+        """Take the words of a page; returns whether one ends, and whether none is under way."""
+        active = Signal()
+        dropping = Signal()  # words of a page that is left out, or too many of one
+        filling = Signal()  # zeros for words that are missing
+        source = Signal()
+        take = Signal()
+        leaves = Signal()  # the last word that is dropped
+        coding = Signal(Coding, reset_less=True)
+        in_metadata, final = self._count(m, form, begin, take)
+        incoming = self.words.payload
+        room = Mux(in_metadata, self.numbers.ready, self.codes.ready)
+        missing = incoming.last & ~final & ~filling
+        excess = ~incoming.last & final & ~filling
+        m.d.comb += [
+            source.eq(active & (filling | self.words.valid)),
+            take.eq(source & room),
+            leaves.eq(dropping & self.words.valid & incoming.last),
+            self.words.ready.eq(dropping | (active & ~filling & room)),
+            self.numbers.valid.eq(source & in_metadata),
+            self.numbers.payload.data.eq(self.codes.payload.data),
+            self.codes.valid.eq(source & ~in_metadata),
+            self.codes.payload.data.eq(Mux(filling, 0, incoming.data)),
+            self.codes.payload.last.eq(final),
+            self.codes.payload.coding.eq(coding),
+        ]
+        m.d.sync += [self.error_short.eq(take & missing), self.error_long.eq(take & excess)]
+        with m.If(take & missing):
+            m.d.sync += filling.eq(1)
+        with m.If(take & final):
+            m.d.sync += [self.damaged.eq(filling | excess), filling.eq(0), active.eq(0), dropping.eq(excess)]
+        with m.If(leaves):
+            m.d.sync += dropping.eq(0)
+        with m.If(begin):
+            m.d.sync += [coding.eq(form.coding), active.eq(legal), dropping.eq(~legal)]
+        return (take & final & ~excess) | leaves, ~(active | dropping)
+
+    def _count(self, m: Module, form: data.View, begin: Value, take: Value) -> tuple[Value, Value]:
+        """Words that are still to come: whether the present one is metadata, and whether it is the last."""
+        metadata = metadata_words(form, self.config)
+        codes = code_words(m, form, self.config)
+        metadata_left = Signal(len(metadata))
+        codes_left = Signal.like(codes)
+        in_metadata = Signal()
+        final = Signal()
+        m.d.comb += [
+            in_metadata.eq(metadata_left != 0),
+            final.eq(~in_metadata & (codes_left == 1)),
+            self.numbers.payload.last.eq(metadata_left == 1),
+        ]
+        with m.If(take):
+            with m.If(in_metadata):
+                m.d.sync += metadata_left.eq(metadata_left - 1)
+            with m.Else():
+                m.d.sync += codes_left.eq(codes_left - 1)
+        with m.If(begin):
+            m.d.sync += [metadata_left.eq(metadata), codes_left.eq(codes)]
+        return in_metadata, final
 
 
 class PageReader(wiring.Component):
@@ -53,84 +163,21 @@ class PageReader(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        config = self.config
-        m.submodules.unpacker = unpacker = Unpacker(config)
-
-        # The format of the next page, with its counts, waits until the present one has ended.
-        form = Signal(page_format(config), reset_less=True)
-        waiting = Signal()
-        numbers, codes = metadata_words(form, config), code_words(m, form, config)
-        legal = is_legal(form, config)
-
-        metadata_left, codes_left = Signal(len(numbers)), Signal.like(codes)
-        coding = Signal(Coding, reset_less=True)
-        active, dropping, filling = Signal(), Signal(), Signal()
-        source, room, take, ends, begin = (
-            Signal(name=n) for n in ("source", "room", "take", "ends", "begin")
-        )
-        in_metadata, metadata_ends, final = Signal(), Signal(), Signal()
-        incoming = self.words.payload
-        m.d.comb += [
-            in_metadata.eq(metadata_left != 0),
-            metadata_ends.eq(metadata_left == 1),
-            final.eq(~in_metadata & (codes_left == 1)),
-            source.eq(active & (filling | self.words.valid)),
-            room.eq(Mux(in_metadata, self.numbers.ready, unpacker.words.ready)),
-            self.numbers.valid.eq(source & in_metadata),
-            self.numbers.payload.data.eq(unpacker.words.payload.data),
-            self.numbers.payload.last.eq(metadata_ends),
-            take.eq(source & room),
-            self.words.ready.eq(dropping | (active & ~filling & room)),
-            begin.eq(waiting & (ends | ~(active | dropping)) & (~self.headers.valid | self.headers.ready)),
-            self.formats.ready.eq(~waiting | begin),
-            unpacker.words.valid.eq(source & ~in_metadata),
-            unpacker.words.payload.data.eq(Mux(filling, 0, incoming.data)),
-            unpacker.words.payload.last.eq(final),
-            unpacker.words.payload.coding.eq(coding),
-        ]
-        missing = incoming.last & ~final & ~filling
-        excess = ~incoming.last & final & ~filling
-        leaves = Signal()  # the last word of a page that is left out, or of what is too much of one
-        m.d.comb += [
-            leaves.eq(dropping & self.words.valid & incoming.last),
-            ends.eq((take & final & ~excess) | leaves),
-        ]
-
-        damaged, illegal = Signal(), Signal()
-        m.d.sync += [self.error_short.eq(take & missing), self.error_long.eq(take & excess)]
-        m.d.sync += self.error_format.eq(begin & ~legal)
-        with m.If(take):
-            with m.If(in_metadata):
-                m.d.sync += metadata_left.eq(metadata_left - 1)
-            with m.Else():
-                m.d.sync += codes_left.eq(codes_left - 1)
-            with m.If(missing):
-                m.d.sync += filling.eq(1)
-            with m.If(final):
-                m.d.sync += [damaged.eq(filling | excess), filling.eq(0), active.eq(0), dropping.eq(excess)]
-        with m.If(leaves):
-            m.d.sync += dropping.eq(0)
-        with m.If(begin):
-            m.d.sync += [
-                coding.eq(form.coding),
-                metadata_left.eq(numbers),
-                codes_left.eq(codes),
-                active.eq(legal),
-                dropping.eq(~legal),
-            ]
-        with m.If(self.formats.ready):
-            m.d.sync += [form.eq(self.formats.payload), waiting.eq(self.formats.valid)]
-
-        with m.If(self.headers.ready):
-            m.d.sync += self.headers.valid.eq(0)
-        with m.If(begin):
-            m.d.sync += [self.headers.payload.eq(form), self.headers.valid.eq(legal)]
+        m.submodules.splitter = splitter = PageSplitter(self.config)
+        m.submodules.unpacker = unpacker = Unpacker(self.config)
+        connect(m, flipped(self.formats), splitter.formats)
+        connect(m, flipped(self.words), splitter.words)
+        connect(m, splitter.headers, flipped(self.headers))
+        connect(m, splitter.numbers, flipped(self.numbers))
+        connect(m, splitter.codes, unpacker.words)
+        illegal = Signal()  # of the page so far
         beat = unpacker.beats.payload
         m.d.comb += [
             self.beats.valid.eq(unpacker.beats.valid),
             unpacker.beats.ready.eq(self.beats.ready),
             self.beats.payload.beat.eq(beat),
-            self.beats.payload.error.eq(beat.last & (damaged | illegal | unpacker.error)),
+            self.beats.payload.error.eq(beat.last & (splitter.damaged | illegal | unpacker.error)),
+            *(getattr(self, name).eq(getattr(splitter, name)) for name in ERRORS[:3]),
             self.error_trits.eq(unpacker.error),
         ]
         passed = self.beats.valid & self.beats.ready & beat.last
