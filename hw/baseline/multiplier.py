@@ -49,10 +49,8 @@ def add_columns(m: Module, columns: list[Column]) -> Value:
             count = 2 if len(column) == 3 and place > 1 else 3
             times, (x, y, *rest) = zip(*column[:count], strict=True)
             del column[:count]
-            total, carry = (
-                Signal(name=f"sum_{place}_{len(column)}"),
-                Signal(name=f"carry_{place}_{len(column)}"),
-            )
+            total = Signal(name=f"sum_{place}_{len(column)}")
+            carry = Signal(name=f"carry_{place}_{len(column)}")
             if rest:
                 m.d.comb += [total.eq(x ^ y ^ rest[0]), carry.eq((x & y) | (rest[0] & (x ^ y)))]
                 delay = 1.0

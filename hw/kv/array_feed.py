@@ -86,13 +86,15 @@ class ArrayFeed(wiring.Component):
         self.form = form = Signal(page_format(config), reset_less=True)
         self.is_key = is_key = form.side == Side.KEY
         self.busy = {name: Signal(name=f"busy_{name}") for name in _STREAMS}
-        self.folded, self.refused = Signal(), Signal()
+        self.folded = Signal()
+        self.refused = Signal()
         self.symmetric = kind_of(form) == Kind.SYMMETRIC
         most = bits_for(max(config.kv.channels, config.kv.page_tokens))
         self.product = {name: Signal(most, name=f"product_{name}") for name in _STREAMS}
-        self.last_block, self.last_chunk, self.last_group, self.last_product = (
-            Signal(most) for _ in range(4)
-        )
+        self.last_block = Signal(most)
+        self.last_chunk = Signal(most)
+        self.last_group = Signal(most)
+        self.last_product = Signal(most)
         tokens = config.kv.page_tokens
         inputs = Mux(is_key, channels(form), tokens)
         outputs = Mux(is_key, tokens, channels(form))
@@ -159,8 +161,11 @@ class ArrayFeed(wiring.Component):
         rows, lanes = config.rows, config.lanes
         size = rows * lanes
         parts = config.kv.word_bits // size
-        block, chunk, place = Signal.like(self.last_block), Signal.like(self.last_chunk), Signal(range(parts))
-        within, group = Signal(range(config.chunks)), Signal.like(self.last_group)
+        block = Signal.like(self.last_block)
+        chunk = Signal.like(self.last_chunk)
+        place = Signal(range(parts))
+        within = Signal(range(config.chunks))
+        group = Signal.like(self.last_group)
         damaged = Signal()
         beat = self.beats.payload.beat
         codes = [
@@ -229,7 +234,8 @@ class ArrayFeed(wiring.Component):
         per_word = config.kv.word_bits // HALF_BITS
         shape = data.ArrayLayout(HALF_BITS, per_word)
         depth = entries(config) // per_word
-        place, ports = Signal(range(2 * depth)), []
+        place = Signal(range(2 * depth))
+        ports = []
         words = field_words(self.form, config)
         is_minimum = place >= words
         wanted = self.busy["numbers"]
@@ -257,7 +263,8 @@ class ArrayFeed(wiring.Component):
         """A group's scales for every row of a block."""
         config, form = self.config, self.form
         rows, per_word = config.rows, config.kv.word_bits // HALF_BITS
-        block, group = Signal.like(self.last_block), Signal.like(self.last_group)
+        block = Signal.like(self.last_block)
+        group = Signal.like(self.last_group)
         row = Signal(range(rows + 1))
         out = self.scales.payload
 
@@ -268,7 +275,8 @@ class ArrayFeed(wiring.Component):
             m.d.comb += number.eq(output * groups_of_token(form) + group)
         with m.Else():
             m.d.comb += number.eq(group * channels(form) + output)
-        which, there = Signal(exact_log2(per_word)), Signal()
+        which = Signal(exact_log2(per_word))
+        there = Signal()
         target = Signal.like(row)
         scale_port, minimum_port = memories
         m.d.comb += [port.addr.eq(number[exact_log2(per_word) :]) for port in memories]
@@ -277,7 +285,10 @@ class ArrayFeed(wiring.Component):
         affine = kind_of(form) == Kind.AFFINE
         sign = kind_of(form) == Kind.SIGN
         scale, minimum = scale_port.data[which], minimum_port.data[which]
-        step, step_field, offset, offset_field = (Signal(n) for n in (MANTISSA_BITS, 6, HALF_BITS, 6))
+        step = Signal(MANTISSA_BITS)
+        step_field = Signal(6)
+        offset = Signal(HALF_BITS)
+        offset_field = Signal(6)
         subnormal = ~scale[10:15].any()
         m.d.comb += [
             step.eq(mantissa(scale)),

@@ -78,15 +78,20 @@ class Dequantiser(wiring.Component):
         memories = [Memory(shape=row, depth=depth, init=[]) for _ in names]
         for name, memory in zip(names, memories, strict=True):
             m.submodules[name] = memory
-        full, begin, half = Signal(), Signal(), Signal()  # half: the one that is read
+        full = Signal()
+        begin = Signal()
+        half = Signal()  # the one that is read
         self._fill(m, [memory.write_port(granularity=1) for memory in memories], full, begin, ~half)
 
         form = Signal(page_format(config), reset_less=True)
-        active, feeding = Signal(), Signal()
+        active = Signal()
+        feeding = Signal()
         m.d.comb += [begin.eq(full & ~active), self.headers.ready.eq(begin)]
         m.submodules.walk = walk = PageWalk(config)
         m.submodules.leaving = leaving = PageWalk(config)
-        advance, step, leaves = Signal(), Signal(), Signal()
+        advance = Signal()
+        step = Signal()
+        leaves = Signal()
         m.d.comb += [
             advance.eq(~self.elements.valid | self.elements.ready),
             step.eq(feeding & self.beats.valid & advance),
@@ -150,7 +155,8 @@ class Dequantiser(wiring.Component):
         form, incoming = self.headers.payload, self.numbers.payload
         per_word = config.kv.word_bits // HALF_BITS
         count = Signal(range(entries(config) // per_word))
-        in_minima, take = Signal(), Signal()
+        in_minima = Signal()
+        take = Signal()
         m.d.comb += [
             self.numbers.ready.eq(self.headers.valid & ~full),
             take.eq(self.numbers.valid & self.numbers.ready),

@@ -39,8 +39,12 @@ class PageWalk(wiring.Component):
         m = Module()
         config, token, beat = self.config, self.token, self.beat
         is_key = self.form.side == Side.KEY
-        token_low, beat_low = Signal.like(token), Signal.like(beat)  # bits within a chunk
-        row_ends, chunk_ends, token_ends, beat_ends = Signal(), Signal(), Signal(), Signal()
+        token_low = Signal.like(token)  # bits within a chunk
+        beat_low = Signal.like(beat)
+        row_ends = Signal()
+        chunk_ends = Signal()
+        token_ends = Signal()
+        beat_ends = Signal()
         m.d.comb += [
             token_low.eq(Mux(is_key, config.rows, config.lanes) - 1),
             beat_low.eq(Mux(is_key, config.lanes // config.kv.lanes, config.rows // config.kv.lanes) - 1),

@@ -69,7 +69,8 @@ class ValueLane(wiring.Component):
         is_trit = self.kind == Kind.TERNARY
         is_symmetric, unsigned = self.kind == Kind.SYMMETRIC, self._unsigned(m)
         half = by_bits(m, self.coding, half_range, "half")
-        below, steps = Signal(), Signal(CODE_BITS)
+        below = Signal()
+        steps = Signal(CODE_BITS)
         m.d.comb += [
             below.eq(unsigned < half),
             steps.eq(Mux(~is_symmetric, unsigned, Mux(below, half - unsigned, unsigned - half))),
@@ -169,7 +170,8 @@ class ValueLane(wiring.Component):
         """
         stayed: list[Value] = []
         for step in levels:
-            stays, below = Signal(name=f"stays_{step}"), Signal(name=f"sticky_{step}")
+            stays = Signal(name=f"stays_{step}")
+            below = Signal(name=f"sticky_{step}")
             following = Signal(len(window) - step, name=f"window_{step}")
             m.d.comb += [
                 stays.eq((window[-step:] ^ negative.replicate(step)).any()),

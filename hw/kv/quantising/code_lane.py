@@ -141,7 +141,8 @@ class CodeLane(wiring.Component):
 
     def _centred(self, m: Module, steps: Value, positive: Value) -> Value:
         """The unsigned code: of a symmetric one, half the range plus or minus its steps."""
-        half, code = by_bits(m, self.coding, half_range, "half"), Signal(CODE_BITS)
+        half = by_bits(m, self.coding, half_range, "half")
+        code = Signal(CODE_BITS)
         m.d.comb += code.eq(steps)
         with m.If(self.kind == Kind.SYMMETRIC):
             m.d.comb += code.eq(Mux(positive, half + steps, half - steps))

@@ -48,7 +48,9 @@ class SerialQuotient(wiring.Component):
         mantissa = Signal(MANTISSA_BITS, reset_less=True)
         weight = Signal(range(INTEGER_BITS), reset_less=True)
         exponent = Signal(range(INTEGER_BITS), reset_less=True)
-        guard, guarded, sticky = (Signal(reset_less=True, name=n) for n in ("guard", "guarded", "sticky"))
+        guard = Signal(reset_less=True)
+        guarded = Signal(reset_less=True)
+        sticky = Signal(reset_less=True)
 
         first, after_first = self._divide(m, "first", remainder, rest[-1])
         second, after_second = self._divide(m, "second", after_first, rest[-2])

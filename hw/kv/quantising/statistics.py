@@ -97,7 +97,10 @@ class Statistics(wiring.Component):
         by_token = self.form.axis == Axis.TOKEN
         last_channel = (channel & within_group) == (within_group & ~(lanes - 1))
         values = Signal(row)
-        valid, first, closes, half = Signal(), Signal(), Signal(), Signal()
+        valid = Signal()
+        first = Signal()
+        closes = Signal()
+        half = Signal()
         place = Signal.like(self.read_address)
         m.d.sync += [
             valid.eq(self.take),
@@ -154,7 +157,8 @@ class Statistics(wiring.Component):
         """A tree with a register at each level; the lanes' registers are its leaves."""
         nodes = [lanes[lane] for lane in range(self.config.kv.lanes)]
         moved = Signal(name="leaves_valid")
-        where, which = Signal.like(place, name="leaves_place"), Signal(name="leaves_half")
+        where = Signal.like(place, name="leaves_place")
+        which = Signal(name="leaves_half")
         m.d.sync += [moved.eq(valid), where.eq(place), which.eq(half)]
         level = 0
         while len(nodes) > 1:
@@ -165,7 +169,8 @@ class Statistics(wiring.Component):
                 m.d.sync += held.eq(self._combine(left, right))
                 sums.append(held)
             nodes = sums
-            later, there = Signal(name=f"valid_{level}"), Signal.like(where, name=f"place_{level}")
+            later = Signal(name=f"valid_{level}")
+            there = Signal.like(where, name=f"place_{level}")
             in_half = Signal(name=f"half_{level}")
             m.d.sync += [later.eq(moved), there.eq(where), in_half.eq(which)]
             moved, where, which = later, there, in_half

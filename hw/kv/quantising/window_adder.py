@@ -47,7 +47,8 @@ class WindowAdder(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         taken = self.addend
-        placed, value = Signal(WINDOW_BITS), Signal(WINDOW_BITS, reset_less=True)
+        placed = Signal(WINDOW_BITS)
+        value = Signal(WINDOW_BITS, reset_less=True)
         carry = Signal(reset_less=True)
         magnitude = window(m, taken.magnitude, taken.reference, "placed")
         m.d.comb += placed.eq(Mux(taken.is_number, taken.number, magnitude))
