@@ -13,8 +13,8 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.baseline.ant_pe import flint4
+from hw.baseline.float_mac import LATENCY, SLOTS, FloatMac
 from hw.baseline.fp16_int8_mac import Integer, MultiplyInteger
-from hw.baseline.fp32_sum import LATENCY, SLOTS, accumulate
 
 __all__ = ["LATENCY", "SLOTS", "AntMac"]
 
@@ -25,21 +25,21 @@ class Decode(wiring.Component):
     """A 4-bit code to what the multiplier takes; combinational.
 
     Members:
-        code: int4 or flint4.
+        b: int4 or flint4.
         flint: which of them.
         weight: its value.
     """
 
-    code: In(4)
+    b: In(4)
     flint: In(1)
     weight: Out(WEIGHT.layout)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        sign = self.code[-1]
-        magnitude, exponent = flint4(self.code)
+        sign = self.b[-1]
+        magnitude, exponent = flint4(self.b)
         m.d.comb += [
-            self.weight.ones.eq(Mux(self.flint, magnitude, self.code[:-1] ^ sign.replicate(3))),
+            self.weight.ones.eq(Mux(self.flint, magnitude, self.b[:-1] ^ sign.replicate(3))),
             self.weight.increment.eq(sign & ~self.flint),
             self.weight.exponent.eq(Mux(self.flint, exponent, 0)),
             self.weight.sign.eq(sign),
@@ -47,46 +47,14 @@ class Decode(wiring.Component):
         return m
 
 
-class AntMac(wiring.Component):
-    """``acc += a * b`` of FP16 and a 4-bit code in FP32, one a cycle, for SLOTS interleaved accumulators.
-
-    Every bit of every result is defined (``golden.baseline.ant_mac``), as in ``Fp16Int8Mac``.
-
-    Latency LATENCY = 2 cycles, throughput one multiply-accumulate a cycle; there are no stalls. A cycle
-    without work keeps its accumulator when ``a`` and ``b`` are zero and ``first`` is low. There is no reset:
-    each accumulator starts with ``first``.
-
-    Args:
-        config: unused; the unit has no parameters.
+class AntMac(FloatMac):
+    """``FloatMac`` of FP16 and a 4-bit code (``golden.baseline.ant_mac``).
 
     Members:
-        a: FP16 bits.
+        a, first, acc: as of ``FloatMac``.
         b: code of the weight.
         flint: the code is flint4, not int4.
-        first: the accumulator of this cycle's slot restarts from +0 before the sum.
-        acc: FP32 bits of the sum that the operands of LATENCY cycles ago went into. It leaves the rounding
-            logic directly: register it where it is used.
     """
 
-    a: In(16)
-    b: In(4)
-    flint: In(1)
-    first: In(1)
-    acc: Out(32)
-
     def __init__(self, config: Any = None) -> None:
-        self.config = config
-        super().__init__()
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        m.submodules.decode = decode = Decode()
-        m.submodules.multiply = multiply = MultiplyInteger(WEIGHT)
-        m.d.comb += [
-            decode.code.eq(self.b),
-            decode.flint.eq(self.flint),
-            multiply.a.eq(self.a),
-            multiply.b.eq(decode.weight),
-        ]
-        m.d.comb += self.acc.eq(accumulate(m, WEIGHT.frame, multiply.product, self.first))
-        return m
+        super().__init__(config, MultiplyInteger(WEIGHT), Decode())

@@ -24,7 +24,7 @@ from amaranth.hdl import Cat, Module, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.baseline.fp32_sum import LATENCY, SLOTS, accumulate
+from hw.baseline.float_mac import LATENCY, SLOTS, FloatMac
 from hw.baseline.frame import Frame
 from hw.baseline.multiplier import add_columns, partial_products
 
@@ -92,7 +92,8 @@ class MultiplyInteger(wiring.Component):
 
     def __init__(self, integer: Integer) -> None:
         self.integer = integer
-        super().__init__({"a": In(16), "b": In(integer.layout), "product": Out(integer.frame.product_layout)})
+        self.frame = integer.frame
+        super().__init__({"a": In(16), "b": In(integer.layout), "product": Out(self.frame.product_layout)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -100,8 +101,7 @@ class MultiplyInteger(wiring.Component):
         fraction, exponent = self.a[:FRACTION], self.a[FRACTION:-1]
         normal = exponent.any()
         significand = Cat(fraction, normal)
-        frame = self.integer.frame
-        moves = frame.moves_of(b.ones)
+        moves = self.frame.moves_of(b.ones)
 
         columns = partial_products(m, significand, b.ones, (_ARRIVAL, (0.0,) * self.integer.bits))
         for place, bit in enumerate(significand):
@@ -110,14 +110,14 @@ class MultiplyInteger(wiring.Component):
             columns[place].append((_ARRIVAL[place], extra))
 
         # The product's top bit is worth twice the scale.
-        base = frame.product - 2 - FRACTION - (2 ** (EXPONENT - 1) - 1)
+        base = self.frame.product - 2 - FRACTION - (2 ** (EXPONENT - 1) - 1)
         zero = Signal()
         special = exponent.all()
         m.d.comb += [
             zero.eq(~(b.ones.any() | b.increment)),
             p.significand.eq(add_columns(m, columns)),
             p.moves.eq(Cat(moves)),
-            p.scale.eq(Cat(exponent[0] | ~normal, exponent[1:]) + b.exponent + frame.moved(base, moves)),
+            p.scale.eq(Cat(exponent[0] | ~normal, exponent[1:]) + b.exponent + self.frame.moved(base, moves)),
             p.sign.eq(self.a[-1] ^ b.sign),
             p.zero.eq(zero | (~normal & ~fraction.any())),
             p.special.eq(special),
@@ -129,46 +129,35 @@ class MultiplyInteger(wiring.Component):
 INT8 = Integer(7, moves=(3,))
 
 
-class Fp16Int8Mac(wiring.Component):
-    """``acc += a * b`` of FP16 and INT8 in FP32, one a cycle, for SLOTS interleaved accumulators.
-
-    Every bit of every result is defined (``golden.baseline.fp16_int8_mac``): subnormal activations and a
-    weight of -128 are exact, an exact zero is +0, infinity stays, NaN stays and is 0x7fc00000, one rounding
-    to nearest even per sum.
-
-    Latency LATENCY = 2 cycles, throughput one multiply-accumulate a cycle; there are no stalls. A cycle
-    without work keeps its accumulator when ``a`` and ``b`` are zero and ``first`` is low. There is no reset:
-    each accumulator starts with ``first``.
-
-    Args:
-        config: unused; the unit has no parameters.
+class Decode(wiring.Component):
+    """Two's complement to what the multiplier takes; combinational.
 
     Members:
-        a: FP16 bits.
-        b: weight, two's complement.
-        first: the accumulator of this cycle's slot restarts from +0 before the sum.
-        acc: FP32 bits of the sum that the operands of LATENCY cycles ago went into. It leaves the rounding
-            logic directly: register it where it is used.
+        b: INT8.
+        weight: its value.
     """
 
-    a: In(16)
     b: In(signed(8))
-    first: In(1)
-    acc: Out(32)
-
-    def __init__(self, config: Any = None) -> None:
-        self.config = config
-        super().__init__()
+    weight: Out(INT8.layout)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.multiply = multiply = MultiplyInteger(INT8)
         sign = self.b[-1]
         m.d.comb += [
-            multiply.a.eq(self.a),
-            multiply.b.ones.eq(self.b[:-1] ^ sign.replicate(7)),
-            multiply.b.increment.eq(sign),
-            multiply.b.sign.eq(sign),
+            self.weight.ones.eq(self.b[:-1] ^ sign.replicate(7)),
+            self.weight.increment.eq(sign),
+            self.weight.sign.eq(sign),
         ]
-        m.d.comb += self.acc.eq(accumulate(m, INT8.frame, multiply.product, self.first))
         return m
+
+
+class Fp16Int8Mac(FloatMac):
+    """``FloatMac`` of FP16 and INT8 (``golden.baseline.fp16_int8_mac``).
+
+    Members:
+        a, first, acc: as of ``FloatMac``.
+        b: weight, two's complement.
+    """
+
+    def __init__(self, config: Any = None) -> None:
+        super().__init__(config, MultiplyInteger(INT8), Decode())

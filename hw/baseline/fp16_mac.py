@@ -12,11 +12,13 @@ Measured without gain at 1 ns: moving subnormal products by 5 only with eight gu
 shift distance finished before the registers (slower).
 """
 
+from typing import Any
+
 from amaranth.hdl import Cat, Module
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.baseline.fp32_sum import LATENCY, SLOTS, accumulate
+from hw.baseline.float_mac import LATENCY, SLOTS, FloatMac
 from hw.baseline.frame import Frame
 from hw.baseline.multiplier import add_columns, partial_products
 
@@ -52,6 +54,8 @@ class Multiply(wiring.Component):
         product: their product.
     """
 
+    frame = FRAME
+
     a: In(16)
     b: In(16)
     product: Out(FRAME.product_layout)
@@ -83,38 +87,13 @@ class Multiply(wiring.Component):
         return m
 
 
-class Fp16Mac(wiring.Component):
-    """``acc += a * b`` in FP16 and FP32, one a cycle, for SLOTS interleaved accumulators.
-
-    Every bit of every result is defined (``golden.baseline.fp16_mac``): subnormal operands are exact, an
-    exact zero is +0, infinity stays, NaN stays and is 0x7fc00000, one rounding to nearest even per sum.
-
-    Latency LATENCY = 2 cycles, throughput one multiply-accumulate a cycle; there are no stalls. A cycle
-    without work keeps its accumulator when ``a`` and ``b`` are zero and ``first`` is low. There is no reset:
-    each accumulator starts with ``first``.
-
-    Args:
-        config: unused; the unit has no parameters.
+class Fp16Mac(FloatMac):
+    """``FloatMac`` of FP16 and FP16 (``golden.baseline.fp16_mac``).
 
     Members:
-        a, b: FP16 bits.
-        first: the accumulator of this cycle's slot restarts from +0 before the sum.
-        acc: FP32 bits of the sum that the operands of LATENCY cycles ago went into. It leaves the rounding
-            logic directly: register it where it is used.
+        a, first, acc: as of ``FloatMac``.
+        b: FP16 bits.
     """
 
-    a: In(16)
-    b: In(16)
-    first: In(1)
-    acc: Out(32)
-
-    def __init__(self, config: object = None) -> None:
-        self.config = config
-        super().__init__()
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        m.submodules.multiply = multiply = Multiply()
-        m.d.comb += [multiply.a.eq(self.a), multiply.b.eq(self.b)]
-        m.d.comb += self.acc.eq(accumulate(m, FRAME, multiply.product, self.first))
-        return m
+    def __init__(self, config: Any = None) -> None:
+        super().__init__(config, Multiply())

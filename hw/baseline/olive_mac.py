@@ -15,8 +15,8 @@ from amaranth.hdl import Module, Mux
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.baseline.float_mac import LATENCY, SLOTS, FloatMac
 from hw.baseline.fp16_int8_mac import Integer, MultiplyInteger
-from hw.baseline.fp32_sum import LATENCY, SLOTS, accumulate
 from hw.baseline.olive_pe import abfloat, is_victim
 
 __all__ = ["LATENCY", "SLOTS", "OliveMac"]
@@ -28,18 +28,18 @@ class Decode(wiring.Component):
     """One code of a pair to what the multiplier takes; combinational.
 
     Members:
-        pair: the first code in the low bits.
+        b: pair of codes, the first one in the low bits.
         second: which code.
         weight: its value.
     """
 
-    pair: In(8)
+    b: In(8)
     second: In(1)
     weight: Out(WEIGHT.layout)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        low, high = self.pair[:4], self.pair[4:]
+        low, high = self.b[:4], self.b[4:]
         code = Mux(self.second, high, low)
         victim, outlier = (
             Mux(self.second, is_victim(x), is_victim(y)) for x, y in ((high, low), (low, high))
@@ -56,46 +56,14 @@ class Decode(wiring.Component):
         return m
 
 
-class OliveMac(wiring.Component):
-    """``acc += a * b`` of FP16 and a code of a pair in FP32, one a cycle, for SLOTS interleaved accumulators.
-
-    Every bit of every result is defined (``golden.baseline.olive_mac``), as in ``Fp16Int8Mac``.
-
-    Latency LATENCY = 2 cycles, throughput one multiply-accumulate a cycle; there are no stalls. A cycle
-    without work keeps its accumulator when ``a`` and ``b`` are zero and ``first`` is low. There is no reset:
-    each accumulator starts with ``first``.
-
-    Args:
-        config: unused; the unit has no parameters.
+class OliveMac(FloatMac):
+    """``FloatMac`` of FP16 and a code of a pair (``golden.baseline.olive_mac``).
 
     Members:
-        a: FP16 bits.
+        a, first, acc: as of ``FloatMac``.
         b: pair of codes, the first one in the low bits.
         second: the weight is the second one of the pair.
-        first: the accumulator of this cycle's slot restarts from +0 before the sum.
-        acc: FP32 bits of the sum that the operands of LATENCY cycles ago went into. It leaves the rounding
-            logic directly: register it where it is used.
     """
 
-    a: In(16)
-    b: In(8)
-    second: In(1)
-    first: In(1)
-    acc: Out(32)
-
     def __init__(self, config: Any = None) -> None:
-        self.config = config
-        super().__init__()
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        m.submodules.decode = decode = Decode()
-        m.submodules.multiply = multiply = MultiplyInteger(WEIGHT)
-        m.d.comb += [
-            decode.pair.eq(self.b),
-            decode.second.eq(self.second),
-            multiply.a.eq(self.a),
-            multiply.b.eq(decode.weight),
-        ]
-        m.d.comb += self.acc.eq(accumulate(m, WEIGHT.frame, multiply.product, self.first))
-        return m
+        super().__init__(config, MultiplyInteger(WEIGHT), Decode())

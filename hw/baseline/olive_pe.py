@@ -1,24 +1,19 @@
 """OliVe's processing element and its decoder of outlier-victim pairs (ISCA 2023).
 
-A decoder turns each code of a pair into an integer and an exponent; integers of two operands are multiplied,
-their exponents added, the product is shifted by their sum and accumulated. Points fixed here, beside those of
-``golden.baseline.olive``:
+Points fixed here, beside those of ``hw.baseline.decoded_mac`` and ``golden.baseline.olive``:
 
 - A pair is decoded whole, since each code needs to know whether its partner marks a victim; so the unit has
   two lanes and two multiplications a cycle.
 - The accumulator has 32 bits, as the paper gives it.
-- Decoders, multipliers and shifters are one stage, the addition of both products is another.
-- The paper puts decoders at the edges of the array. Here each unit has its own two; ``OlivePe`` reports them
-  as components, so that their share can be told.
 """
 
 from typing import Any
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
-from amaranth.lib import data, wiring
+from amaranth.hdl import Cat, Module, Mux, Value
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.baseline.integer_sum import ACCUMULATOR, LATENCY, accumulate, multiply
+from hw.baseline.decoded_mac import LATENCY, DecodedMac, decoded, two_bits_signed
 
 __all__ = ["LATENCY", "OliveDecoder", "OlivePe", "abfloat", "is_victim"]
 
@@ -26,18 +21,6 @@ VICTIM = 0b1000
 
 PRODUCT = 15
 """Bits of a product: at most 96 * 96."""
-
-
-class Decoded(data.Struct):
-    """What a decoder makes of a code.
-
-    Members:
-        integer: base integer.
-        exponent: left shift.
-    """
-
-    integer: signed(4)
-    exponent: 3
 
 
 def is_victim(code: Value) -> Value:
@@ -55,70 +38,34 @@ class OliveDecoder(wiring.Component):
     """A pair of 4-bit codes to two integers and exponents; combinational.
 
     Members:
-        pair: the first code in the low bits.
-        decoded: the values are ``integer << exponent``.
+        code: the first one in the low bits.
+        decoded: their values.
     """
 
-    pair: In(8)
-    decoded: Out(data.ArrayLayout(Decoded, 2))
+    code: In(8)
+    decoded: Out(decoded(2, 3))
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        codes = self.pair[:4], self.pair[4:]
+        codes = self.code[:4], self.code[4:]
         victims = [is_victim(code) for code in codes]
-        for code, decoded, victim, outlier in zip(codes, self.decoded, victims, victims[::-1], strict=True):
+        for code, value, victim, outlier in zip(codes, self.decoded, victims, victims[::-1], strict=True):
             magnitude, exponent = abfloat(code)
-            sign = code[-1]
-            negated = Cat(
-                magnitude[0], magnitude[1] ^ (sign & magnitude[0]), (sign & magnitude.any()).replicate(2)
-            )
+            integer = Mux(outlier, two_bits_signed(magnitude, code[-1]), code)
             m.d.comb += [
-                decoded.integer.eq(Mux(outlier, negated, code) & (~victim).replicate(4)),
-                decoded.exponent.eq(Mux(outlier, exponent, 0)),
+                value.integer.eq(integer & (~victim).replicate(4)),
+                value.exponent.eq(Mux(outlier, exponent, 0)),
             ]
         return m
 
 
-class OlivePe(wiring.Component):
-    """``acc += a[0] * b[0] + a[1] * b[1]`` of two pairs of 4-bit codes in 32 bits that wrap, one a cycle.
-
-    Every bit of every result is defined (``golden.baseline.olive_pe``).
-
-    Latency LATENCY = 2 cycles, throughput two multiply-accumulates a cycle; there are no stalls. A cycle
-    without work keeps the accumulator when ``a`` or ``b`` is zero and ``first`` is low. There is no reset:
-    the accumulator starts with ``first``.
-
-    Args:
-        config: unused; the unit has no parameters.
+class OlivePe(DecodedMac):
+    """``DecodedMac`` of two pairs of 4-bit codes, two products a cycle (``golden.baseline.olive_pe``).
 
     Members:
         a, b: pairs of codes, the first one in the low bits.
-        first: the accumulator restarts from 0 before the sum.
-        acc: sum that the operands of LATENCY cycles ago went into, a register.
+        first, acc: as of ``DecodedMac``.
     """
 
-    a: In(8)
-    b: In(8)
-    first: In(1)
-    acc: Out(signed(ACCUMULATOR))
-
     def __init__(self, config: Any = None) -> None:
-        self.config = config
-        super().__init__()
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        m.submodules.decode_a = a = OliveDecoder()
-        m.submodules.decode_b = b = OliveDecoder()
-        m.d.comb += [a.pair.eq(self.a), b.pair.eq(self.b)]
-        products = []
-        for lane, (x, y) in enumerate(zip(a.decoded, b.decoded, strict=True)):
-            amount = Signal(4, name=f"amount_{lane}")
-            product = Signal(signed(PRODUCT), name=f"shifted_{lane}")
-            m.d.comb += [
-                amount.eq(x.exponent + y.exponent),
-                product.eq(multiply(m, x.integer, y.integer, f"lane_{lane}_") << amount),
-            ]
-            products.append(product)
-        m.d.comb += self.acc.eq(accumulate(m, products, self.first))
-        return m
+        super().__init__(config, OliveDecoder, PRODUCT)
