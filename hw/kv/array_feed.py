@@ -161,11 +161,11 @@ class ArrayFeed(wiring.Component):
         rows, lanes = config.rows, config.lanes
         size = rows * lanes
         parts = config.kv.word_bits // size
-        block = Signal.like(self.last_block)
+        block = Signal.like(self.last_block, name="chunks_block")
         chunk = Signal.like(self.last_chunk)
-        place = Signal(range(parts))
+        place = Signal(range(parts), name="chunks_place")
         within = Signal(range(config.chunks))
-        group = Signal.like(self.last_group)
+        group = Signal.like(self.last_group, name="chunks_group")
         damaged = Signal()
         beat = self.beats.payload.beat
         codes = [
@@ -234,7 +234,7 @@ class ArrayFeed(wiring.Component):
         per_word = config.kv.word_bits // HALF_BITS
         shape = data.ArrayLayout(HALF_BITS, per_word)
         depth = entries(config) // per_word
-        place = Signal(range(2 * depth))
+        place = Signal(range(2 * depth), name="numbers_place")
         ports = []
         words = field_words(self.form, config)
         is_minimum = place >= words
@@ -252,7 +252,8 @@ class ArrayFeed(wiring.Component):
                 write.data.eq(self.numbers.payload.data),
                 write.en.eq(self.numbers.valid & wanted & chosen),
             ]
-            ports.append(memory.read_port())
+            read = memory.read_port()
+            ports.append(read)
         with m.If(self.numbers.valid & self.numbers.ready):
             m.d.sync += place.eq(Mux(self.numbers.payload.last, 0, place + 1))
             with m.If(self.numbers.payload.last):
@@ -263,8 +264,8 @@ class ArrayFeed(wiring.Component):
         """A group's scales for every row of a block."""
         config, form = self.config, self.form
         rows, per_word = config.rows, config.kv.word_bits // HALF_BITS
-        block = Signal.like(self.last_block)
-        group = Signal.like(self.last_group)
+        block = Signal.like(self.last_block, name="scales_block")
+        group = Signal.like(self.last_group, name="scales_group")
         row = Signal(range(rows + 1))
         out = self.scales.payload
 
@@ -340,7 +341,7 @@ class ArrayFeed(wiring.Component):
     def _channels(self, m: Module, damaged: Value) -> None:
         """Output exponents of every row block; those of the last one wait for the page's end."""
         out = self.channels.payload
-        block = Signal.like(self.last_block)
+        block = Signal.like(self.last_block, name="channels_block")
         last = block == self.last_block
         ends = last & (self.product["channels"] == self.last_product)
         for row in out.rows:

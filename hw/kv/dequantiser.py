@@ -80,8 +80,8 @@ class Dequantiser(wiring.Component):
             m.submodules[name] = memory
         full = Signal()
         begin = Signal()
-        half = Signal()  # the one that is read
-        self._fill(m, [memory.write_port(granularity=1) for memory in memories], full, begin, ~half)
+        half = Signal()  # half: the one that is read
+        self._fill(m, memories, full, begin, ~half)
 
         form = Signal(page_format(config), reset_less=True)
         active = Signal()
@@ -126,7 +126,8 @@ class Dequantiser(wiring.Component):
         codes = self._codes(m, step, feeding & advance)
         for number in range(lanes):
             m.submodules[f"lane_{number}"] = lane = ValueLane(config)
-            scale, minimum = (self._number(m, row, within, by_token, number) for row in rows)
+            named = ((f"{name}_{number}", row) for name, row in zip(names, rows, strict=True))
+            scale, minimum = (self._number(m, name, row, within, by_token, number) for name, row in named)
             m.d.comb += [
                 lane.advance.eq(advance),
                 lane.kind.eq(kind_of(form)),
@@ -149,7 +150,7 @@ class Dequantiser(wiring.Component):
         ]
         return m
 
-    def _fill(self, m: Module, writes: list, full: Signal, begin: Value, half: Value) -> None:
+    def _fill(self, m: Module, memories: list[Memory], full: Signal, begin: Value, half: Value) -> None:
         """Take the numbers of the page whose header waits at the input."""
         config = self.config
         form, incoming = self.headers.payload, self.numbers.payload
@@ -171,7 +172,8 @@ class Dequantiser(wiring.Component):
                 m.d.sync += [count.eq(0), in_minima.eq(0), full.eq(1)]
         with m.If(begin):
             m.d.sync += full.eq(0)
-        for write, chosen in zip(writes, (~in_minima, in_minima), strict=True):
+        for memory, chosen in zip(memories, (~in_minima, in_minima), strict=True):
+            write = memory.write_port(granularity=1)
             words = len(write.en)
             part = ceil_log2(words)
             m.d.comb += [
@@ -188,10 +190,10 @@ class Dequantiser(wiring.Component):
         index = Mux(by_token, product + in_groups(form, channel), (product << 4) + channel)
         return index[: ceil_log2(entries(self.config))]
 
-    def _number(self, m: Module, row: Value, within: Value, by_token: Value, lane: int) -> Value:
+    def _number(self, m: Module, name: str, row: Value, within: Value, by_token: Value, lane: int) -> Value:
         """The number for a lane: all lanes have the one at ``within``, or each its own from there on."""
         lane_bits = ceil_log2(self.config.kv.lanes)
-        own = _selected(m, row, within[lane_bits:], HALF_BITS << lane_bits)
+        own = _selected(m, name, row, within[lane_bits:], HALF_BITS << lane_bits)
         place = Mux(by_token, within[:lane_bits], lane) if lane_bits else 0
         return own.word_select(place, HALF_BITS)
 
@@ -202,15 +204,16 @@ class Dequantiser(wiring.Component):
         with m.If(step):
             m.d.sync += phase.eq(phase + 1)
         m.d.comb += self.beats.ready.eq(ready & phase.all())
-        return _selected(m, Value.cast(self.beats.payload.beat.codes), phase, CODE_BITS * lanes)
+        codes = Value.cast(self.beats.payload.beat.codes)
+        return _selected(m, "codes", codes, phase, CODE_BITS * lanes)
 
 
-def _selected(m: Module, value: Value, place: Value, width: int) -> Value:
+def _selected(m: Module, name: str, value: Value, place: Value, width: int) -> Value:
     """``value.word_select(place, width)`` by one line a word, which takes less than multiplexers."""
     parts = [value[first : first + width] for first in range(0, len(value), width)]
-    for bits in (place[:_LINE_BITS], place[_LINE_BITS:]):
+    for level, bits in (("low", place[:_LINE_BITS]), ("high", place[_LINE_BITS:])):
         count = 1 << len(bits)
-        lines = Signal(count)
+        lines = Signal(count, name=f"{name}_{level}_lines")
         m.d.comb += lines.eq(1 << bits)
         parts = [choose(lines, parts[first : first + count]) for first in range(0, len(parts), count)]
     return parts[0]

@@ -117,14 +117,14 @@ class Packer(wiring.Component):
                 sources.append([self._plane(granule, n) for n in range(TRIT_BITS)])
             late = residue + 4
             kept = [
-                Signal(self.width // GRANULES, name=f"kept{n}_{late}", reset_less=True)
+                Signal(self.width // GRANULES, name=f"kept_{n}_{late}", reset_less=True)
                 for n in range(TRIT_BITS)
             ]
             with m.If(keep):
                 m.d.sync += [kept[n].eq(self._plane(late, n)) for n in range(TRIT_BITS)]
             lines.append(turn.trits & turn.when(_kept(late)))
             sources.append(kept)
-            planes = [Signal(self.width // GRANULES, name=f"quarter{n}_{residue}") for n in range(TRIT_BITS)]
+            planes = [Signal(self.width // GRANULES, name=f"quarter_{n}_{residue}") for n in range(TRIT_BITS)]
             m.d.comb += [
                 planes[n].eq(choose(lines, [source[n] for source in sources])) for n in range(TRIT_BITS)
             ]

@@ -39,8 +39,8 @@ class PageWalk(wiring.Component):
         m = Module()
         config, token, beat = self.config, self.token, self.beat
         is_key = self.form.side == Side.KEY
-        token_low = Signal.like(token)  # bits within a chunk
-        beat_low = Signal.like(beat)
+        token_low = Signal.like(token)
+        beat_low = Signal.like(beat)  # bits within a chunk
         row_ends = Signal()
         chunk_ends = Signal()
         token_ends = Signal()

@@ -91,7 +91,7 @@ class Unpacker(wiring.Component):
         parking = Signal()
         m.d.comb += parking.eq(self.beats.p.coding == Coding.TRITS)
         for granule in range(GRANULES):
-            kept = [Signal(size, name=f"plane{n}_{granule}", reset_less=True) for n in range(CODE_BITS)]
+            kept = [Signal(size, name=f"plane_{n}_{granule}", reset_less=True) for n in range(CODE_BITS)]
             arrives = turn.when(partial(_arrival, granule=granule))
             unparks = turn.when(partial(_unparks, granule=granule))
             aligned = self._aligned(m, turn, granule, slots[-1], shared[granule % 4])
@@ -112,7 +112,7 @@ class Unpacker(wiring.Component):
         """
         own = Signal(name=f"own_{granule}")
         m.d.comb += own.eq(turn.trits & turn.when(lambda phase: places(phase)[-1].granule == granule))
-        aligned = [Signal(self.width // GRANULES, name=f"aligned{n}_{granule}") for n in range(TRIT_BITS)]
+        aligned = [Signal(self.width // GRANULES, name=f"aligned_{n}_{granule}") for n in range(TRIT_BITS)]
         m.d.comb += [aligned[n].eq(Mux(own, last[n], shared[n])) for n in range(TRIT_BITS)]
         return aligned
 
@@ -167,7 +167,7 @@ class Unpacker(wiring.Component):
                         first = (residue - slot) % 4
                         lines.append(turn.trits & (turn.at[first] | turn.at[first + 4]))
                         sources.append(slots[slot][n])
-                plane = Signal(self.width // GRANULES, name=f"shared{n}_{residue}")
+                plane = Signal(self.width // GRANULES, name=f"shared_{n}_{residue}")
                 m.d.comb += plane.eq(choose(lines, sources))
                 planes.append(plane)
             result.append(planes)
@@ -197,7 +197,7 @@ class Unpacker(wiring.Component):
                 (3 * code + min(n, 2)) // self.width for code in range(granule * size, granule * size + size)
             ]
             for number in sorted(set(words)):
-                write = Signal(name=f"write{n}_{granule}_{number}")
+                write = Signal(name=f"write_{n}_{granule}_{number}")
                 third = turn.dense[3] & turn.at[number]
                 trits = turn.trits & (1 if _parks(granule, n) else settled)
                 m.d.comb += write.eq(take & (plain | third | trits))

@@ -142,7 +142,7 @@ class CodeLane(wiring.Component):
     def _centred(self, m: Module, steps: Value, positive: Value) -> Value:
         """The unsigned code: of a symmetric one, half the range plus or minus its steps."""
         half = by_bits(m, self.coding, half_range, "half")
-        code = Signal(CODE_BITS)
+        code = Signal(CODE_BITS, name="centred")
         m.d.comb += code.eq(steps)
         with m.If(self.kind == Kind.SYMMETRIC):
             m.d.comb += code.eq(Mux(positive, half + steps, half - steps))

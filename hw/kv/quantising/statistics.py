@@ -85,7 +85,8 @@ class Statistics(wiring.Component):
         lane_bits = ceil_log2(lanes)
         row = data.ArrayLayout(SUM_BITS, lanes)
         m.submodules.memory = memory = Memory(shape=row, depth=2 * entries(config) // lanes, init=[])
-        so_far, drain = memory.read_port(), memory.read_port()
+        so_far = memory.read_port()
+        drain = memory.read_port()
         written = memory.write_port(granularity=1)
 
         # First cycle: elements to keys or magnitudes; the memory looks up what their groups have so far.
@@ -100,7 +101,7 @@ class Statistics(wiring.Component):
         valid = Signal()
         first = Signal()
         closes = Signal()
-        half = Signal()
+        half = Signal(name="half_now")
         place = Signal.like(self.read_address)
         m.d.sync += [
             valid.eq(self.take),
