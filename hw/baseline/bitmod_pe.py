@@ -157,8 +157,8 @@ class BitmodPe(wiring.Component):
         common = Signal(EXPONENT, reset_less=True)
 
         places = _excess(m, sum_)
-        mantissa = Signal(signed(ACCUMULATOR))
-        exponent = Signal(EXPONENT)
+        mantissa = Signal(signed(ACCUMULATOR), name="normalised_mantissa")
+        exponent = Signal(EXPONENT, name="normalised_exponent")
         m.d.comb += [
             mantissa.eq(_shift_right(m, sum_, places, "mantissa", sum_[-1])[:ACCUMULATOR]),
             exponent.eq(common + places),

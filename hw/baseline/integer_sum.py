@@ -22,6 +22,12 @@ def multiply(m: Module, a: Value, b: Value, name: str = "") -> Value:
     """Product of two signed integers, signed, of as many bits as both.
 
     The bits of weight -1 are complemented and a constant makes up for it (Baugh and Wooley).
+
+    Args:
+        m: module that gets the gates.
+        a: one factor.
+        b: the other factor.
+        name: what the names of its signals begin with.
     """
     width = len(a) + len(b)
     columns: list[Column] = [[] for _ in range(width)]
@@ -35,7 +41,7 @@ def multiply(m: Module, a: Value, b: Value, name: str = "") -> Value:
     for place in range(width):
         if correction >> place & 1:
             columns[place].append((0.0, Const(0, 1)))
-    return add_columns(m, columns).as_signed()
+    return add_columns(m, columns, name).as_signed()
 
 
 def accumulate(m: Module, products: Sequence[Value], first: Value) -> Value:

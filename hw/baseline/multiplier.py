@@ -36,10 +36,15 @@ def partial_products(
     return columns
 
 
-def add_columns(m: Module, columns: list[Column]) -> Value:
+def add_columns(m: Module, columns: list[Column], name: str = "") -> Value:
     """Sum of columns, modulo two to the power of their number; they are used up.
 
     Full adders of complements give complements, so the tree can start from NAND gates.
+
+    Args:
+        m: module that gets the gates.
+        columns: of the lowest place first.
+        name: what the names of their signals begin with.
     """
     sum_delay, carry_delay = 1.1, 0.9
     for place, column in enumerate(columns):
@@ -49,8 +54,8 @@ def add_columns(m: Module, columns: list[Column]) -> Value:
             count = 2 if len(column) == 3 and place > 1 else 3
             times, (x, y, *rest) = zip(*column[:count], strict=True)
             del column[:count]
-            total = Signal(name=f"sum_{place}_{len(column)}")
-            carry = Signal(name=f"carry_{place}_{len(column)}")
+            total = Signal(name=f"{name}sum_{place}_{len(column)}")
+            carry = Signal(name=f"{name}carry_{place}_{len(column)}")
             if rest:
                 m.d.comb += [total.eq(x ^ y ^ rest[0]), carry.eq((x & y) | (rest[0] & (x ^ y)))]
                 delay = 1.0

@@ -64,10 +64,12 @@ class PageStage(wiring.Component):
         depth = 2 * config.kv.page_tokens << ceil_log2(beats(config))
         m.submodules.staging = staging = Memory(shape=staged, depth=depth, init=[])
         m.submodules.statistics = gather = Statistics(config)
+        write = staging.write_port()
+        read = staging.read_port()
         full = Signal(2)
         held = Signal(data.ArrayLayout(page_format(config), 2))
-        self._arrive(m, staging.write_port(), gather, full, held)
-        self._leave(m, staging.read_port(), gather, full, held)
+        self._arrive(m, write, gather, full, held)
+        self._leave(m, read, gather, full, held)
         return m
 
     def _arrive(self, m: Module, write: WritePort, gather: Statistics, full: Signal, held: data.View) -> None:
