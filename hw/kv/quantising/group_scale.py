@@ -90,10 +90,10 @@ class GroupScale(wiring.Component):
             quotient.at_least_one.eq(divided),
         ]
         scale = Signal(HALF_BITS, reset_less=True)
-        count = Signal(range(serial_quotient.STEPS))  # of the division
+        steps_left = Signal(range(serial_quotient.STEPS))
         with m.FSM(name="work"):
-            self._measure(m, adder, quotient, count)
-            self._divide(m, adder, quotient, count, scale)
+            self._measure(m, adder, quotient, steps_left)
+            self._divide(m, adder, quotient, steps_left, scale)
             self._finish(m, adder, scale)
         m.d.comb += [
             self.parameters.payload.scale.eq(scale),
@@ -109,7 +109,7 @@ class GroupScale(wiring.Component):
         operand = Signal(HALF_BITS)
         reference = Signal(range(-UNITS, UNITS + 1))
         opposite = Signal()
-        offset = Signal(WINDOW_BITS, reset_less=True)
+        offset = Signal(WINDOW_BITS, reset_less=True, name="held_offset")
         gamma = Signal(_GAMMA_BITS, reset_less=True)
         m.d.sync += below.eq(low[:-1] > high[:-1])
         m.d.comb += [
@@ -125,7 +125,7 @@ class GroupScale(wiring.Component):
         ]
         return _Adder(operand, reference, opposite, offset, gamma)
 
-    def _measure(self, m: Module, adder: _Adder, quotient: SerialQuotient, count: Signal) -> None:
+    def _measure(self, m: Module, adder: _Adder, quotient: SerialQuotient, steps_left: Signal) -> None:
         """States up to the one in which the quotient takes its dividend."""
         affine, divided = self.kind == Kind.AFFINE, is_divided(self.kind)
         total = self.entries.payload
@@ -134,7 +134,7 @@ class GroupScale(wiring.Component):
             m.d.sync += [
                 adder.offset.eq(0),
                 adder.gamma.eq(self.form.gamma),
-                count.eq(serial_quotient.STEPS - 1),
+                steps_left.eq(serial_quotient.STEPS - 1),
             ]
             with m.If(self.entries.valid & divided):
                 m.next = "magnitude"
@@ -159,15 +159,15 @@ class GroupScale(wiring.Component):
             m.next = "divide"
 
     def _divide(
-        self, m: Module, adder: _Adder, quotient: SerialQuotient, count: Signal, scale: Signal
+        self, m: Module, adder: _Adder, quotient: SerialQuotient, steps_left: Signal, scale: Signal
     ) -> None:
         """States of the division, in which a sum is multiplied by gamma as well."""
         with m.State("divide"):
             m.d.comb += quotient.advance.eq(1)
-            m.d.sync += count.eq(count - 1)
-            with m.If(count >= serial_quotient.STEPS - _GAMMA_BITS):
+            m.d.sync += steps_left.eq(steps_left - 1)
+            with m.If(steps_left >= serial_quotient.STEPS - _GAMMA_BITS):
                 m.d.sync += [adder.offset.eq(self.sum >> 1), adder.gamma.eq(adder.gamma >> 1)]
-            with m.If(count == 0):
+            with m.If(steps_left == 0):
                 m.next = "round"
         with m.State("round"):
             threshold = ~in_groups(self.form, adder.offset)

@@ -66,7 +66,7 @@ class PageStage(wiring.Component):
         m.submodules.statistics = gather = Statistics(config)
         write = staging.write_port()
         read = staging.read_port()
-        full = Signal(2)
+        full = Signal(2, name="full_halves")
         held = Signal(data.ArrayLayout(page_format(config), 2))
         self._arrive(m, write, gather, full, held)
         self._leave(m, read, gather, full, held)
@@ -74,10 +74,10 @@ class PageStage(wiring.Component):
 
     def _arrive(self, m: Module, write: WritePort, gather: Statistics, full: Signal, held: data.View) -> None:
         """Fill the half that is not read."""
-        form = Signal(page_format(self.config))
-        half = Signal()
-        token = Signal.like(self.token)
-        beat = Signal.like(self.beat)
+        form = Signal(page_format(self.config), name="arriving_form")
+        token = Signal.like(self.token, name="arriving_token")
+        beat = Signal.like(self.beat, name="arriving_beat")
+        half = Signal(name="arriving_half")
         take = Signal()
         elements, clamped = self._finite()
         m.d.comb += [
@@ -96,22 +96,6 @@ class PageStage(wiring.Component):
         with m.If(self._complete(m, form, token, beat, take, full.bit_select(half, 1))):
             m.d.sync += [full.bit_select(half, 1).eq(1), held[half].eq(form), half.eq(~half)]
 
-    def _leave(self, m: Module, read: ReadPort, gather: Statistics, full: Signal, held: data.View) -> None:
-        """Look up what is asked of the other half."""
-        half = Signal(name="half_read")
-        m.d.comb += [
-            self.full.eq(full.bit_select(half, 1)),
-            self.form.eq(held[half]),
-            read.addr.eq(Cat(self.beat, self.token, half)),
-            read.en.eq(self.read),
-            self.beat_elements.eq(read.data),
-            gather.read_half.eq(half),
-            gather.read_address.eq(self.address),
-            self.entry.eq(gather.entry),
-        ]
-        with m.If(self.done):
-            m.d.sync += [full.bit_select(half, 1).eq(0), half.eq(~half)]
-
     def _complete(
         self, m: Module, form: data.View, token: Signal, beat: Signal, take: Signal, full: Value
     ) -> Signal:
@@ -120,13 +104,13 @@ class PageStage(wiring.Component):
         last = self.elements.payload.last
         last_of_token = Signal()
         at_end = Signal()
-        done = Signal(statistics.latency(config))  # until the last entry is in its place
+        settling = Signal(statistics.latency(config))  # until the last entry is in its place
         complete = Signal()
         m.d.comb += [
             last_of_token.eq(beat == last_beat(form, config)),
             at_end.eq(last_of_token & (token == config.kv.page_tokens - 1)),
         ]
-        m.d.sync += done.eq(done << 1)
+        m.d.sync += settling.eq(settling << 1)
         m.d.sync += Cat(self.error_format, self.error_short, self.error_long).eq(0)
         with m.FSM(name="fill"):
             with m.State("format"):
@@ -150,9 +134,9 @@ class PageStage(wiring.Component):
                         m.d.sync += self.error_long.eq(1)
                         m.next = "drop"
                     with m.If(last & at_end):
-                        m.d.sync += done[0].eq(1)
+                        m.d.sync += settling[0].eq(1)
                         m.next = "complete"
-            with m.State("complete"), m.If(done[-1]):
+            with m.State("complete"), m.If(settling[-1]):
                 m.d.comb += complete.eq(1)
                 m.next = "format"
             with m.State("drop"):
@@ -169,3 +153,19 @@ class PageStage(wiring.Component):
             elements.append(Mux(special, Cat(Value.cast(LARGEST_MAGNITUDE), element[-1]), element))
             clamped.append(special)
         return Cat(elements), Cat(clamped).any()
+
+    def _leave(self, m: Module, read: ReadPort, gather: Statistics, full: Signal, held: data.View) -> None:
+        """Look up what is asked of the other half."""
+        half = Signal(name="leaving_half")
+        m.d.comb += [
+            self.full.eq(full.bit_select(half, 1)),
+            self.form.eq(held[half]),
+            read.addr.eq(Cat(self.beat, self.token, half)),
+            read.en.eq(self.read),
+            self.beat_elements.eq(read.data),
+            gather.read_half.eq(half),
+            gather.read_address.eq(self.address),
+            self.entry.eq(gather.entry),
+        ]
+        with m.If(self.done):
+            m.d.sync += [full.bit_select(half, 1).eq(0), half.eq(~half)]
