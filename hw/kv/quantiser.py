@@ -123,7 +123,7 @@ class Quantiser(wiring.Component):
                     numbers.valid.eq(scale.parameters.valid),
                     numbers.payload.eq(scale.parameters.payload.scale),
                 ]
-                with m.If(scale.parameters.valid & numbers.ready):
+                with m.If(codes.store):
                     m.d.comb += groups.advance.eq(1)
                     m.next = "scale entry"
                     with m.If(groups.last):
