@@ -1,29 +1,45 @@
-"""Baselines with decoders and with integer sums: golden models against plain arithmetic, then circuits."""
+"""Baselines: golden models against plain arithmetic and rationals, circuits against golden models."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
+from types import ModuleType
+from typing import NamedTuple
 
 import ml_dtypes
 import numpy as np
 import pytest
-from amaranth.lib import wiring
 
-from golden.baseline import ant, ant_mac, ant_pe, int8_mac, olive, olive_mac, olive_pe
-from hw.baseline.ant_mac import AntMac
-from hw.baseline.ant_pe import AntPe
-from hw.baseline.fp32_sum import SLOTS
-from hw.baseline.int8_mac import Int8Mac
-from hw.baseline.olive_mac import OliveMac
-from hw.baseline.olive_pe import OlivePe
+from golden.baseline import (
+    ant,
+    ant_mac,
+    ant_pe,
+    fp16_int8_mac,
+    fp16_mac,
+    int8_mac,
+    olive,
+    olive_mac,
+    olive_pe,
+)
+from hw import blocks
+from hw.baseline.float_mac import SLOTS
+from hw.config import preset
 from sim import runner
 from sim.benches.baseline import ant_mac as ant_bench
+from sim.benches.baseline import fp16_int8_mac as int8_bench
+from sim.benches.baseline import fp16_mac as fp16_bench
 from sim.benches.baseline import olive_mac as olive_bench
 from sim.benches.baseline.halves import operations
+from sim.benches.baseline.sums import Operation
 
 RationalSum = Callable[[int, float, float], int]
 
 FLINT4 = (0, 1, 2, 3, 4, 6, 8, 16)
 ABFLOAT = (0, 12, 16, 24, 32, 48, 64, 96)
+
+
+def half_value(bits: int) -> float:
+    return float(np.uint16(bits).view(np.float16))
 
 
 def ant_value(code: int, flint: int) -> int:
@@ -70,29 +86,57 @@ def test_every_olive_product() -> None:
         assert olive_pe.accumulate(-7, a, b) == expected
 
 
+class FloatSum(NamedTuple):
+    """A unit with FP32 sums: its golden model, random operations, and what the operands after ``a`` mean."""
+
+    accumulate: Callable[..., int]
+    operations: Callable[[int], Iterable[Operation]]
+    value: Callable[..., float]
+
+
+FLOAT_SUMS = {
+    "fp16": FloatSum(fp16_mac.accumulate, fp16_bench.operations, half_value),
+    "int8": FloatSum(fp16_int8_mac.accumulate, partial(operations, weight=int8_bench.weight), float),
+    "ant": FloatSum(ant_mac.accumulate, partial(operations, weight=ant_bench.weight), ant_value),
+    "olive": FloatSum(olive_mac.accumulate, partial(operations, weight=olive_bench.weight), olive_value),
+}
+
+
 @pytest.mark.quick
-@pytest.mark.parametrize(
-    ("accumulate", "value", "weight"),
-    [
-        (ant_mac.accumulate, ant_value, ant_bench.weight),
-        (olive_mac.accumulate, olive_value, olive_bench.weight),
-    ],
-    ids=["ant", "olive"],
-)
-def test_fp16_sums_match_rationals(
-    accumulate: Callable[..., int],
-    value: Callable[[int, int], int],
-    weight: Callable[[], tuple[int, int]],
-    rational_sum: RationalSum,
-) -> None:
+@pytest.mark.parametrize("unit", FLOAT_SUMS)
+def test_fp32_sums_match_rationals(unit: str, rational_sum: RationalSum) -> None:
     random.seed(22)
+    accumulate, random_operations, value = FLOAT_SUMS[unit]
     sums = [0] * SLOTS
-    for index, (kind, (a, b, select), first) in enumerate(operations(10_000, weight)):
+    for index, (kind, (a, *weight), first) in enumerate(random_operations(15_000)):
         slot = index % len(sums)
         before = 0 if first else sums[slot]
-        sums[slot] = accumulate(before, a, b, select)
-        expected = rational_sum(before, float(np.uint16(a).view(np.float16)), value(b, select))
-        assert sums[slot] == expected, (kind, hex(before), hex(a), b, select)
+        sums[slot] = accumulate(before, a, *weight)
+        expected = rational_sum(before, half_value(a), value(*weight))
+        assert sums[slot] == expected, (kind, hex(before), hex(a), weight)
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    ("golden", "highest"), [(fp16_mac, None), (fp16_int8_mac, 128)], ids=["fp16", "int8"]
+)
+def test_dot_is_repeated_accumulation(golden: ModuleType, highest: int | None) -> None:
+    """Weights are float16, or integers below ``highest`` in magnitude."""
+    generator = np.random.default_rng(3)
+    a = generator.normal(size=(4, 33)).astype(np.float16)
+    b = generator.normal(size=(4, 33)).astype(np.float16)
+    weights = b.view(np.uint16)
+    if highest:
+        b = weights = generator.integers(-highest, highest, (4, 33)).astype(np.int8)
+    expected = []
+    for row_a, row_b in zip(a.view(np.uint16).tolist(), weights.tolist(), strict=True):
+        acc = 0
+        for x, y in zip(row_a, row_b, strict=True):
+            acc = golden.accumulate(acc, x, y)
+        expected.append(acc)
+    assert golden.dot(a, b).view(np.uint32).tolist() == expected
+    with pytest.raises(ValueError, match="different shapes"):
+        golden.dot(a, b[:2])
 
 
 @pytest.mark.quick
@@ -102,8 +146,8 @@ def test_golden_models_agree_on_codes() -> None:
     assert olive.decode_pairs(pairs).tolist() == [[olive_value(p, 0), olive_value(p, 1)] for p in range(256)]
 
 
-@pytest.mark.parametrize("component", [Int8Mac, AntPe, AntMac, OlivePe, OliveMac])
-def test_circuit(component: type[wiring.Component], simulator: str) -> None:
-    bench = "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in component.__name__)[1:]
-    count = 120_000 if simulator == "verilator" else 20_000
-    runner.run(component(), f"sim.benches.baseline.{bench}", simulator, parameters={"operations": count})
+@pytest.mark.parametrize("unit", blocks.baselines())
+def test_circuit(unit: str, simulator: str) -> None:
+    many = simulator == "verilator"
+    amount = {"operations": 120_000 if many else 20_000, "groups": 2_000 if many else 300}
+    runner.run(blocks.get(unit)(preset("tiny")), f"sim.benches.baseline.{unit}", simulator, amount)

@@ -1,4 +1,4 @@
-"""BitMoD's processing element: terms against integers, golden model against rationals, circuit against it."""
+"""BitMoD's processing element: terms against integers, golden model against rationals."""
 
 import random
 from fractions import Fraction
@@ -8,8 +8,6 @@ import pytest
 
 from golden.baseline import bitmod_pe as golden
 from golden.numbers import datatypes
-from hw.baseline.bitmod_pe import BitmodPe
-from sim import runner
 from sim.benches.baseline import bitmod_pe as bench
 
 
@@ -89,8 +87,3 @@ def test_exact_where_nothing_is_dropped() -> None:
             accumulator = golden.accumulate(accumulator, ones, terms, step[0][1])
     mantissa, exponent = golden.dequantise(accumulator, 77)
     assert mantissa * Fraction(2) ** (exponent + golden.UNIT) == 77 * sum(weights)
-
-
-def test_circuit(simulator: str) -> None:
-    count = 2_000 if simulator == "verilator" else 300
-    runner.run(BitmodPe(), "sim.benches.baseline.bitmod_pe", simulator, parameters={"groups": count})

@@ -1,35 +1,13 @@
-"""FP16 multiply-accumulate: golden model against exact rationals, circuit against golden model."""
-
-import random
-from collections.abc import Callable
+"""FP16 multiply-accumulate: the golden model where rounding and range are at their limits."""
 
 import numpy as np
 import pytest
 
 from golden.baseline import fp16_mac as golden
-from hw.baseline.fp16_mac import Fp16Mac
-from sim import runner
-from sim.benches.baseline import fp16_mac as bench
-
-
-def half(bits: int) -> np.float16:
-    return np.uint16(bits).view(np.float16)
 
 
 def single(bits: int) -> np.float32:
     return np.uint32(bits).view(np.float32)
-
-
-@pytest.mark.quick
-def test_every_sum_matches_rationals(rational_sum: Callable[[int, float, float], int]) -> None:
-    random.seed(20)
-    accumulators = [0] * bench.SLOTS
-    for index, (kind, (a, b), first) in enumerate(bench.operations(20_000)):
-        slot = index % bench.SLOTS
-        before = 0 if first else accumulators[slot]
-        accumulators[slot] = golden.accumulate(before, a, b)
-        expected = rational_sum(before, float(half(a)), float(half(b)))
-        assert accumulators[slot] == expected, (kind, hex(before), hex(a), hex(b))
 
 
 @pytest.mark.quick
@@ -61,23 +39,3 @@ def test_smallest_sums_are_normal() -> None:
 def test_rejects_accumulators_that_cannot_occur() -> None:
     with pytest.raises(ValueError, match=r"^acc 0x00000001 is not a multiple of 2\*\*-48$"):
         golden.accumulate(1, 0x3C00, 0x3C00)
-
-
-@pytest.mark.quick
-def test_dot_is_repeated_accumulation() -> None:
-    generator = np.random.default_rng(3)
-    a, b = generator.normal(size=(2, 4, 33)).astype(np.float16)
-    expected = []
-    for row_a, row_b in zip(a, b, strict=True):
-        acc = 0
-        for x, y in zip(row_a, row_b, strict=True):
-            acc = golden.accumulate(acc, int(x.view(np.uint16)), int(y.view(np.uint16)))
-        expected.append(acc)
-    assert golden.dot(a, b).view(np.uint32).tolist() == expected
-    with pytest.raises(ValueError, match="different shapes"):
-        golden.dot(a, b[:2])
-
-
-def test_circuit(simulator: str) -> None:
-    count = 120_000 if simulator == "verilator" else 20_000
-    runner.run(Fp16Mac(), "sim.benches.baseline.fp16_mac", simulator, parameters={"operations": count})
