@@ -1,34 +1,27 @@
-"""Dequantiser against golden on every simulator."""
+"""Dequantiser against golden: `tiny` on every simulator, larger ones on one."""
+
+import pytest
 
 from hw.config import Config, KvConfig, preset
 from hw.kv.dequantiser import Dequantiser
 from sim import runner
 
-BENCH = "sim.benches.kv.dequantiser"
 WIDE = Config(kv=KvConfig(lanes=4, channels=64, page_tokens=64))
 SPLIT = Config(kv=KvConfig(word_bits=64, lanes=8, channels=96))
 """A beat of values takes the numbers of two words."""
 
 
-def run(config: Config, simulator: str, pages: int, test_filter: str | None = None) -> None:
+@pytest.mark.parametrize(
+    ("config", "simulator", "pages", "chosen"),
+    [
+        pytest.param(preset("tiny"), "verilator", 44, None, id="tiny-verilator"),
+        pytest.param(preset("tiny"), "icarus", 7, "every|throughput|reset", id="tiny-icarus"),
+        pytest.param(preset("edge"), "verilator", 14, None, id="edge"),
+        pytest.param(WIDE, "verilator", 6, None, id="four_lanes"),
+        pytest.param(SPLIT, "verilator", 6, None, id="eight_lanes_of_short_words"),
+    ],
+    indirect=["simulator"],
+)
+def test_pages(config: Config, simulator: str, pages: int, chosen: str | None) -> None:
     parameters = {"config": config.model_dump(), "pages": pages}
-    runner.run(Dequantiser(config), BENCH, simulator, parameters, test_filter)
-
-
-def test_tiny(simulator: str) -> None:
-    if simulator == "verilator":
-        run(preset("tiny"), simulator, 44)
-    else:
-        run(preset("tiny"), simulator, 7, "every|throughput|reset")
-
-
-def test_edge() -> None:
-    run(preset("edge"), "verilator", 14)
-
-
-def test_four_lanes() -> None:
-    run(WIDE, "verilator", 6)
-
-
-def test_eight_lanes_of_short_words() -> None:
-    run(SPLIT, "verilator", 6)
+    runner.run(Dequantiser(config), "sim.benches.kv.dequantiser", simulator, parameters, chosen)

@@ -1,4 +1,4 @@
-"""The KV packers against golden codings on every simulator."""
+"""The KV packers against golden codings."""
 
 import pytest
 from amaranth.lib import wiring
@@ -8,16 +8,41 @@ from hw.kv.lane_packer import LanePacker
 from hw.kv.packer import Packer
 from sim import runner
 
-BENCH = "sim.benches.kv.packer"
+SHORT = KvConfig(word_bits=64, lanes=4)
 
 
-def run(
+@pytest.mark.parametrize(
+    ("kind", "kv", "simulator", "pages", "flowing_words", "chosen"),
+    [
+        # The figure of the README: a word a cycle over 10,000 words of every coding, and of all in turn.
+        pytest.param(
+            Packer, KvConfig(), "verilator", 12, 10_000, None, id="throughput", marks=pytest.mark.slow
+        ),
+        pytest.param(
+            Packer, KvConfig(word_bits=256), "verilator", 12, 1_000, None, id="wide", marks=pytest.mark.slow
+        ),
+        pytest.param(Packer, SHORT, "verilator", 12, 1_000, None, id="short-verilator"),
+        pytest.param(Packer, SHORT, "icarus", 2, 1_000, "pages", id="short-icarus"),
+        pytest.param(LanePacker, SHORT, "verilator", 12, 1_000, None, id="lanes-short-verilator"),
+        pytest.param(LanePacker, SHORT, "icarus", 2, 1_000, "pages", id="lanes-short-icarus"),
+        pytest.param(LanePacker, KvConfig(), "verilator", 12, 400, None, id="lanes"),
+        pytest.param(
+            LanePacker, KvConfig(word_bits=256, lanes=4), "verilator", 12, 400, None, id="lanes-wide"
+        ),
+        # A beat a cycle over 10,000 beats, for every coding and for all of them in turn.
+        pytest.param(
+            LanePacker, KvConfig(lanes=2), "verilator", 2, 10_000, "full_throughput", id="lanes-throughput"
+        ),
+    ],
+    indirect=["simulator"],
+)
+def test_pages(
     kind: type[wiring.Component],
     kv: KvConfig,
     simulator: str,
     pages: int,
     flowing_words: int,
-    test_filter: str | None = None,
+    chosen: str | None,
 ) -> None:
     config = Config(rows=8, kv=kv)
     parameters = {
@@ -26,28 +51,4 @@ def run(
         "pages": pages,
         "flowing_words": flowing_words,
     }
-    runner.run(kind(config), BENCH, simulator, parameters, test_filter)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("width", "words"), [(128, 10_000), (256, 1_000)])
-def test_pages_and_throughput(width: int, words: int) -> None:
-    """The figure of the README: a word a cycle over 10,000 words of every coding, and of all in turn."""
-    run(Packer, KvConfig(word_bits=width), "verilator", 12, words)
-
-
-@pytest.mark.parametrize(("width", "lanes"), [(128, 1), (256, 4)])
-def test_lanes(width: int, lanes: int) -> None:
-    run(LanePacker, KvConfig(word_bits=width, lanes=lanes), "verilator", 12, 400)
-
-
-@pytest.mark.parametrize("kind", [Packer, LanePacker])
-def test_every_simulator(kind: type[wiring.Component], simulator: str) -> None:
-    kv = KvConfig(word_bits=64, lanes=4)
-    chosen = None if simulator == "verilator" else "pages"
-    run(kind, kv, simulator, 12 if simulator == "verilator" else 2, 1_000, chosen)
-
-
-def test_lane_throughput() -> None:
-    """A beat a cycle over 10,000 beats, for every coding and for all of them in turn."""
-    run(LanePacker, KvConfig(lanes=2), "verilator", 2, 10_000, "full_throughput")
+    runner.run(kind(config), "sim.benches.kv.packer", simulator, parameters, chosen)

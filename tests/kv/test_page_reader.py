@@ -1,4 +1,4 @@
-"""Page reader against golden pages on every simulator."""
+"""Page reader against golden pages: `tiny` on every simulator, larger ones on one."""
 
 import pytest
 
@@ -6,28 +6,22 @@ from hw.config import Config, KvConfig, preset
 from hw.kv.page_reader import PageReader
 from sim import runner
 
-BENCH = "sim.benches.kv.page_reader"
 WIDE = Config(kv=KvConfig(word_bits=256, page_tokens=64))
+SOME = "every_format/stalls=3|bad_pages/stalls=0|cycle|trits"
+"""For Icarus, much slower here."""
 
 
-def run(config: Config, simulator: str, pages: int, words: int, test_filter: str | None = None) -> None:
+@pytest.mark.parametrize(
+    ("config", "simulator", "pages", "words", "chosen"),
+    [
+        pytest.param(preset("tiny"), "verilator", 28, 500, None, id="tiny-verilator"),
+        pytest.param(preset("tiny"), "icarus", 7, 0, SOME, id="tiny-icarus"),
+        # The figure of the README: 1.000 words a cycle over at least 10,000 words.
+        pytest.param(preset("edge"), "verilator", 14, 10_000, None, id="edge", marks=pytest.mark.slow),
+        pytest.param(WIDE, "verilator", 14, 500, None, id="wide_words"),
+    ],
+    indirect=["simulator"],
+)
+def test_pages(config: Config, simulator: str, pages: int, words: int, chosen: str | None) -> None:
     parameters = {"config": config.model_dump(), "pages": pages, "words": words}
-    runner.run(PageReader(config), BENCH, simulator, parameters, test_filter)
-
-
-def test_tiny(simulator: str) -> None:
-    """Icarus, much slower here, gets fewer pages."""
-    if simulator == "verilator":
-        run(preset("tiny"), simulator, pages=28, words=500)
-    else:
-        run(preset("tiny"), simulator, 7, 0, "every_format/stalls=3|bad_pages/stalls=0|cycle|trits")
-
-
-def test_edge() -> None:
-    """The figure of the README: 1.000 words a cycle over at least 10,000 words."""
-    run(preset("edge"), "verilator", pages=14, words=10_000)
-
-
-@pytest.mark.slow
-def test_wide_words() -> None:
-    run(WIDE, "verilator", pages=14, words=500)
+    runner.run(PageReader(config), "sim.benches.kv.page_reader", simulator, parameters, chosen)

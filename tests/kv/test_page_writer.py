@@ -16,6 +16,7 @@ from hw.kv.page_writer import PageWriter
 from sim import runner
 
 BENCH = "sim.benches.kv.page_writer"
+WIDE = Config(kv=KvConfig(lanes=4, word_bits=256))
 FORMATS = [
     *(Format("native", bits, "token", 32) for bits in (2, 3, 4)),
     Format("sign", 1),
@@ -68,13 +69,17 @@ def pages_of(cache: Cache, layers: list[int], pages: int) -> list[dict]:
     return result
 
 
-def test_tiny(simulator: str) -> None:
-    thorough = simulator == "verilator"
-    run(preset("tiny"), simulator, 5 if thorough else 2, [], None if thorough else "stalls=0|stalls=3")
-
-
-def test_four_lanes() -> None:
-    run(Config(kv=KvConfig(lanes=4, word_bits=256)), "verilator", 2, [])
+@pytest.mark.parametrize(
+    ("config", "simulator", "pages", "chosen"),
+    [
+        pytest.param(preset("tiny"), "verilator", 5, None, id="tiny-verilator"),
+        pytest.param(preset("tiny"), "icarus", 2, "stalls=0|stalls=3", id="tiny-icarus"),
+        pytest.param(WIDE, "verilator", 2, None, id="four_lanes"),
+    ],
+    indirect=["simulator"],
+)
+def test_random_pages(config: Config, simulator: str, pages: int, chosen: str | None) -> None:
+    run(config, simulator, pages, [], chosen)
 
 
 @pytest.mark.llm

@@ -1,4 +1,4 @@
-"""Quantiser against golden on every simulator."""
+"""Quantiser against golden: `tiny` on every simulator, larger ones on one."""
 
 import pytest
 
@@ -6,30 +6,19 @@ from hw.config import Config, KvConfig, preset
 from hw.kv.quantiser import Quantiser
 from sim import runner
 
-BENCH = "sim.benches.kv.quantiser"
 WIDE = Config(kv=KvConfig(lanes=4, channels=64, page_tokens=64))
 
 
-def run(config: Config, simulator: str, pages: int, test_filter: str | None = None) -> None:
-    runner.run(
-        Quantiser(config), BENCH, simulator, {"config": config.model_dump(), "pages": pages}, test_filter
-    )
-
-
-def test_tiny(simulator: str) -> None:
-    run(
-        preset("tiny"),
-        simulator,
-        44 if simulator == "verilator" else 7,
-        None if simulator == "verilator" else "every|faults",
-    )
-
-
-@pytest.mark.slow
-def test_edge() -> None:
-    run(preset("edge"), "verilator", 6)
-
-
-@pytest.mark.slow
-def test_four_lanes() -> None:
-    run(WIDE, "verilator", 6)
+@pytest.mark.parametrize(
+    ("config", "simulator", "pages", "chosen"),
+    [
+        pytest.param(preset("tiny"), "verilator", 44, None, id="tiny-verilator"),
+        pytest.param(preset("tiny"), "icarus", 7, "every|faults", id="tiny-icarus"),
+        pytest.param(preset("edge"), "verilator", 6, None, id="edge", marks=pytest.mark.slow),
+        pytest.param(WIDE, "verilator", 6, None, id="four_lanes", marks=pytest.mark.slow),
+    ],
+    indirect=["simulator"],
+)
+def test_pages(config: Config, simulator: str, pages: int, chosen: str | None) -> None:
+    parameters = {"config": config.model_dump(), "pages": pages}
+    runner.run(Quantiser(config), "sim.benches.kv.quantiser", simulator, parameters, chosen)

@@ -1,4 +1,4 @@
-"""The KV unpacker against golden codings on every simulator."""
+"""The KV unpacker against golden codings."""
 
 import pytest
 
@@ -6,27 +6,19 @@ from hw.config import Config, KvConfig
 from hw.kv.unpacker import Unpacker
 from sim import runner
 
-BENCH = "sim.benches.kv.unpacker"
 
-
-def run(width: int, simulator: str, pages: int, flowing_words: int, test_filter: str | None = None) -> None:
+@pytest.mark.parametrize(
+    ("width", "simulator", "pages", "flowing_words", "chosen"),
+    [
+        # The figure of the README: a word a cycle over 10,000 words of every coding, and of all in turn.
+        pytest.param(128, "verilator", 12, 10_000, None, id="throughput", marks=pytest.mark.slow),
+        pytest.param(256, "verilator", 12, 1_000, None, id="wide", marks=pytest.mark.slow),
+        pytest.param(64, "verilator", 12, 1_000, None, id="short-verilator"),
+        pytest.param(64, "icarus", 4, 1_000, "pages|illegal", id="short-icarus"),
+    ],
+    indirect=["simulator"],
+)
+def test_pages(width: int, simulator: str, pages: int, flowing_words: int, chosen: str | None) -> None:
     config = Config(kv=KvConfig(word_bits=width))
     parameters = {"config": config.model_dump(), "pages": pages, "flowing_words": flowing_words}
-    runner.run(Unpacker(config), BENCH, simulator, parameters, test_filter)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("width", "words"), [(128, 10_000), (256, 1_000)])
-def test_pages_and_throughput(width: int, words: int) -> None:
-    """The figure of the README: a word a cycle over 10,000 words of every coding, and of all in turn."""
-    run(width, "verilator", 12, words)
-
-
-def test_every_simulator(simulator: str) -> None:
-    run(
-        64,
-        simulator,
-        12 if simulator == "verilator" else 4,
-        1_000,
-        None if simulator == "verilator" else "pages|illegal",
-    )
+    runner.run(Unpacker(config), "sim.benches.kv.unpacker", simulator, parameters, chosen)
