@@ -106,7 +106,9 @@ class Accelerator(wiring.Component):
             beat.last.eq(self.activations.tlast),
         ]
         # A vector has one format, whatever is written to CONTROL while it comes in.
-        inside, kept_form, special = Signal(), Signal(1), Signal()
+        inside = Signal(name="inside_vector")
+        kept_form = Signal(1)
+        special = Signal()
         taken = tile.beats.valid & tile.beats.ready
         vector_form = Mux(inside, kept_form, form)
         m.d.comb += beat.format.eq(vector_form)
@@ -126,7 +128,8 @@ class Accelerator(wiring.Component):
         header, passes = unpacker.header, tile.passes
         lanes = self.config.activation_lanes
         beats = (header.p.inputs + (lanes - 1)) >> ceil_log2(lanes)
-        fits, refused = Signal(), Signal()
+        fits = Signal()
+        refused = Signal()
         full = header.p.group_chunks == self.config.chunks  # as the activations are aligned
         m.d.comb += [
             fits.eq((beats == tile.vector_beats) & ((header.p.groups == 1) | full)),
@@ -142,7 +145,10 @@ class Accelerator(wiring.Component):
     def _progress(self, m: Module, unpacker: Unpacker, rejected: Value) -> tuple[Value, Value]:
         """Whether any packet is on its way, and the event that the last result of one leaves."""
         pending = Signal(_PENDING_BITS)
-        inside, enters, done, busy = Signal(), Signal(), Signal(), Signal()
+        inside = Signal(name="inside_packet")
+        enters = Signal()
+        done = Signal()
+        busy = Signal()
         word = self.weights.tvalid & self.weights.tready
         m.d.comb += [
             enters.eq(word & ~inside),

@@ -2,33 +2,22 @@
 
 Amaranth's stock writer leaves ``always @*`` blocks that depend on constants only, which Icarus never
 runs. Here Yosys lowers every process first, so the text holds assignments, registers and instances.
-Amaranth also writes a module for each instance; here equal ones are written once.
+Every component is a module, equal ones are written once, and names are those of the source.
 The text is deterministic and carries no source paths.
 """
 
 import os
 import re
-from collections.abc import Mapping
 
 from amaranth._toolchain.yosys import find_yosys
-from amaranth.back import rtlil
-from amaranth.hdl import Fragment, Value, ValueCastable
-from amaranth.hdl._ir import PortDirection
 from amaranth.lib import wiring
 
-from hw.sharing import Library, library
+from hw.rtlil import Modules, ports
+from hw.sharing import library
 
-__all__ = ["convert", "ports"]
+__all__ = ["convert", "modules", "ports"]
 
 _MINIMUM_YOSYS = (0, 40)
-
-_MODULE = re.compile(r"((?:^attribute [^\n]*\n)*)^module (\S+)\n(.*?)^end$", re.MULTILINE | re.DOTALL)
-_ZERO_INITIALISATION = re.compile(
-    r"^  cell \$meminit_v2 \S+\n(?:    (?:parameter|connect \\(?:ADDR|EN)) [^\n]*\n)*"
-    r"    connect \\DATA \d+'0+\n(?:    [^\n]*\n)*  end\n",
-    re.MULTILINE,
-)
-_CELL = re.compile(r"^(  cell )(\S+)", re.MULTILINE)
 
 _PASSES = """
 proc
@@ -39,100 +28,61 @@ attrmap -remove generator -remove top -remove src -remove amaranth.hierarchy -re
 attrmap -modattr -remove generator -remove src -remove amaranth.hierarchy -remove amaranth.decoding
 """
 
-
-def ports(component: wiring.Component) -> Mapping[str, tuple[Value, PortDirection]]:
-    """Flatten a component's signature to Verilog port names joined by one underscore.
-
-    Args:
-        component: any component; a structured payload becomes one port as wide as the structure.
-
-    Returns:
-        Port name to (value, direction), in the order of the signature.
-
-    Raises:
-        ValueError: two members flatten to one name.
-    """
-    flat: dict[str, tuple[Value, PortDirection]] = {}
-    for path, member, value in component.signature.flatten(component):
-        name = "_".join(map(str, path))
-        if name in flat:
-            raise ValueError(f"port name {name!r} is not unique")
-        direction = PortDirection.Input if member.flow == wiring.In else PortDirection.Output
-        flat[name] = (value.as_value() if isinstance(value, ValueCastable) else value, direction)
-    return flat
+_MODULE = re.compile(r"^module .*?^endmodule$", re.MULTILINE | re.DOTALL)
+_IDENTIFIER = re.compile(r"[A-Za-z_]\w*")
+_ODD = re.compile(r"\\(\S+) |\b_\d+_\b")
 
 
 def convert(component: wiring.Component, name: str) -> str:
     """Emit one Verilog source with ``name`` as the top module.
 
-    Sub-modules are called ``name.instance`` by Amaranth; the dots are written as underscores so that no
-    tool needs escaped identifiers.
+    A module inside is called by its path, ``name_instance_instance``, or ``name_type`` where it is shared.
 
     Args:
         component: the top component.
         name: the top module's name.
     """
-    modules = Library(name, _write, lambda shared: dict(ports(shared)))
-    token = library.set(modules)
-    try:
-        top = _write(component, name)
-    finally:
-        library.reset(token)
     os.environ.setdefault("AMARANTH_USE_YOSYS", "builtin")
-    text = _merged("\n".join([*modules.texts.values(), top]))
+    text = "\n".join(modules(component, name).texts.values())
     yosys = find_yosys(lambda version: version >= _MINIMUM_YOSYS)
     script = f"read_rtlil <<rtlil\n{text}\nrtlil\n{_PASSES}\nwrite_verilog -noattr\n"
     verilog = yosys.run(["-q", "-"], script, ignore_warnings=True)
-    return _plain_identifiers(verilog)
-
-
-def _write(component: wiring.Component, name: str) -> str:
-    """RTLIL text of a component and what it contains, but for shared modules.
-
-    Memories lose their zero initialisation, which no block relies on: it can be megabytes.
-    """
-    fragment = Fragment.get(component, None)
-    text = rtlil.convert_fragment(fragment, dict(ports(component)), name, emit_src=False)[0]
-    return _ZERO_INITIALISATION.sub("", text)
-
-
-def _merged(text: str) -> str:
-    """Keep one of the RTLIL modules that are equal letter for letter, sub-modules being equal too.
-
-    Amaranth writes a module before those that it instantiates, so that going backwards settles the inner
-    ones first.
-    """
-    kept: dict[str, str] = {}
-    stands_for: dict[str, str] = {}
-    merged: list[str] = []
-
-    def settle(match: re.Match[str]) -> str:
-        return match.group(1) + stands_for.get(match.group(2), match.group(2))
-
-    for attributes, name, body in reversed(_MODULE.findall(text)):
-        body = _CELL.sub(settle, body)
-        stands_for[name] = kept.setdefault(attributes + body, name)
-        if stands_for[name] == name:
-            merged.append(f"{attributes}module {name}\n{body}end\n")
-    return "\n".join(reversed(merged))
-
-
-def _plain_identifiers(verilog: str) -> str:
-    """Replace every escaped identifier by a plain, unique one and drop the generator's banner."""
     verilog = re.sub(r"\A/\* Generated by .*?\*/\n", "", verilog, flags=re.DOTALL)
-    taken = set(re.findall(r"\b[A-Za-z_][A-Za-z0-9_]*\b", verilog))
+    return _MODULE.sub(lambda match: _plain_identifiers(match[0]), verilog)
+
+
+def modules(component: wiring.Component, name: str) -> Modules:
+    """The modules of a component, in RTLIL; arguments as in ``convert``."""
+    found = Modules(name)
+    token = library.set(found)
+    try:
+        found.write(component, name)
+    finally:
+        library.reset(token)
+    return found
+
+
+def _plain_identifiers(module: str) -> str:
+    """Replace escaped identifiers of a module by plain ones, and number Yosys' own within the module.
+
+    The fields of a structure, ``turn.slot`` and ``rows[2]``, become ``turn_slot`` and ``rows_2``.
+    """
+    taken = set(_IDENTIFIER.findall(_ODD.sub(" ", module)))
     plain: dict[str, str] = {}
 
     def rename(match: re.Match[str]) -> str:
-        escaped = match.group(1)
-        if escaped not in plain:
-            base = re.sub(r"_+", "_", re.sub(r"[^A-Za-z0-9_]", "_", escaped)).strip("_")
-            candidate, count = base, 1
+        odd = match[1]
+        if odd is None:
+            return plain.setdefault(match[0], f"_{len(plain):03}_")
+        if odd not in plain:
+            name = re.sub(r"_+", "_", re.sub(r"\W", "_", odd)).strip("_")
+            name, count = (f"{name}_", 1) if name == odd else (name, 1)  # plain ones are keywords
+            candidate = name
             while candidate in taken:
                 count += 1
-                candidate = f"{base}_{count}"
+                candidate = f"{name}_{count}"
             taken.add(candidate)
-            plain[escaped] = candidate
-        return plain[escaped] + " "
+            plain[odd] = candidate
+        return plain[odd]
 
-    return re.sub(r"\\(\S+)\s", rename, verilog)
+    return _ODD.sub(rename, module)

@@ -64,8 +64,10 @@ class ActivationBuffer(wiring.Component):
         m.submodules.groups = groups = _PassReader(config.maximum_groups, places=2)
         about = self._about()
         banks = [Signal(about, reset_less=True, name=f"bank_{number}") for number in range(BANKS)]
-        beat, group = Signal(range(self.beats)), Signal(range(config.maximum_groups))
-        loading, present = Signal(), Signal()
+        beat = Signal(range(self.beats))
+        group = Signal(range(config.maximum_groups))
+        loading = Signal()
+        present = Signal()
         self._occupancy(m, loading, present, (chunks, groups))
         self._load(m, banks, loading, beat, group)
 
@@ -104,10 +106,13 @@ class ActivationBuffer(wiring.Component):
         self, m: Module, loading: Signal, present: Signal, readers: tuple["_PassReader", "_PassReader"]
     ) -> None:
         """Which bank loads, which one waits for a command, and which ones a reader still needs."""
-        waiting, loading_next, ready = Signal(BANKS), Signal(), Signal(init=1)
+        waiting = Signal(BANKS)
+        loading_next = Signal()
+        ready = Signal(init=1)
         complete = self.aligned.valid & ready & self.aligned.p.last
         claimed = self.passes.valid & self.passes.ready & ~self.passes.p.keep
-        completed, busy = Signal(BANKS), Signal(BANKS)
+        completed = Signal(BANKS)
+        busy = Signal(BANKS)
         m.d.comb += [
             loading_next.eq(loading ^ complete),
             completed.eq(Mux(loading, complete << 1, complete)),
@@ -150,7 +155,8 @@ class ActivationBuffer(wiring.Component):
         depth = config.maximum_inputs // config.lanes
         shape = data.ArrayLayout(part_bits, parts)
         m.submodules.activations = storage = memory.Memory(shape=shape, depth=BANKS * depth, init=[])
-        write, read = storage.write_port(granularity=1), storage.read_port()
+        write = storage.write_port(granularity=1)
+        read = storage.read_port()
         m.d.sync += write.addr.eq(Mux(loading, depth, 0) + (beat >> step))
         taken = self.aligned.valid & self.aligned.ready
         for part in range(parts):
@@ -179,7 +185,8 @@ class ActivationBuffer(wiring.Component):
         column = data.StructLayout({"exponent": EXPONENT_BITS, "sum": signed(config.sum_bits)})
         shape, depth = data.ArrayLayout(column, config.columns), config.maximum_groups
         m.submodules.groups_memory = storage = memory.Memory(shape=shape, depth=BANKS * depth, init=[])
-        write, read = storage.write_port(), storage.read_port()
+        write = storage.write_port()
+        read = storage.read_port()
         about = Signal(self._about(), reset_less=True)
 
         advance = ~self.summaries.valid | self.summaries.ready
@@ -246,8 +253,11 @@ class _PassReader(wiring.Component):
         m = Module()
         entry = data.StructLayout({"command": payloads.passes, "bank": 1})
         held = [Signal(entry, reset_less=True, name=f"held_{number}") for number in range(self.places)]
-        count, left = Signal(range(self.places + 1)), Signal(range(self.places + 1))
-        work, ends, empty = held[0], Signal(), Signal()
+        count = Signal(range(self.places + 1))
+        left = Signal(range(self.places + 1))
+        work = held[0]
+        ends = Signal()
+        empty = Signal()
         number = Signal(len(self.command.count), init=1)
         at_last = Signal()
         m.d.comb += [

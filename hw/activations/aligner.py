@@ -56,10 +56,13 @@ class Aligner(wiring.Component):
         entry = data.StructLayout({"elements": elements, "format": 1, "group_last": 1, "last": 1})
         m.submodules.memory = storage = memory.Memory(shape=entry, depth=self.depth, init=[])
         m.submodules.groups = groups = _GroupMarker(self.config)
-        write, read = storage.write_port(), storage.read_port()
+        write = storage.write_port()
+        read = storage.read_port()
 
         # A vector's beats up to ``maximum_inputs`` are written, the others only accepted.
-        advance, write_beat, room = Signal(), Signal(), Signal()
+        advance = Signal()
+        write_beat = Signal()
+        room = Signal()
         m.d.comb += [
             advance.eq(~self.aligned.valid | self.aligned.ready),
             self.beats.ready.eq(room | groups.dropping),
@@ -93,7 +96,8 @@ class Aligner(wiring.Component):
 
     def _pointers(self, m: Module, write: memory.WritePort, read: memory.ReadPort, closes: Value) -> Value:
         """Move the ring's pointers; the result says that the beat to read belongs to a complete group."""
-        write_next, limit = Signal.like(write.addr), Signal.like(write.addr)
+        write_next = Signal.like(write.addr)
+        limit = Signal.like(write.addr)
         complete = Signal()
         m.d.comb += [write_next.eq(self._next(write.addr)), complete.eq(read.addr != limit)]
         with m.If(write.en):
@@ -149,7 +153,8 @@ class Aligner(wiring.Component):
         marks = [Signal(3, reset_less=True, name=f"marks_{stage}") for stage in range(2)]
         valid = [Signal(name=f"valid_{stage}") for stage in range(2)]
         p = self.aligned.p
-        finish, fresh = Signal(), Signal(2, init=0b11)
+        finish = Signal()
+        fresh = Signal(2, init=0b11)
         m.d.comb += finish.eq(advance & valid[1])
         with m.If(advance):
             m.d.sync += Cat(valid, self.aligned.valid).eq(Cat(stored, valid))
@@ -193,8 +198,11 @@ class _GroupMarker(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         beats = self.config.group // self.config.activation_lanes
-        beat, group = Signal(range(beats)), Signal(range(self.config.maximum_groups))
-        held, started, too_long = Signal(reset_less=True), Signal(), Signal()
+        beat = Signal(range(beats))
+        group = Signal(range(self.config.maximum_groups))
+        held = Signal(reset_less=True)
+        started = Signal()
+        too_long = Signal()
         m.d.comb += [
             self.format.eq(Mux(started, held, self.beat_format)),
             self.group_last.eq(self.beat_last | (beat == beats - 1)),

@@ -81,7 +81,8 @@ class AlignerColumn(wiring.Component):
         # An inverted sign bit makes an integer unsigned and 2**(bits - 1) larger.
         unsigned = [Cat(lane.ones[:-1], ~lane.ones[-1]) for lane in lanes]
         excess = Const(-(len(lanes) << bits - 1), signed(width)).as_unsigned()
-        left, right = compress(m, [excess, base, *(lane.carry for lane in lanes), *unsigned], width)
+        operands = [excess, base, *(lane.carry for lane in lanes), *unsigned]
+        left, right = compress(m, operands, width, name="total")
         return (left + right)[:width]
 
 
@@ -113,10 +114,12 @@ class _Lane(wiring.Component):
         m = Module()
         significand = Signal(MANTISSA_BITS, reset_less=True)
         shift = Signal(ceil_log2(self.bits), reset_less=True)
-        zero, negative = Signal(reset_less=True), Signal(reset_less=True)
+        zero = Signal(reset_less=True)
+        negative = Signal(reset_less=True)
         key, special = key_of(self.element, self.format)
         normal = key.any()
-        effective, distance = Signal(EXPONENT_BITS), Signal(EXPONENT_BITS)
+        effective = Signal(EXPONENT_BITS)
+        distance = Signal(EXPONENT_BITS)
         m.d.comb += [
             self.special.eq(special),
             effective.eq(key | Mux(normal, 0, unit_key(self.format))),
@@ -138,11 +141,13 @@ class _Lane(wiring.Component):
     def _shifted(self, m: Module, significand: Value, shift: Value) -> tuple[Value, Value]:
         """``significand * 2**(bits - 12 - shift)`` rounded down, and whether the nearest is one more."""
         fraction_bits = max(1, MANTISSA_BITS + 1 - self.bits)
-        value, sticky = Signal(self.bits - 1 + fraction_bits), Signal()
+        value = Signal(self.bits - 1 + fraction_bits)
+        sticky = Signal()
         m.d.comb += value.eq(significand << max(0, self.bits - MANTISSA_BITS))
         for stage in reversed(range(len(shift))):
             wider, lost, step = value, sticky, 1 << stage
-            value, sticky = Signal.like(wider, name=f"value_{stage}"), Signal(name=f"sticky_{stage}")
+            value = Signal.like(wider, name=f"value_{stage}")
+            sticky = Signal(name=f"sticky_{stage}")
             m.d.comb += value.eq(Mux(shift[stage], wider[step:], wider))
             m.d.comb += sticky.eq(lost | (shift[stage] & wider[:step].any()))
         quotient, below = value[fraction_bits:], value[: fraction_bits - 1]

@@ -45,27 +45,31 @@ class MaximumKey(wiring.Component):
         for element in self.elements:
             key, special = key_of(element, self.format)
             keys.append(Mux(special, 0, key))
-        keys = self._registered(m, self._halved(m, keys))
-        for _ in range(self.stages - 1):
-            keys = self._registered(m, self._halved(m, self._halved(m, keys)))
-        running, largest = Signal(EXPONENT_BITS), Signal(EXPONENT_BITS)
-        m.d.comb += largest.eq(self._halved(m, [*self._halved(m, keys), running])[0])
+        keys = self._registered(m, "stage0", self._halved(m, "stage0", keys))
+        for stage in range(1, self.stages):
+            keys = self._halved(m, f"stage{stage}_first", keys)
+            keys = self._registered(m, f"stage{stage}", self._halved(m, f"stage{stage}", keys))
+        running = Signal(EXPONENT_BITS)
+        largest = Signal(EXPONENT_BITS)
+        both = [*self._halved(m, "last", keys), running]
+        m.d.comb += largest.eq(self._halved(m, "overall", both)[0])
         m.d.comb += self.key.eq(largest | Mux(largest == 0, self.unit, 0))
         with m.If(self.valid):
             m.d.sync += running.eq(Mux(self.closes, 0, largest))
         return m
 
-    def _halved(self, m: Module, keys: Sequence[Value]) -> list[Value]:
+    def _halved(self, m: Module, name: str, keys: Sequence[Value]) -> list[Value]:
         """The larger one of each pair."""
         larger = []
-        for left, right in zip(keys[::2], keys[1::2], strict=False):
-            key = Signal(EXPONENT_BITS)
+        for number, (left, right) in enumerate(zip(keys[::2], keys[1::2], strict=False)):
+            key = Signal(EXPONENT_BITS, name=f"{name}_larger_{number}")
             m.d.comb += key.eq(Mux(left > right, left, right))
             larger.append(key)
         return larger or list(keys)
 
-    def _registered(self, m: Module, keys: Sequence[Value]) -> list[Value]:
-        held = [Signal(EXPONENT_BITS, reset_less=True) for _ in keys]
+    def _registered(self, m: Module, name: str, keys: Sequence[Value]) -> list[Value]:
+        names = (f"{name}_held_{number}" for number in range(len(keys)))
+        held = [Signal(EXPONENT_BITS, reset_less=True, name=name) for name in names]
         m.d.sync += Cat(held).eq(Cat(keys))
         return held
 
@@ -87,7 +91,8 @@ class KeyQueue(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         held = [Signal.like(self.head, reset_less=True, name=f"held_{place}") for place in range(self.places)]
-        count, free = Signal(range(self.places + 1)), Signal(range(self.places + 1))
+        count = Signal(range(self.places + 1))
+        free = Signal(range(self.places + 1))
         m.d.comb += [self.head.eq(held[0]), free.eq(count - self.pop)]
         m.d.sync += count.eq(free + self.push)
         for place, keys in enumerate(held):

@@ -267,8 +267,12 @@ class Registers(wiring.Component):
     def _write_channel(self, m: Module) -> tuple[Value, Value, Value, Value]:
         """Collect address and data; returns the cycle of a write, its word address, bits and bit mask."""
         bus = self.bus
-        address, bits, strobe = Signal(ADDRESS_BITS - 2), Signal(DATA_BITS), Signal(DATA_BITS // 8)
-        has_address, has_bits, write = Signal(), Signal(), Signal()
+        address = Signal(ADDRESS_BITS - 2)
+        bits = Signal(DATA_BITS)
+        strobe = Signal(DATA_BITS // 8)
+        has_address = Signal()
+        has_bits = Signal()
+        write = Signal()
         m.d.comb += [
             bus.awready.eq(~has_address),
             bus.wready.eq(~has_bits),

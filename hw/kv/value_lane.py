@@ -83,7 +83,7 @@ class ValueLane(wiring.Component):
         # Second cycle: the product.
         significant = mantissa(self.scale)
         partial = [Cat(Const(0, place), Mux(factor[place], significant, 0)) for place in range(CODE_BITS)]
-        left, right = compress(m, partial, _PRODUCT_BITS)
+        left, right = compress(m, partial, _PRODUCT_BITS, name="product")
         product = self._hold(m, "product", (left + right)[:_PRODUCT_BITS])
         places = self._hold(m, "places", field(self.scale))
         minimum = self._hold(m, "minimum", Mux(affine, Cat(mantissa(self.minimum), self.minimum[-1]), 0))

@@ -13,7 +13,9 @@ from amaranth.hdl import Cat, Const, Module, Signal, Value
 __all__ = ["compress"]
 
 
-def compress(m: Module, operands: Sequence[Value], width: int, rows: int = 2) -> list[Value]:
+def compress(
+    m: Module, operands: Sequence[Value], width: int, rows: int = 2, name: str = "tree"
+) -> list[Value]:
     """Reduce unsigned operands to a few of equal sum modulo ``2**width``; combinational.
 
     Args:
@@ -21,15 +23,17 @@ def compress(m: Module, operands: Sequence[Value], width: int, rows: int = 2) ->
         operands: any number of values, all read as unsigned; early ones are added first.
         width: width of the results in bits.
         rows: how many results; more of them are ready sooner.
+        name: what the adders' signals begin with.
     """
     columns: list[list[Value]] = [[] for _ in range(width)]
     for operand in operands:
         for column, bit in zip(columns, operand, strict=False):
             column.append(bit)
-    for height in _stages(max(map(len, columns)), rows):
+    for stage, height in enumerate(_stages(max(map(len, columns)), rows)):
         carries: list[Value] = []
         for index, column in enumerate(columns):
-            column, carries = _reduce(m, [*column, *carries], len(carries), height)
+            place = f"{name}_{stage}_{index}"
+            column, carries = _reduce(m, [*column, *carries], len(carries), height, place)
             columns[index] = column
     return [
         Cat(column[row] if row < len(column) else Const(0, 1) for column in columns) for row in range(rows)
@@ -44,7 +48,9 @@ def _stages(height: int, rows: int) -> list[int]:
     return [stage for stage in reversed(stages) if rows <= stage < height]
 
 
-def _reduce(m: Module, bits: list[Value], late: int, height: int) -> tuple[list[Value], list[Value]]:
+def _reduce(
+    m: Module, bits: list[Value], late: int, height: int, name: str
+) -> tuple[list[Value], list[Value]]:
     """Bring one column down to ``height`` bits; the ``late`` last bits come out of this very stage."""
     totals: list[Value] = []
     carries: list[Value] = []
@@ -54,15 +60,16 @@ def _reduce(m: Module, bits: list[Value], late: int, height: int) -> tuple[list[
         excess = len(waiting) + len(totals) + len(arriving) - height
         take = 3 if excess > 1 else 2
         operands = [waiting.pop(0) if waiting else arriving.pop(0) for _ in range(take)]
-        total, carry = _adder(m, operands)
+        total, carry = _adder(m, operands, f"{name}_{len(totals)}")
         totals.append(total)
         carries.append(carry)
     return [*waiting, *arriving, *totals], carries
 
 
-def _adder(m: Module, bits: list[Value]) -> tuple[Value, Value]:
+def _adder(m: Module, bits: list[Value], name: str) -> tuple[Value, Value]:
     """Sum and carry of two or three bits."""
-    total, carry = Signal(), Signal()
+    total = Signal(name=f"{name}_sum")
+    carry = Signal(name=f"{name}_carry")
     if len(bits) == 2:
         m.d.comb += [total.eq(bits[0] ^ bits[1]), carry.eq(bits[0] & bits[1])]
     else:

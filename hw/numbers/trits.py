@@ -34,7 +34,9 @@ class TritEncoder(wiring.Component):
         single = self.trits[4]
         low, low_full = _pair_code(self.trits[0], self.trits[1])
         high, high_full = _pair_code(self.trits[2], self.trits[3])
-        upper, lower, escape = Signal(3), Signal(3), Signal(2)
+        upper = Signal(3)
+        lower = Signal(3)
+        escape = Signal(2)
         m.d.comb += [upper.eq(high), lower.eq(low), escape.eq(single)]
         with m.If(low_full | high_full):
             m.d.comb += [escape.eq(_ESCAPE), upper.eq(Cat(single, high_full))]
@@ -66,7 +68,8 @@ class TritDecoder(wiring.Component):
         lower, upper, top = self.octet[:3], self.octet[3:6], self.octet[6:]
         escaped = top.all()
         both = Signal()
-        low_full, high_full = Signal(), Signal()
+        low_full = Signal()
+        high_full = Signal()
         m.d.comb += [
             both.eq(escaped & ~upper[2] & upper[:2].all()),
             low_full.eq(escaped & (~upper[2] | both)),

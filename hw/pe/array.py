@@ -66,7 +66,10 @@ class Array(wiring.Component):
 
         step = Signal(ceil_log2(MAXIMUM_TERMS))
         pending = Signal(CAPTURE_LATENCY - 1)
-        last_term, ends, free, issue = Signal(), Signal(), Signal(), Signal()
+        last_term = Signal()
+        ends = Signal()
+        free = Signal()
+        issue = Signal()
         m.d.comb += [
             last_term.eq(step == chunk.format.last_term),
             ends.eq(last_term & chunk.last),

@@ -46,7 +46,8 @@ class Lookahead(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        in_pipeline, unsent = Signal(8), Signal(8)
+        in_pipeline = Signal(8)
+        unsent = Signal(8)
         m.d.sync += [
             in_pipeline.eq(in_pipeline + self.issued - self.left_pipeline),
             unsent.eq(unsent + self.issued - self.sent),

@@ -104,8 +104,9 @@ class OutputConverter(wiring.Component):
         special = self._hold(m, "special", self.special)
         for name in ("window", "sticky", "free", "negative"):
             setattr(shift, name, self._hold(m, name, getattr(shift, name)))
-        shift.room = Signal(_LATE_LEVELS)
-        m.d.comb += shift.room.eq(low - 1)
+        late_room = Signal(_LATE_LEVELS)
+        m.d.comb += late_room.eq(low - 1)
+        shift.room = late_room
 
         moves = []
         for level in reversed(range(_LATE_LEVELS)):
@@ -113,7 +114,8 @@ class OutputConverter(wiring.Component):
             moves.insert(0, move)
         chosen = {"fp16": ~form.any(), "bf16": form[0], "fp32": form[1]}
         code, infinite, last = _exponent(m, high, low, Cat(moves), shift.window[-1], chosen)
-        forced, rounds = Signal(), Signal()
+        forced = Signal()
+        rounds = Signal()
         m.d.comb += [forced.eq(infinite | special), rounds.eq(_rounds_up(m, shift, chosen))]
         overflow = ~special & (infinite | (last & _all_ones(shift.window, chosen) & rounds))
 
@@ -148,8 +150,11 @@ class OutputConverter(wiring.Component):
         """
         bits, most, negative = self._bits, self._bits // _STEP, self.value[-1]
         steps, counts = room[_FINE_LEVELS:].as_signed(), range(_LOWEST, most + 1)
-        allowed, empty, lines = Signal(len(counts) + 1), Signal(len(counts) + 1), Signal(len(counts))
-        inverted, free = Signal(bits), Const(0, 1)
+        allowed = Signal(len(counts) + 1)
+        empty = Signal(len(counts) + 1)
+        lines = Signal(len(counts))
+        inverted = Signal(bits)
+        free = Const(0, 1)
         m.d.comb += [inverted.eq(self.value[:-1] ^ negative.replicate(bits)), empty[: 1 - _LOWEST].eq(-1)]
         for index, count in enumerate([*counts, most + 1]):
             m.d.comb += allowed[index].eq(steps >= count)
@@ -205,7 +210,8 @@ def _exponent(
     Returns:
         The field, whether it is that of infinity or above, and whether it is the last one before.
     """
-    difference, code = Signal(_LATE_LEVELS + 1), Signal(_FP32.exponent_bits)
+    difference = Signal(_LATE_LEVELS + 1)
+    code = Signal(_FP32.exponent_bits)
     m.d.comb += difference.eq(low - late)
     rest, borrow = difference[:-1], difference[-1]
     lowered = Cat(high[place] ^ (borrow & ~high[:place].any()) for place in range(len(high)))
@@ -261,7 +267,8 @@ def _pack(m: Module, shift: _Shift, code: Value, forced: Value, special: Value, 
     exponent, sign = code | forced.replicate(len(code)), shift.negative & ~special
     together = Const(0, 32)
     for name, form in FORMATS.items():
-        line, plain = chosen[name], Signal(name=f"plain_{name}")
+        line = chosen[name]
+        plain = Signal(name=f"plain_{name}")
         m.d.comb += plain.eq(line & ~forced)
         fraction = Mux(plain, shift.window[-form.precision : -1], 0)
         others = Mux(line, Cat(special, exponent[: form.exponent_bits], sign), 0)

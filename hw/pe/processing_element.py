@@ -66,37 +66,37 @@ class ProcessingElement(wiring.Component):
         lane_bits = config.activation_bits + 4
         lanes = [Signal(lane_bits, name=f"lane{lane}") for lane in range(config.lanes)]
         for lane, product in enumerate(lanes):
-            m.d.comb += product.eq(_product(m, self.terms[lane], self.multiples[lane], lane_bits))
+            m.d.comb += product.eq(_product(m, lane, self.terms[lane], self.multiples[lane], lane_bits))
         negatives = [self.terms[lane].negative for lane in range(config.lanes)]
 
         width = lane_bits + exact_log2(config.lanes)
         rows = [Signal(width, name=f"row{row}", reset_less=True) for row in range(_CUT)]
         total = Signal(width, reset_less=True)
-        cut = compress(m, [*negatives, *lanes], width, rows=_CUT)
+        cut = compress(m, [*negatives, *lanes], width, rows=_CUT, name="upper")
         m.d.sync += [row.eq(value) for row, value in zip(rows, cut, strict=True)]
-        left, right = compress(m, rows, width)
+        left, right = compress(m, rows, width, name="lower")
         m.d.sync += total.eq(left + right)
 
         accumulator = Signal(config.product_bits, reset_less=True)
         shifted = choose(self.shift, [total << shift for shift in config.shifts])
         m.d.sync += accumulator.eq(Mux(self.first, 0, accumulator) + shifted)
-        dot = Signal(config.product_bits, reset_less=True)
+        held = Signal(config.product_bits, name="held_dot", reset_less=True)
         with m.If(self.capture):
-            m.d.sync += dot.eq(accumulator)
-        m.d.comb += self.dot.eq(dot)
+            m.d.sync += held.eq(accumulator)
+        m.d.comb += self.dot.eq(held)
         return m
 
 
-def _product(m: Module, term: data.View, multiples: data.View, width: int) -> Value:
+def _product(m: Module, lane: int, term: data.View, multiples: data.View, width: int) -> Value:
     """One lane: the selected multiple, less one if negative, sign bit inverted.
 
     A negative term complements the multiple; the missing 1 enters the tree as the term's sign. Selects 1 to 7
     are laid out as FP4 codes, an exponent above a bit that tells three from two.
     """
     odd, exponent, programmable = term.select[0], term.select[1:3], term.select[3]
-    base = Signal(multiples.three.shape().width)
+    base = Signal(multiples.three.shape().width, name=f"base{lane}")
     m.d.comb += base.eq(Mux(odd, multiples.three, multiples.one << 1))
-    chosen = Signal(6)
+    chosen = Signal(6, name=f"chosen{lane}")
     m.d.comb += chosen.eq(
         Cat(
             ~programmable & (exponent == 0) & odd,
@@ -110,6 +110,6 @@ def _product(m: Module, term: data.View, multiples: data.View, width: int) -> Va
     candidates += [multiples.first, multiples.second]
     extended = [Value.cast(candidate) for candidate in candidates]
     extended = [Cat(value, value[-1].replicate(width))[:width] for value in extended]
-    product = Signal(width)
+    product = Signal(width, name=f"product{lane}")
     m.d.comb += product.eq(choose(chosen, extended) ^ term.negative.replicate(width))
     return Cat(product[:-1], ~product[-1])

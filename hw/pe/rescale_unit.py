@@ -59,15 +59,17 @@ class RescaleUnit(wiring.Component):
         mantissa, amount = self.mantissa, self.amount
 
         extended = Cat(dot, dot[-1].replicate(operand_bits))[:operand_bits]
-        rows = [extended, *_partial_products(m, total, zero_point, operand_bits)]
-        sums = [self._hold(m, f"operand{n}", row) for n, row in enumerate(compress(m, rows, operand_bits))]
+        rows = [extended, *_partial_products(m, "offset", total, zero_point, operand_bits)]
+        rows = compress(m, rows, operand_bits, name="operand")
+        sums = [self._hold(m, f"operand{n}", row) for n, row in enumerate(rows)]
         operand = self._hold(m, "operand", (sums[0] + sums[1])[:operand_bits].as_signed())
         for stage in range(3):
             mantissa = self._hold(m, f"mantissa{stage}", mantissa)
         for stage in range(4):
             amount = self._hold(m, f"amount{stage}", amount)
 
-        rows = compress(m, _partial_products(m, operand, mantissa, scaled_bits), scaled_bits)
+        rows = _partial_products(m, "scaled", operand, mantissa, scaled_bits)
+        rows = compress(m, rows, scaled_bits, name="product")
         sums = [self._hold(m, f"product{n}", row) for n, row in enumerate(rows)]
         product = self._hold(m, "product", (sums[0] + sums[1])[:scaled_bits].as_signed())
         shifted = Signal(signed(scaled_bits + config.headroom))
@@ -84,7 +86,7 @@ class RescaleUnit(wiring.Component):
         return held
 
 
-def _partial_products(m: Module, factor: Value, multiplier: Value, width: int) -> list[Value]:
+def _partial_products(m: Module, name: str, factor: Value, multiplier: Value, width: int) -> list[Value]:
     """Rows whose sum is ``factor * multiplier`` modulo ``2**width``, both signed (Baugh and Wooley, 1973).
 
     A row is the factor where a bit of the multiplier is set, its sign bit inverted instead of extended; the
@@ -94,7 +96,7 @@ def _partial_products(m: Module, factor: Value, multiplier: Value, width: int) -
     rows: list[Value] = []
     constant = 0
     for place in range(len(multiplier)):
-        taken = Signal(bits, name=f"partial{place}")
+        taken = Signal(bits, name=f"{name}_row{place}")
         m.d.comb += taken.eq(Mux(multiplier[place], factor, 0))
         if place + 1 < len(multiplier):
             row = Cat(taken[:-1], ~taken[-1])

@@ -65,7 +65,8 @@ class Rescaler(wiring.Component):
         m = Module()
         config = self.config
         m.submodules.lookahead = lookahead = Lookahead(config)
-        advance, issue = Signal(), Signal()
+        advance = Signal()
+        issue = Signal()
         turn = Signal(self._turn_layout())
         m.d.comb += [
             issue.eq(advance & self.dots.valid & self.scales.valid & self.summaries.valid),
@@ -117,7 +118,8 @@ class Rescaler(wiring.Component):
         lines = Signal(slots, init=1)
         second = Signal()
         opening = Signal(init=1)
-        rotate, last = Signal(), Signal()
+        rotate = Signal()
+        last = Signal()
         final, has_offset = self.dots.payload.final, self.scales.payload.has_offset
         m.d.comb += [
             rotate.eq(second | ~has_offset),

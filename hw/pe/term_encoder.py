@@ -60,17 +60,21 @@ class TermEncoder(wiring.Component):
         m.d.comb += special.eq(self.format.specials[self.selector | self.step[0]])
         for lane, code in enumerate(self.codes):
             held = Signal(payloads.term, name=f"term{lane}", reset_less=True)
-            m.d.sync += held.as_value().eq(self._term(m, code, special, decoders))
+            m.d.sync += held.as_value().eq(self._term(m, lane, code, special, decoders))
             m.d.comb += self.terms[lane].eq(held)
         return m
 
-    def _term(self, m: Module, code: Value, special: data.View, decoders: dict[str, Signal]) -> Value:
+    def _term(
+        self, m: Module, lane: int, code: Value, special: data.View, decoders: dict[str, Signal]
+    ) -> Value:
         """Term of a code: its present digit, unless that is "-0", which is special."""
-        digit = self._digit(m, code, decoders)
+        digit = self._digit(m, lane, code, decoders)
         magnitude, sign = digit[:-1], digit[-1]
         # Magnitudes select as in FP4, but 5, 6 and 7 of an integer select 8, 5 and 9, and 7 of Flint4 9.
         fp4, flint4 = decoders.get("fp4", 0), decoders.get("flint4", 0)
-        plain, large, last = Signal(), Signal(), Signal()
+        plain = Signal(name=f"plain{lane}")
+        large = Signal(name=f"large{lane}")
+        last = Signal(name=f"last{lane}")
         m.d.comb += [
             plain.eq(~(Value.cast(fp4) | flint4)),
             large.eq(plain & magnitude[2]),
@@ -93,23 +97,23 @@ class TermEncoder(wiring.Component):
         """Whether an integer of two digits is supported."""
         return any(entry.decoder == "integer" and entry.term_count > 1 for entry in self.config.datatypes)
 
-    def _digit(self, m: Module, code: Value, decoders: dict[str, Signal]) -> Value:
+    def _digit(self, m: Module, lane: int, code: Value, decoders: dict[str, Signal]) -> Value:
         """Sign and magnitude of the present digit."""
         high, low = code[_DIGIT_BITS:], code[:_DIGIT_BITS]
         floats = {name: line for name, line in decoders.items() if name in _MINIFLOATS}
-        lines, digits = list(floats.values()), [self._octal_digit(m, code, name) for name in floats]
+        lines, digits = list(floats.values()), [self._octal_digit(m, lane, code, name) for name in floats]
         if len(floats) < len(decoders):
             lines.append(~Cat(lines).any() if lines else Value.cast(1))
             digits.append(Mux(self.step[0], low, high) if self._two_digits else high)
         return digits[0] if len(digits) == 1 else choose(lines, digits)
 
-    def _octal_digit(self, m: Module, code: Value, name: str) -> Value:
+    def _octal_digit(self, m: Module, lane: int, code: Value, name: str) -> Value:
         """Sign and present octal digit of a minifloat, whose exponent 0 has no leading one."""
         exponent_bits, mantissa_bits = _MINIFLOATS[name]
         code = code[LANE_BITS - 1 - exponent_bits - mantissa_bits :]
         mantissa, exponent = code[:mantissa_bits], code[mantissa_bits:-1]
         terms = next(entry.term_count for entry in self.config.datatypes if entry.name == name)
-        magnitude = Signal(_OCTAL_BITS * terms)
+        magnitude = Signal(_OCTAL_BITS * terms, name=f"{name}_magnitude{lane}")
         m.d.comb += magnitude.eq(Cat(mantissa, exponent.any()) << (exponent - exponent.any())[:exponent_bits])
         digits = [magnitude.word_select(terms - 1 - step, _OCTAL_BITS) for step in range(terms)]
         return Cat(choose([self.step == step for step in range(terms)], digits), code[-1])
