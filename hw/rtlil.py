@@ -130,16 +130,16 @@ class Modules:
         clocks, names = _clocks(design), SignalDict()
         for port, (signal, _) in flat.items():
             names[signal] = port
-        for domain in design.fragment.domains.values():
-            names[domain.clk], names[domain.rst] = domain.clk.name, domain.rst.name
+        for signal, _ in clocks:
+            names[signal] = signal.name
         self._claim(design, names, name)
         self.repeated += (f"{name}.{twice}" for twice in _name(design, names))
         text = rtlil.convert_fragment(design, name=name, emit_src=False)[0]
-        text = _ordered(_ZERO_INITIALISATION.sub("", text), [*flat, *clocks])
+        text = _ordered(_ZERO_INITIALISATION.sub("", text), [*flat, *(signal.name for signal, _ in clocks)])
         first = self._equal.setdefault(text.replace(f"module \\{name}\n", "", 1), name)
         if first == name:
             self.texts[name] = text
-        return _Written(first, clocks)
+        return _Written(first, {signal.name: outside for signal, outside in clocks})
 
     def _take_out(self, fragment: Fragment, name: str) -> None:
         """Put instances in the place of all components inside."""
@@ -175,12 +175,13 @@ def _component(fragment: Fragment) -> wiring.Component | None:
     return None
 
 
-def _clocks(design: Design) -> dict[str, Value]:
-    """Clock and reset ports and what drives them outside."""
-    clocks: dict[str, Value] = {}
+def _clocks(design: Design) -> list[tuple[Signal, Value]]:
+    """Clocks and resets inside and what drives them outside."""
+    clocks: list[tuple[Signal, Value]] = []
     for name, domain in sorted(design.fragment.domains.items()):
-        clocks[domain.clk.name] = ClockSignal(name)
-        clocks[domain.rst.name] = ResetSignal(name)
+        clocks.append((domain.clk, ClockSignal(name)))
+        if domain.rst is not None:
+            clocks.append((domain.rst, ResetSignal(name)))
     return clocks
 
 

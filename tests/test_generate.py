@@ -208,7 +208,7 @@ def test_merged_modules() -> None:
     text = made("tiny", "array")["tiny_array.v"]
     modules = re.findall(r"^module (\w+)", text, flags=re.MULTILINE)
     assert sum("element" in name for name in modules) == 1
-    instances = re.findall(r"^  (\w+)\s+element\d+_\d+\w* \(", text, flags=re.MULTILINE)
+    instances = re.findall(r"^  (\w+)\s+element_\d+_\d+ \(", text, flags=re.MULTILINE)
     assert len(instances) == preset("tiny").rows
     assert set(instances) <= set(modules)
 

@@ -164,7 +164,7 @@ class ArrayFeed(wiring.Component):
         block = Signal.like(self.last_block, name="chunks_block")
         chunk = Signal.like(self.last_chunk)
         place = Signal(range(parts), name="chunks_place")
-        within = Signal(range(config.chunks))
+        group_chunk = Signal(range(config.chunks))
         group = Signal.like(self.last_group, name="chunks_group")
         damaged = Signal()
         beat = self.beats.payload.beat
@@ -185,7 +185,7 @@ class ArrayFeed(wiring.Component):
             for lane in range(lanes):
                 of_key, of_value = carried[row * lanes + lane], carried[lane * rows + row]
                 m.d.comb += out.codes[row][lane].eq(Mux(self.is_key, of_key, of_value))
-        row_ends, group_ends = chunk == self.last_chunk, within == config.chunks - 1
+        row_ends, group_ends = chunk == self.last_chunk, group_chunk == config.chunks - 1
         beat_ends = place == parts - 1
         taken = self.chunks.valid & self.chunks.ready
         m.d.comb += [
@@ -200,7 +200,7 @@ class ArrayFeed(wiring.Component):
             m.d.sync += [
                 place.eq(Mux(beat_ends, 0, place + 1)),
                 chunk.eq(Mux(row_ends, 0, chunk + 1)),
-                within.eq(Mux(out.last, 0, within + 1)),
+                group_chunk.eq(Mux(out.last, 0, group_chunk + 1)),
                 group.eq(Mux(row_ends, 0, group + out.last)),
             ]
             with m.If(row_ends):

@@ -79,7 +79,7 @@ class Dequantiser(wiring.Component):
         for name, memory in zip(names, memories, strict=True):
             m.submodules[name] = memory
         full = Signal()
-        begin = Signal()
+        begin = Signal(name="begins")
         half = Signal()  # half: the one that is read
         self._fill(m, memories, full, begin, ~half)
 
@@ -115,7 +115,7 @@ class Dequantiser(wiring.Component):
         by_token = form.axis == Axis.TOKEN
         index = self._index(form, by_token, walk)
         row_bits = ceil_log2(words * config.kv.word_bits // HALF_BITS)
-        within = Signal(row_bits, reset_less=True)
+        within = Signal(row_bits, name="within_row", reset_less=True)
         rows = []
         for memory in memories:
             port = memory.read_port()

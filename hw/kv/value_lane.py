@@ -125,7 +125,7 @@ class ValueLane(wiring.Component):
     def _unsigned(self, m: Module) -> Value:
         """A code of the affine rule out of what is stored for it: the inverse of ``Format.stored``."""
         stored = self.code
-        unsigned = Signal(CODE_BITS)
+        unsigned = Signal(CODE_BITS, name="unsigned_code")
         with m.Switch(self.coding):
             for coding, bits in DENSE_BITS.items():
                 with m.Case(coding):

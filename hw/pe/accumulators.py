@@ -40,7 +40,7 @@ class Accumulators(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         ring = [
-            Signal(signed(self.config.accumulator_bits), name=f"sum{slot}", reset_less=True)
+            Signal(signed(self.config.accumulator_bits), name=f"sum_{slot}", reset_less=True)
             for slot in range(self.config.slots)
         ]
         m.d.comb += self.total.eq(Mux(self.start, 0, ring[0]) + self.contribution)

@@ -85,7 +85,7 @@ class Array(wiring.Component):
         capture = pending[-1]
         shift, first = self._schedule(m, issue, step, last_term)
         bias = self._bias(m, shift, first, capture)
-        final = Signal(CAPTURE_LATENCY - 1)
+        final = Signal(CAPTURE_LATENCY - 1, name="final_pending")
         m.d.sync += final.eq(Cat(chunk.final, final))
         with m.If(self.dots.ready):
             m.d.sync += self.dots.valid.eq(0)
@@ -95,13 +95,13 @@ class Array(wiring.Component):
 
         terms = [self._encoder(m, row, step) for row in range(config.rows)]
         for column in range(config.columns):
-            multiples = share(m, f"multiples{column}", Multiples(config))
+            multiples = share(m, f"multiples_{column}", Multiples(config))
             m.d.comb += [
                 multiples.activations.eq(self.activations.payload[column]),
                 multiples.programming.eq(chunk.format.programming),
             ]
             for row in range(config.rows):
-                element = share(m, f"element{column}_{row}", ProcessingElement(config))
+                element = share(m, f"element_{column}_{row}", ProcessingElement(config))
                 m.d.comb += [
                     element.terms.eq(terms[row]),
                     element.multiples.eq(multiples.multiples),
@@ -114,7 +114,7 @@ class Array(wiring.Component):
 
     def _encoder(self, m: Module, row: int, step: Signal):
         """Encoder of one row; returns its registered terms."""
-        encoder = share(m, f"encoder{row}", TermEncoder(self.config))
+        encoder = share(m, f"encoder_{row}", TermEncoder(self.config))
         chunk = self.chunks.payload
         m.d.comb += [
             encoder.codes.eq(chunk.codes[row]),
@@ -135,8 +135,8 @@ class Array(wiring.Component):
         shift = Cat(issue & self._shifts_by(place, remaining) for place in self.config.shifts)
         first = issue & opening
         for stage in range(SUM_LATENCY + 1):
-            delayed_shift = Signal(len(self.config.shifts), name=f"shift{stage}")
-            delayed_first = Signal(name=f"first{stage}", reset_less=True)
+            delayed_shift = Signal(len(self.config.shifts), name=f"shift_{stage}")
+            delayed_first = Signal(name=f"first_{stage}", reset_less=True)
             m.d.sync += [delayed_shift.eq(shift), delayed_first.eq(first)]
             shift, first = delayed_shift, delayed_first
         return shift, first

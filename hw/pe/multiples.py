@@ -53,8 +53,8 @@ class Multiples(wiring.Component):
         assert PROGRAMMABLE_MAGNITUDES == ((5, 10), (7, 16))
         for lane in range(self.config.lanes):
             one = self.activations[lane]
-            held = Signal(multiple_layout(self.config), name=f"multiples{lane}", reset_less=True)
-            five = Signal(signed(len(one) + 3), name=f"five{lane}")
+            held = Signal(multiple_layout(self.config), name=f"held_{lane}", reset_less=True)
+            five = Signal(signed(len(one) + 3), name=f"five_{lane}")
             m.d.comb += [five.eq((one << 2) + one), self.multiples[lane].eq(held)]
             m.d.sync += [
                 held.one.eq(one),

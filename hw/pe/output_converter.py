@@ -191,8 +191,8 @@ def _shift_left(m: Module, shift: _Shift, level: int) -> tuple[_Shift, Value]:
         The value, and whether it moved.
     """
     step, room, lost = 1 << level, shift.room, shift.window[: 1 << level]
-    move, sticky, free = (Signal(name=f"{name}{level}") for name in ("move", "sticky", "free"))
-    window = Signal(len(shift.window) - step, name=f"window{level}")
+    move, sticky, free = (Signal(name=f"{name}_{level}") for name in ("move", "sticky", "free"))
+    window = Signal(len(shift.window) - step, name=f"window_{level}")
     m.d.comb += [
         move.eq(~shift.window[-step:].any() & (shift.free | room[level])),
         window.eq(Mux(move, shift.window[:-step], shift.window[step:])),
@@ -263,7 +263,7 @@ def _all_ones(window: Value, chosen: _Choice) -> Value:
 
 def _pack(m: Module, shift: _Shift, code: Value, forced: Value, special: Value, chosen: _Choice) -> Value:
     """Fields in their places, not yet rounded; ``forced`` makes an infinity, with ``special`` a NaN."""
-    packed = Signal(32)
+    packed = Signal(32, name="packed_fields")
     exponent, sign = code | forced.replicate(len(code)), shift.negative & ~special
     together = Const(0, 32)
     for name, form in FORMATS.items():
@@ -284,7 +284,7 @@ def _incremented(m: Module, value: Value, carry: Value) -> Value:
     while len(bits) < len(value):
         start = len(bits)
         block = value[start : start + length]
-        entering = Signal(name=f"carry{start}")
+        entering = Signal(name=f"carry_{start}")
         m.d.comb += entering.eq(carry & value[:start].all())
         bits += [block[place] ^ (entering & block[:place].all()) for place in range(len(block))]
         length += 2

@@ -64,13 +64,13 @@ class ProcessingElement(wiring.Component):
         m = Module()
         config = self.config
         lane_bits = config.activation_bits + 4
-        lanes = [Signal(lane_bits, name=f"lane{lane}") for lane in range(config.lanes)]
+        lanes = [Signal(lane_bits, name=f"lane_{lane}") for lane in range(config.lanes)]
         for lane, product in enumerate(lanes):
             m.d.comb += product.eq(_product(m, lane, self.terms[lane], self.multiples[lane], lane_bits))
         negatives = [self.terms[lane].negative for lane in range(config.lanes)]
 
         width = lane_bits + exact_log2(config.lanes)
-        rows = [Signal(width, name=f"row{row}", reset_less=True) for row in range(_CUT)]
+        rows = [Signal(width, name=f"row_{row}", reset_less=True) for row in range(_CUT)]
         total = Signal(width, reset_less=True)
         cut = compress(m, [*negatives, *lanes], width, rows=_CUT, name="upper")
         m.d.sync += [row.eq(value) for row, value in zip(rows, cut, strict=True)]
@@ -94,9 +94,9 @@ def _product(m: Module, lane: int, term: data.View, multiples: data.View, width:
     are laid out as FP4 codes, an exponent above a bit that tells three from two.
     """
     odd, exponent, programmable = term.select[0], term.select[1:3], term.select[3]
-    base = Signal(multiples.three.shape().width, name=f"base{lane}")
+    base = Signal(multiples.three.shape().width, name=f"base_{lane}")
     m.d.comb += base.eq(Mux(odd, multiples.three, multiples.one << 1))
-    chosen = Signal(6, name=f"chosen{lane}")
+    chosen = Signal(6, name=f"chosen_{lane}")
     m.d.comb += chosen.eq(
         Cat(
             ~programmable & (exponent == 0) & odd,
@@ -110,6 +110,6 @@ def _product(m: Module, lane: int, term: data.View, multiples: data.View, width:
     candidates += [multiples.first, multiples.second]
     extended = [Value.cast(candidate) for candidate in candidates]
     extended = [Cat(value, value[-1].replicate(width))[:width] for value in extended]
-    product = Signal(width, name=f"product{lane}")
+    product = Signal(width, name=f"product_{lane}")
     m.d.comb += product.eq(choose(chosen, extended) ^ term.negative.replicate(width))
     return Cat(product[:-1], ~product[-1])

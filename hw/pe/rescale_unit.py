@@ -61,16 +61,16 @@ class RescaleUnit(wiring.Component):
         extended = Cat(dot, dot[-1].replicate(operand_bits))[:operand_bits]
         rows = [extended, *_partial_products(m, "offset", total, zero_point, operand_bits)]
         rows = compress(m, rows, operand_bits, name="operand")
-        sums = [self._hold(m, f"operand{n}", row) for n, row in enumerate(rows)]
+        sums = [self._hold(m, f"operand_{n}", row) for n, row in enumerate(rows)]
         operand = self._hold(m, "operand", (sums[0] + sums[1])[:operand_bits].as_signed())
         for stage in range(3):
-            mantissa = self._hold(m, f"mantissa{stage}", mantissa)
+            mantissa = self._hold(m, f"mantissa_{stage}", mantissa)
         for stage in range(4):
-            amount = self._hold(m, f"amount{stage}", amount)
+            amount = self._hold(m, f"amount_{stage}", amount)
 
         rows = _partial_products(m, "scaled", operand, mantissa, scaled_bits)
         rows = compress(m, rows, scaled_bits, name="product")
-        sums = [self._hold(m, f"product{n}", row) for n, row in enumerate(rows)]
+        sums = [self._hold(m, f"product_{n}", row) for n, row in enumerate(rows)]
         product = self._hold(m, "product", (sums[0] + sums[1])[:scaled_bits].as_signed())
         shifted = Signal(signed(scaled_bits + config.headroom))
         m.d.comb += shifted.eq((product << config.headroom) >> amount)
@@ -96,7 +96,7 @@ def _partial_products(m: Module, name: str, factor: Value, multiplier: Value, wi
     rows: list[Value] = []
     constant = 0
     for place in range(len(multiplier)):
-        taken = Signal(bits, name=f"{name}_row{place}")
+        taken = Signal(bits, name=f"{name}_row_{place}")
         m.d.comb += taken.eq(Mux(multiplier[place], factor, 0))
         if place + 1 < len(multiplier):
             row = Cat(taken[:-1], ~taken[-1])

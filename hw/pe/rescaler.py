@@ -77,7 +77,7 @@ class Rescaler(wiring.Component):
 
         later = [turn]
         for stage in range(rescale_unit.LATENCY):
-            held = Signal(turn.shape(), name=f"turn{stage}")
+            held = Signal(turn.shape(), name=f"turn_{stage}")
             with m.If(advance):
                 m.d.sync += held.eq(later[-1])
             later.append(held)
@@ -155,7 +155,7 @@ class Rescaler(wiring.Component):
         totals = []
         for unit in range(config.rescale_units):
             rows = list(self.scales.payload.rows)[unit :: config.rescale_units]
-            scale = Signal(rows[0].shape(), name=f"scale{unit}")
+            scale = Signal(rows[0].shape(), name=f"scale_{unit}")
             m.d.comb += scale.as_value().eq(choose(lines, [row.as_value() for row in rows]))
             totals.append(
                 [
@@ -180,8 +180,8 @@ class Rescaler(wiring.Component):
         config = self.config
         dots = list(self.dots.payload.dots[column])[unit :: config.rescale_units]
         summary = self.summaries.payload.columns[column]
-        rescale = share(m, f"unit{unit}_{column}", RescaleUnit(config))
-        accumulators = share(m, f"accumulators{unit}_{column}", Accumulators(config))
+        rescale = share(m, f"unit_{unit}_{column}", RescaleUnit(config))
+        accumulators = share(m, f"accumulators_{unit}_{column}", Accumulators(config))
         m.d.comb += [
             rescale.advance.eq(advance),
             rescale.bias.eq(self.dots.payload.bias),
@@ -210,9 +210,9 @@ class Rescaler(wiring.Component):
     ) -> Value:
         """How far a contribution is shifted, one ``advance`` later than the turn."""
         config = self.config
-        distance = Signal(payloads.DISTANCE_BITS, name=f"distance{name}", reset_less=True)
-        lowering = Signal(signed(payloads.EXPONENT_BITS + 3), name=f"lowering{name}", reset_less=True)
-        amount = Signal(signed(payloads.EXPONENT_BITS + 4), name=f"amount{name}")
+        distance = Signal(payloads.DISTANCE_BITS, name=f"distance_{name}", reset_less=True)
+        lowering = Signal(signed(payloads.EXPONENT_BITS + 3), name=f"lowering_{name}", reset_less=True)
+        amount = Signal(signed(payloads.EXPONENT_BITS + 4), name=f"amount_{name}")
         limit = (1 << config.amount_bits) - 1
         lowest = config.numerics.alignment - config.headroom
         with m.If(advance):
@@ -255,7 +255,7 @@ class Rescaler(wiring.Component):
             m.d.sync += following_slot.eq(Mux(self.channels.ready, 0, following_slot + 1))
         later = [beat]
         for stage in range(1 + output_converter.LATENCY):
-            held = Signal(beat.shape(), name=f"beat{stage}")
+            held = Signal(beat.shape(), name=f"beat_{stage}")
             with m.If(advance):
                 m.d.sync += held.eq(later[-1])
             later.append(held)
@@ -272,10 +272,10 @@ class Rescaler(wiring.Component):
         overflows = []
         for unit in range(units):
             rows = [channels.rows[unit + units * slot].exponent for slot in range(config.slots)]
-            channel = Signal(signed(payloads.EXPONENT_BITS), name=f"channel{unit}")
+            channel = Signal(signed(payloads.EXPONENT_BITS), name=f"channel_{unit}")
             m.d.comb += channel.eq(Array(rows)[done.slot])
             for column in range(config.columns):
-                converter = share(m, f"converter{unit}_{column}", OutputConverter(config))
+                converter = share(m, f"converter_{unit}_{column}", OutputConverter(config))
                 bias = Mux(done.format == payloads.ActivationFormat.BF16, _BIAS_BF16, _BIAS_FP16)
                 fixed = config.activation_bits - 2 + config.numerics.alignment
                 exponent = done.columns[column].reference + channel + channels.reach - fixed - bias

@@ -59,7 +59,7 @@ class TermEncoder(wiring.Component):
         special = Signal(payloads.term)
         m.d.comb += special.eq(self.format.specials[self.selector | self.step[0]])
         for lane, code in enumerate(self.codes):
-            held = Signal(payloads.term, name=f"term{lane}", reset_less=True)
+            held = Signal(payloads.term, name=f"term_{lane}", reset_less=True)
             m.d.sync += held.as_value().eq(self._term(m, lane, code, special, decoders))
             m.d.comb += self.terms[lane].eq(held)
         return m
@@ -72,9 +72,9 @@ class TermEncoder(wiring.Component):
         magnitude, sign = digit[:-1], digit[-1]
         # Magnitudes select as in FP4, but 5, 6 and 7 of an integer select 8, 5 and 9, and 7 of Flint4 9.
         fp4, flint4 = decoders.get("fp4", 0), decoders.get("flint4", 0)
-        plain = Signal(name=f"plain{lane}")
-        large = Signal(name=f"large{lane}")
-        last = Signal(name=f"last{lane}")
+        plain = Signal(name=f"plain_{lane}")
+        large = Signal(name=f"large_{lane}")
+        last = Signal(name=f"last_{lane}")
         m.d.comb += [
             plain.eq(~(Value.cast(fp4) | flint4)),
             large.eq(plain & magnitude[2]),
@@ -113,7 +113,7 @@ class TermEncoder(wiring.Component):
         code = code[LANE_BITS - 1 - exponent_bits - mantissa_bits :]
         mantissa, exponent = code[:mantissa_bits], code[mantissa_bits:-1]
         terms = next(entry.term_count for entry in self.config.datatypes if entry.name == name)
-        magnitude = Signal(_OCTAL_BITS * terms, name=f"{name}_magnitude{lane}")
+        magnitude = Signal(_OCTAL_BITS * terms, name=f"{name}_magnitude_{lane}")
         m.d.comb += magnitude.eq(Cat(mantissa, exponent.any()) << (exponent - exponent.any())[:exponent_bits])
         digits = [magnitude.word_select(terms - 1 - step, _OCTAL_BITS) for step in range(terms)]
         return Cat(choose([self.step == step for step in range(terms)], digits), code[-1])
