@@ -78,15 +78,20 @@ class Realigner(wiring.Component):
         words = self.words
         previous = Signal(self.config.word_bits, reset_less=True)
         offset = Signal(granule_bits(self.config) - 1)
-        filled, closed, beyond, draining = Signal(), Signal(), Signal(), Signal()
+        filled = Signal()
+        closed = Signal()  # the previous word is the packet's last one, the word at the input not part of it
+        beyond = Signal()
+        draining = Signal()
 
-        # ``closed``: the previous word is the packet's last one, so the word at the input is not part of it.
         incoming = Signal(self.config.word_bits)
         m.d.comb += incoming.eq(Mux(closed, 0, words.p.data))
         m.d.comb += self.window.eq(_shifted(Cat(previous, incoming), offset, self.config))
 
-        end, farther = Signal(len(offset) + 1), Signal(len(offset) + 2)
-        moves, crosses, ended = end[-1], Signal(), Signal()
+        end = Signal(len(offset) + 1)
+        farther = Signal(len(offset) + 2)
+        moves = end[-1]
+        crosses = Signal()
+        ended = Signal()
         m.d.comb += [
             farther.eq(offset + self.more),
             self.whole.eq(~farther[-1]),

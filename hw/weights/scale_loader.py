@@ -57,7 +57,8 @@ class ScaleLoader(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         bank = Signal(payloads.group_scales(self.config), reset_less=True)
-        full, moves = Signal(), Signal()
+        full = Signal()
+        moves = Signal()
         payload = Signal.like(bank)
         m.d.comb += moves.eq(full & (~self.scales.valid | self.scales.ready))
         m.d.comb += self.room.eq(~full)

@@ -9,10 +9,11 @@ from hw import payloads
 from hw.config import Config
 from hw.weights.header_check import counts_layout
 from hw.weights.lane_mapper import staged_parts
+from hw.weights.packet_place import PacketPlace, place_layout
 from hw.weights.packet_plan import plan_layout
 from hw.weights.realigner import granule_bits
 
-__all__ = ["UnpackSequencer", "begin_layout", "load_layout", "place_layout", "room_layout"]
+__all__ = ["UnpackSequencer", "begin_layout", "load_layout", "room_layout"]
 
 room_layout = data.StructLayout({"chunks": 1, "scales": 1, "channels": 1})
 """Which output registers can be loaded in this cycle."""
@@ -27,9 +28,6 @@ Scales can come right after a chunk, and selectors right after scales, in one cy
 
 begin_layout = data.StructLayout({"codes": 1, "scales": 1})
 """What the window begins with; neither: header, selectors or channels."""
-
-place_layout = data.StructLayout({"last": 1, "final": 1, "finished": 1, "error": 1})
-"""Last chunk of a group, last group of a row block, last row block; the block misses bits."""
 
 
 class UnpackSequencer(wiring.Component):
@@ -48,6 +46,7 @@ class UnpackSequencer(wiring.Component):
         step (out): number of the window within a field that needs several.
         load (out): the register that takes the window, in the cycle of ``take``.
         place (out): where in the packet that is.
+        error (out): the packet ended before this window or within it.
         error_header, error_short (out): one cycle for each such packet.
     """
 
@@ -80,6 +79,7 @@ class UnpackSequencer(wiring.Component):
                 "step": Out(range(steps)),
                 "load": Out(load_layout),
                 "place": Out(place_layout),
+                "error": Out(1),
                 "error_header": Out(1),
                 "error_short": Out(1),
             }
@@ -87,118 +87,137 @@ class UnpackSequencer(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        plan, step, load, place = self.plan, self.step, self.load, self.place
-        chunk = Signal.like(self.summary.group_chunks)
-        group = Signal.like(self.summary.groups)
-        block = Signal.like(self.counts.last_block)
-        last, final, finished = Signal(), Signal(), Signal()
-        short, body = Signal(), Signal()
-        selector_bits = Signal.like(plan.selector_bits)  # of the group after this one
-
-        def begin_group(groups: Value) -> None:
-            """Set the counters of the next group, with ``groups`` left including itself."""
-            chunks = Signal.like(chunk, name="chunks")
-            m.d.comb += chunks.eq(Mux(groups == 1, self.summary.last_chunks, self.summary.group_chunks))
-            m.d.sync += [group.eq(groups), final.eq(groups == 1), chunk.eq(chunks), last.eq(chunks == 1)]
-            m.next = "codes"
-
-        def begin_block(is_last: Value) -> None:
-            m.d.sync += finished.eq(is_last)
-            begin_group(self.summary.groups)
-            with m.If(plan.selector_bits.any()):
-                m.next = "selectors"
-
-        def finish_group() -> None:
-            """Go on behind a group's scales, and behind the next group's selectors if they came with them."""
-            begin_group(group - 1)
-            m.d.comb += load.selectors.eq(plan.joined & selector_bits.any())
-            with m.If(~plan.joined & selector_bits.any()):
-                m.next = "selectors"
-            with m.If(final):
-                m.next = "channels"
-
+        m.submodules.packet_place = counters = PacketPlace(self.config)
         m.d.comb += [
-            selector_bits.eq(Mux(final, 0, plan.selector_bits)),
-            place.last.eq(last),
-            place.final.eq(final),
-            place.finished.eq(finished),
-            place.error.eq(short | self.missing),
+            counters.summary.eq(self.summary),
+            counters.counts.eq(self.counts),
+            self.place.eq(counters.place),
             self.more.eq(self.granules),
         ]
-        m.d.sync += [self.error_header.eq(0), self.error_short.eq(body & self.take & self.missing & ~short)]
-        with m.If(body & self.take & self.missing):
-            m.d.sync += short.eq(1)
+        following = Signal.like(self.plan.selector_bits)  # of the group after this one
+        m.d.comb += following.eq(Mux(self.place.final, 0, self.plan.selector_bits))
+        m.d.sync += self.error_header.eq(0)
 
-        with m.FSM(name="field"):
+        with m.FSM(name="field") as field:
             with m.State("header"):
-                m.d.comb += self.granules.eq(min(HEADER_BITS, self.config.word_bits) // self.config.rows)
-                m.d.comb += [self.take.eq(self.available), load.header.eq(self.take)]
-                with m.If(self.take & self._last_step(m, self.header_takes - 1)):
-                    m.d.comb += self.start_check.eq(1)
-                    m.next = "check"
-
+                self._header(m)
             with m.State("check"), m.If(self.checked):
-                m.d.comb += self.drop.eq(~self.legal)
-                m.d.sync += self.error_header.eq(~self.legal)
-                with m.If(self.legal):
-                    m.next = "offer"
-                with m.Else():
-                    m.next = "header"
-
+                self._check(m)
             with m.State("offer"):
-                m.d.comb += [self.offer.eq(1), self.drop.eq(self.answer & self.reject)]
-                with m.If(self.answer):
-                    m.d.sync += [short.eq(0), block.eq(self.counts.last_block)]
-                    begin_block(self.counts.last_block == 0)
-                    with m.If(self.reject):
-                        m.next = "header"
-
+                self._offer(m, counters)
             with m.State("selectors"):
-                m.d.comb += [body.eq(1), self.granules.eq(plan.selector_bits)]
-                m.d.comb += [self.take.eq(self.available), load.selectors.eq(self.take)]
-                with m.If(self.take):
-                    m.next = "codes"
-
+                self._selectors(m)
             with m.State("codes"):
-                complete = step == plan.code_last
-                m.d.comb += [
-                    body.eq(1),
-                    self.begin.codes.eq(1),
-                    self.granules.eq(plan.code_granules[complete]),
-                ]
-                m.d.comb += self.take.eq(self.available & (self.room.chunks | ~complete))
-                m.d.comb += [load.part.eq(self.take & ~complete), load.chunk.eq(self.take & complete)]
-                with m.If(complete & last & plan.joined & self.room.scales):
-                    m.d.comb += self.more.eq(plan.joined_granules[final])
-                    m.d.comb += load.scales.eq(self.take & self.whole)
-                with m.If(self.take & self._last_step(m, plan.code_last)):
-                    m.d.sync += [chunk.eq(chunk - 1), last.eq(chunk == 2)]
-                    with m.If(last):
-                        m.next = "scales"
-                with m.If(load.scales):
-                    finish_group()
-
+                self._codes(m, counters, following)
             with m.State("scales"):
-                following = Mux(plan.joined, selector_bits, 0)
-                m.d.comb += [
-                    body.eq(1),
-                    self.begin.scales.eq(1),
-                    self.granules.eq(plan.scale_granules[step] + following),
-                ]
-                m.d.comb += [self.take.eq(self.available & self.room.scales), load.scales.eq(self.take)]
-                with m.If(self.take & self._last_step(m, plan.scale_last)):
-                    finish_group()
-
+                self._scales(m, counters, following)
             with m.State("channels"):
-                m.d.comb += [body.eq(1), self.granules.eq(sum(bits for _, bits in CHANNEL_FIELDS))]
-                m.d.comb += [self.take.eq(self.available & self.room.channels), load.channels.eq(self.take)]
-                m.d.comb += self.finish.eq(finished)
-                with m.If(self.take):
-                    m.d.sync += block.eq(block - 1)
-                    begin_block(block == 1)
-                    with m.If(finished):
-                        m.next = "header"
+                self._channels(m, counters)
+        self._errors(m, self.take & ~field.ongoing("header"))
         return m
+
+    def _errors(self, m: Module, body: Value) -> None:
+        """Remember from the first missing bit of a packet's ``body`` on that the packet is too short."""
+        short = Signal()
+        misses = Signal()
+        m.d.comb += [misses.eq(body & self.missing), self.error.eq(short | self.missing)]
+        m.d.sync += [short.eq(~self.offer & (short | misses)), self.error_short.eq(misses & ~short)]
+
+    def _header(self, m: Module) -> None:
+        m.d.comb += [
+            self.granules.eq(min(HEADER_BITS, self.config.word_bits) // self.config.rows),
+            self.take.eq(self.available),
+            self.load.header.eq(self.take),
+        ]
+        with m.If(self.take & self._last_step(m, self.header_takes - 1)):
+            m.d.comb += self.start_check.eq(1)
+            m.next = "check"
+
+    def _check(self, m: Module) -> None:
+        m.d.comb += self.drop.eq(~self.legal)
+        m.d.sync += self.error_header.eq(~self.legal)
+        with m.If(self.legal):
+            m.next = "offer"
+        with m.Else():
+            m.next = "header"
+
+    def _offer(self, m: Module, counters: PacketPlace) -> None:
+        m.d.comb += [self.offer.eq(1), self.drop.eq(self.answer & self.reject)]
+        with m.If(self.answer):
+            m.d.comb += counters.packet.eq(1)
+            self._begin_block(m)
+            with m.If(self.reject):
+                m.next = "header"
+
+    def _begin_block(self, m: Module) -> None:
+        m.next = "codes"
+        with m.If(self.plan.selector_bits.any()):
+            m.next = "selectors"
+
+    def _selectors(self, m: Module) -> None:
+        m.d.comb += [
+            self.granules.eq(self.plan.selector_bits),
+            self.take.eq(self.available),
+            self.load.selectors.eq(self.take),
+        ]
+        with m.If(self.take):
+            m.next = "codes"
+
+    def _codes(self, m: Module, counters: PacketPlace, following: Value) -> None:
+        """A window of a chunk; with the last one of a group, scales and selectors if they fit."""
+        plan, load = self.plan, self.load
+        complete = Signal()
+        m.d.comb += [
+            complete.eq(self.step == plan.code_last),
+            self.begin.codes.eq(1),
+            self.granules.eq(plan.code_granules[complete]),
+            self.take.eq(self.available & (self.room.chunks | ~complete)),
+            load.part.eq(self.take & ~complete),
+            load.chunk.eq(self.take & complete),
+        ]
+        with m.If(complete & self.place.last & plan.joined & self.room.scales):
+            m.d.comb += self.more.eq(plan.joined_granules[self.place.final])
+            m.d.comb += load.scales.eq(self.take & self.whole)
+        with m.If(self.take & self._last_step(m, plan.code_last)):
+            m.d.comb += counters.chunk.eq(1)
+            with m.If(self.place.last):
+                m.next = "scales"
+        with m.If(load.scales):
+            self._finish_group(m, counters, following)
+
+    def _scales(self, m: Module, counters: PacketPlace, following: Value) -> None:
+        plan = self.plan
+        m.d.comb += [
+            self.begin.scales.eq(1),
+            self.granules.eq(plan.scale_granules[self.step] + Mux(plan.joined, following, 0)),
+            self.take.eq(self.available & self.room.scales),
+            self.load.scales.eq(self.take),
+        ]
+        with m.If(self.take & self._last_step(m, plan.scale_last)):
+            self._finish_group(m, counters, following)
+
+    def _finish_group(self, m: Module, counters: PacketPlace, following: Value) -> None:
+        """Go on behind a group's scales, and behind the next group's selectors if they came with them."""
+        m.d.comb += counters.group.eq(1)
+        m.d.comb += self.load.selectors.eq(self.plan.joined & following.any())
+        m.next = "codes"
+        with m.If(~self.plan.joined & following.any()):
+            m.next = "selectors"
+        with m.If(self.place.final):
+            m.next = "channels"
+
+    def _channels(self, m: Module, counters: PacketPlace) -> None:
+        m.d.comb += [
+            self.granules.eq(sum(bits for _, bits in CHANNEL_FIELDS)),
+            self.take.eq(self.available & self.room.channels),
+            self.load.channels.eq(self.take),
+            self.finish.eq(self.place.finished),
+        ]
+        with m.If(self.take):
+            m.d.comb += counters.block.eq(1)
+            self._begin_block(m)
+            with m.If(self.place.finished):
+                m.next = "header"
 
     def _last_step(self, m: Module, last: Value | int) -> Value:
         """Count the windows of a field and tell the last one."""

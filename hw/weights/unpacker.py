@@ -205,7 +205,7 @@ class Unpacker(wiring.Component):
                 payload.output.eq(output),
                 payload.reach.eq(sequencer.plan.reach),
                 payload.last.eq(place.finished),
-                payload.error.eq(place.error),
+                payload.error.eq(sequencer.error),
             ]
             for row in range(rows):
                 exponent = window.word_select(row, scales.CHANNEL_EXPONENT_BITS)
