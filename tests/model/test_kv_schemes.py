@@ -88,14 +88,6 @@ def test_cross_attention_is_quantised_whole(rng: np.random.Generator) -> None:
     np.testing.assert_allclose(attend(query, memory), attend(query, plain), rtol=0, atol=1e-6)
 
 
-def test_bits() -> None:
-    """Codes, and a float16 scale and zero for 32 elements; a head's 64 share theirs; trits are packed."""
-    bits = {name: scheme.bits_per_element(64) for name, scheme in SCHEMES.items()}
-    assert (bits["kivi2"], bits["native4"], bits["native_k4v2"]) == (3, 5, 4)
-    assert (bits["atom4"], bits["sign"]) == (4.5, 1.5)
-    assert bits["ternary"] == pytest.approx(1.6 + 0.5)
-
-
 @pytest.mark.parametrize("name", SCHEMES)
 def test_every_scheme_runs(rng: np.random.Generator, name: str) -> None:
     """The error of attention falls as bits rise; here only that it is neither none nor absurd."""
@@ -106,13 +98,3 @@ def test_every_scheme_runs(rng: np.random.Generator, name: str) -> None:
         memory.append(keys, values)
     error = np.abs(attend(query, quantised) - attend(query, plain))[150:].max()
     assert 1e-6 < error < 8
-
-
-def test_bad_schemes() -> None:
-    pair = (Format(), Format())
-    with pytest.raises(ValueError, match="order 'late' must be one of kivi, paged, strict"):
-        Scheme(*pair, "late")
-    with pytest.raises(ValueError, match="residual 0 must be at least 1"):
-        Scheme(*pair, "kivi", 0)
-    with pytest.raises(ValueError, match="residual -1 must be at least 0"):
-        Scheme(*pair, "paged", -1)

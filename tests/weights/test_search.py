@@ -183,6 +183,7 @@ def test_candidates_in_the_order_of_ties() -> None:
     assert listed("bitmod3", "published", True) == [(s, 1.0, False) for s in range(4)]
     assert listed("int4", "clip", False) == [(0, factor, False) for factor in factors]
     assert listed("int4_asym", "clip", True) == [(0, factor, False) for factor in (1.0, 2.0, 0.5)]
+    assert listed("fp4", "clip", False) == [(0, factor, False) for factor in factors]
     assert listed("binary01", "clip", True) == [(0, factor, False) for factor in (1.0, 2.0, 0.5)]
     both = [(s, factor, covers) for covers in (False, True) for factor in factors for s in range(2)]
     assert listed("fp3_ea", "clip", False) == both
