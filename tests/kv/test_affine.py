@@ -57,26 +57,25 @@ def test_native_agrees_with_the_published_rules(bits: int, axis: str) -> None:
     own = affine.quantize(x, bits, axis, 32, "native")
     exact = x.astype(np.float64)
     error = np.square(affine.dequantize(*own, bits, axis, 32, "native") - exact).mean()
-    for rule in RULES:
+    for rule in SAME_GRID:
         other = affine.quantize(x, bits, axis, 32, rule)
         values = affine.dequantize(*other, bits, axis, 32, rule).astype(np.float64)
         share = float((own.codes != other.codes).mean())
         ratio = error / np.square(values - exact).mean()
         print(f"{bits} bits, {axis}, {rule}: {share:.4%} of the codes differ, error {ratio:.6f} of its")
-        if rule in SAME_GRID:
-            assert share < 0.005
-            assert np.abs(own.codes.astype(int) - other.codes).max() <= 1
-            assert ratio < 1.0001
+        assert share < 0.005
+        assert np.abs(own.codes.astype(int) - other.codes).max() <= 1
+        assert ratio < 1.0001
 
 
 @pytest.mark.parametrize("rule", ["native", "kivi"])
 def test_a_cache_of_4096_tokens_takes_seconds(rule: str) -> None:
-    """Keys and values of 32 heads, 128 channels each: within 6 s of one core, measured below 2."""
-    x = np.random.default_rng(0).standard_normal((32, 4096, 128), dtype=np.float32).astype(np.float16)
+    """Keys and values of 32 heads, 128 channels each: within 6 s of one core, measured below 2; here of 8."""
+    x = np.random.default_rng(0).standard_normal((8, 4096, 128), dtype=np.float32).astype(np.float16)
     start = time.process_time()
     affine.quantize(x, 2, "channel", 32, rule)
     affine.quantize(x, 2, "token", 32, rule)
-    assert time.process_time() - start < 6
+    assert time.process_time() - start < 1.5
 
 
 @pytest.mark.parametrize(
