@@ -70,64 +70,33 @@ class Dequantiser(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        config, lanes = self.config, self.config.kv.lanes
-        words = max(lanes * HALF_BITS // config.kv.word_bits, 1)  # of memory in a row
-        row = data.ArrayLayout(config.kv.word_bits, words)
-        depth = 2 * entries(config) * HALF_BITS // (config.kv.word_bits * words)
-        names = ("scales", "minima")
-        memories = [Memory(shape=row, depth=depth, init=[]) for _ in names]
-        for name, memory in zip(names, memories, strict=True):
+        config = self.config
+        row = data.ArrayLayout(config.kv.word_bits, self._row_words)
+        depth = 2 * entries(config) * HALF_BITS // (config.kv.word_bits * self._row_words)
+        memories = {name: Memory(shape=row, depth=depth, init=[]) for name in ("scales", "minima")}
+        for name, memory in memories.items():
             m.submodules[name] = memory
+        form = Signal(page_format(config), reset_less=True)
+        half = Signal()  # the one that is read
         full = Signal()
         begin = Signal(name="begins")
-        half = Signal()  # half: the one that is read
-        self._fill(m, memories, full, begin, ~half)
-
-        form = Signal(page_format(config), reset_less=True)
-        active = Signal()
-        feeding = Signal()
-        m.d.comb += [begin.eq(full & ~active), self.headers.ready.eq(begin)]
-        m.submodules.walk = walk = PageWalk(config)
-        m.submodules.leaving = leaving = PageWalk(config)
         advance = Signal()
         step = Signal()
-        leaves = Signal()
-        m.d.comb += [
-            advance.eq(~self.elements.valid | self.elements.ready),
-            step.eq(feeding & self.beats.valid & advance),
-            leaves.eq(self.elements.valid & self.elements.ready),
-            walk.form.eq(form),
-            walk.restart.eq(begin),
-            walk.advance.eq(step),
-            leaving.form.eq(form),
-            leaving.restart.eq(begin),
-            leaving.advance.eq(leaves),
-        ]
-        error = Signal(reset_less=True)
-        with m.If(step & walk.last):
-            m.d.sync += [feeding.eq(0), error.eq(self.beats.payload.error)]
-        with m.If(leaves & leaving.last):
-            m.d.sync += active.eq(0)
+        self._fill(m, list(memories.values()), full, begin, ~half)
+        walk, feeding = self._walk(m, form, begin, full, advance, step)
         with m.If(begin):
-            m.d.sync += [form.eq(self.headers.payload), half.eq(~half), active.eq(1), feeding.eq(1)]
+            m.d.sync += [form.eq(self.headers.payload), half.eq(~half)]
 
         # The memories look the numbers up while the lanes make factors of the codes.
-        by_token = form.axis == Axis.TOKEN
-        index = self._index(form, by_token, walk)
-        row_bits = ceil_log2(words * config.kv.word_bits // HALF_BITS)
-        within = Signal(row_bits, name="within_row", reset_less=True)
-        rows = []
-        for memory in memories:
-            port = memory.read_port()
-            m.d.comb += [port.addr.eq(Cat(index[row_bits:], half)), port.en.eq(advance)]
-            rows.append(Value.cast(port.data))
-        with m.If(advance):
-            m.d.sync += within.eq(index[:row_bits])
+        rows, within = self._look_up(m, memories, self._index(form, walk), half, advance)
         codes = self._codes(m, step, feeding & advance)
-        for number in range(lanes):
+        by_token = form.axis == Axis.TOKEN
+        for number in range(config.kv.lanes):
             m.submodules[f"lane_{number}"] = lane = ValueLane(config)
-            named = ((f"{name}_{number}", row) for name, row in zip(names, rows, strict=True))
-            scale, minimum = (self._number(m, name, row, within, by_token, number) for name, row in named)
+            scale, minimum = (
+                self._number(m, f"{name}_{number}", found, within, by_token, number)
+                for name, found in rows.items()
+            )
             m.d.comb += [
                 lane.advance.eq(advance),
                 lane.kind.eq(kind_of(form)),
@@ -137,18 +106,66 @@ class Dequantiser(wiring.Component):
                 lane.minimum.eq(minimum),
                 self.elements.payload.elements[number].eq(lane.value),
             ]
+        return m
 
+    @property
+    def _row_words(self) -> int:
+        """Words in a row of the memories: the numbers of all lanes."""
+        return max(self.config.kv.lanes * HALF_BITS // self.config.kv.word_bits, 1)
+
+    def _walk(
+        self, m: Module, form: data.View, begin: Signal, full: Value, advance: Signal, step: Signal
+    ) -> tuple[PageWalk, Signal]:
+        """Count what goes into the lanes and what leaves; returns the former walk and whether it goes on."""
+        m.submodules.walk = walk = PageWalk(self.config)
+        m.submodules.leaving = leaving = PageWalk(self.config)
+        active = Signal()
+        feeding = Signal()
+        leaves = Signal()
+        error = Signal(reset_less=True)
         under_way = Signal(value_lane.LATENCY)  # the last one is at the output
-        with m.If(advance):
-            m.d.sync += under_way.eq(Cat(step, under_way))
         m.d.comb += [
+            begin.eq(full & ~active),
+            advance.eq(~self.elements.valid | self.elements.ready),
+            step.eq(feeding & self.beats.valid & advance),
+            leaves.eq(self.elements.valid & self.elements.ready),
+            walk.form.eq(form),
+            walk.restart.eq(begin),
+            walk.advance.eq(step),
+            leaving.form.eq(form),
+            leaving.restart.eq(begin),
+            leaving.advance.eq(leaves),
+            self.headers.ready.eq(begin),
             self.elements.valid.eq(under_way[-1]),
             self.elements.payload.token.eq(leaving.token),
             self.elements.payload.beat.eq(leaving.beat),
             self.elements.payload.error.eq(leaving.last & error),
             self.elements.payload.last.eq(leaving.last),
         ]
-        return m
+        with m.If(advance):
+            m.d.sync += under_way.eq(Cat(step, under_way))
+        with m.If(step & walk.last):
+            m.d.sync += [feeding.eq(0), error.eq(self.beats.payload.error)]
+        with m.If(leaves & leaving.last):
+            m.d.sync += active.eq(0)
+        with m.If(begin):
+            m.d.sync += [active.eq(1), feeding.eq(1)]
+        return walk, feeding
+
+    def _look_up(
+        self, m: Module, memories: dict[str, Memory], index: Value, half: Value, advance: Value
+    ) -> tuple[dict[str, Value], Signal]:
+        """The rows of the memories that hold a step's numbers, and the place of the first one in them."""
+        row_bits = ceil_log2(self._row_words * self.config.kv.word_bits // HALF_BITS)
+        within = Signal(row_bits, name="within_row", reset_less=True)
+        rows = {}
+        for name, memory in memories.items():
+            port = memory.read_port()
+            m.d.comb += [port.addr.eq(Cat(index[row_bits:], half)), port.en.eq(advance)]
+            rows[name] = Value.cast(port.data)
+        with m.If(advance):
+            m.d.sync += within.eq(index[:row_bits])
+        return rows, within
 
     def _fill(self, m: Module, memories: list[Memory], full: Signal, begin: Value, half: Value) -> None:
         """Take the numbers of the page whose header waits at the input."""
@@ -182,8 +199,9 @@ class Dequantiser(wiring.Component):
                 write.en.eq((take & chosen) << (count[:part] if part else 0)),
             ]
 
-    def _index(self, form: data.View, by_token: Value, walk: PageWalk) -> Value:
+    def _index(self, form: data.View, walk: PageWalk) -> Value:
         """Place of the group of a step's first element among the numbers of its field."""
+        by_token = form.axis == Axis.TOKEN
         channel = walk.beat << ceil_log2(self.config.kv.lanes)
         rows = Mux(by_token, walk.token, in_groups(form, walk.token))
         product = rows * Mux(by_token, groups_of_token(form), form.channels)

@@ -8,7 +8,7 @@ while the one before is read.
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
-from amaranth.lib.memory import Memory
+from amaranth.lib.memory import Memory, ReadPort
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
@@ -90,36 +90,23 @@ class Statistics(wiring.Component):
         written = memory.write_port(granularity=1)
 
         # First cycle: elements to keys or magnitudes; the memory looks up what their groups have so far.
-        channel = self.beat << lane_bits
-        address = entry_address(self.form, self.token, channel, config)
-        within_group = group_length(self.form) - 1
-        low_token = (self.token & within_group) == 0
-        low_channel = (channel & within_group) == 0
-        by_token = self.form.axis == Axis.TOKEN
-        last_channel = (channel & within_group) == (within_group & ~(lanes - 1))
         values = Signal(row)
         valid = Signal()
-        first = Signal()
-        closes = Signal()
         half = Signal(name="half_now")
         place = Signal.like(self.read_address)
-        m.d.sync += [
-            valid.eq(self.take),
-            first.eq(Mux(by_token, low_channel, low_token)),
-            closes.eq(by_token & last_channel),
-            half.eq(self.half),
-            place.eq(address),
-        ]
-        for lane in range(lanes):
-            element = self.elements[lane]
+        address = entry_address(self.form, self.token, self.beat << lane_bits, config)
+        first, closes = self._borders(m)
+        m.d.comb += so_far.addr.eq(Cat(address[lane_bits:], self.half))
+        m.d.sync += [valid.eq(self.take), half.eq(self.half), place.eq(address)]
+        for lane, element in enumerate(self.elements):
             magnitude = window(m, element[:-1], UNITS, f"magnitude_{lane}")[:FINITE_BITS]
             key = _order_key(element)
             m.d.sync += values[lane].eq(Mux(is_divided(self.kind), Cat(key, key), magnitude))
-        m.d.comb += so_far.addr.eq(Cat(address[lane_bits:], self.half))
 
         # Second cycle: combine, lane by lane.
         own = Signal(row)
         combined = Signal(row)
+        by_token = self.form.axis == Axis.TOKEN
         for lane in range(lanes):
             before = Mux(by_token, own[lane], so_far.data[lane])
             both = self._combine(values[lane], before)
@@ -138,14 +125,34 @@ class Statistics(wiring.Component):
             ]
         with m.Else():
             m.d.comb += [written.data.eq(combined), written.en.eq(valid.replicate(lanes))]
+        self._drain(m, drain)
+        return m
 
-        m.d.comb += drain.addr.eq(Cat(self.read_address[lane_bits:], self.read_half))
-        m.d.comb += self.entry.eq(drain.data[0])
+    def _borders(self, m: Module) -> tuple[Signal, Signal]:
+        """Whether the beat is its groups' first one, and, in a token, their last one; a cycle later."""
+        lanes = self.config.kv.lanes
+        within_group = group_length(self.form) - 1
+        channel = self.beat << ceil_log2(lanes)
+        low_token = (self.token & within_group) == 0
+        low_channel = (channel & within_group) == 0
+        last_channel = (channel & within_group) == (within_group & ~(lanes - 1))
+        by_token = self.form.axis == Axis.TOKEN
+        first = Signal()
+        closes = Signal()
+        m.d.sync += [first.eq(Mux(by_token, low_channel, low_token)), closes.eq(by_token & last_channel)]
+        return first, closes
+
+    def _drain(self, m: Module, read: ReadPort) -> None:
+        """Look up the entry that is asked for."""
+        lane_bits = ceil_log2(self.config.kv.lanes)
+        m.d.comb += [
+            read.addr.eq(Cat(self.read_address[lane_bits:], self.read_half)),
+            self.entry.eq(read.data[0]),
+        ]
         if lane_bits:
             selected = Signal(lane_bits)
             m.d.sync += selected.eq(self.read_address[:lane_bits])
-            m.d.comb += self.entry.eq(drain.data[selected])
-        return m
+            m.d.comb += self.entry.eq(read.data[selected])
 
     def _combine(self, left: Value, right: Value) -> Value:
         """What two parts of a group have together."""
