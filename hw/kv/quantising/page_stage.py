@@ -1,5 +1,7 @@
 """Page stage: float16 pages in two halves, one of which fills while the other is read."""
 
+from typing import NamedTuple
+
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory, ReadPort, WritePort
@@ -17,6 +19,23 @@ from hw.kv.quantising.statistics import SUM_BITS, Statistics
 __all__ = ["FLAGS", "PageStage"]
 
 FLAGS = ("clamped", "error_format", "error_short", "error_long")
+
+
+class _Arriving(NamedTuple):
+    """The page that arrives.
+
+    Attributes:
+        form: its format.
+        half: where it goes.
+        token, beat: where its next beat lies.
+        take: the beat is taken.
+    """
+
+    form: data.View
+    half: Signal
+    token: Signal
+    beat: Signal
+    take: Signal
 
 
 class PageStage(wiring.Component):
@@ -75,9 +94,9 @@ class PageStage(wiring.Component):
     def _arrive(self, m: Module, write: WritePort, gather: Statistics, full: Signal, held: data.View) -> None:
         """Fill the half that is not read."""
         form = Signal(page_format(self.config), name="arriving_form")
+        half = Signal(name="arriving_half")
         token = Signal.like(self.token, name="arriving_token")
         beat = Signal.like(self.beat, name="arriving_beat")
-        half = Signal(name="arriving_half")
         take = Signal()
         elements, clamped = self._finite()
         m.d.comb += [
@@ -93,19 +112,16 @@ class PageStage(wiring.Component):
             gather.beat.eq(beat),
         ]
         m.d.sync += self.clamped.eq(take & clamped)
-        with m.If(self._complete(m, form, token, beat, take, full.bit_select(half, 1))):
-            m.d.sync += [full.bit_select(half, 1).eq(1), held[half].eq(form), half.eq(~half)]
+        self._fill(m, _Arriving(form, half, token, beat, take), full, held)
 
-    def _complete(
-        self, m: Module, form: data.View, token: Signal, beat: Signal, take: Signal, full: Value
-    ) -> Signal:
-        """Take pages or drop them; returns whether one is complete, its statistics included."""
+    def _fill(self, m: Module, arriving: _Arriving, full: Signal, held: data.View) -> None:
+        """Take pages or drop them; one is full when its statistics are complete."""
         config = self.config
+        form, half, token, beat, take = arriving
         last = self.elements.payload.last
         last_of_token = Signal()
         at_end = Signal()
         settling = Signal(statistics.latency(config))  # until the last entry is in its place
-        complete = Signal()
         m.d.comb += [
             last_of_token.eq(beat == last_beat(form, config)),
             at_end.eq(last_of_token & (token == config.kv.page_tokens - 1)),
@@ -114,7 +130,7 @@ class PageStage(wiring.Component):
         m.d.sync += Cat(self.error_format, self.error_short, self.error_long).eq(0)
         with m.FSM(name="fill"):
             with m.State("format"):
-                m.d.comb += self.formats.ready.eq(~full)
+                m.d.comb += self.formats.ready.eq(~full.bit_select(half, 1))
                 m.d.sync += [form.eq(self.formats.payload), token.eq(0), beat.eq(0)]
                 with m.If(self.formats.valid & self.formats.ready):
                     m.next = "elements"
@@ -137,13 +153,12 @@ class PageStage(wiring.Component):
                         m.d.sync += settling[0].eq(1)
                         m.next = "complete"
             with m.State("complete"), m.If(settling[-1]):
-                m.d.comb += complete.eq(1)
+                m.d.sync += [full.bit_select(half, 1).eq(1), held[half].eq(form), half.eq(~half)]
                 m.next = "format"
             with m.State("drop"):
                 m.d.comb += self.elements.ready.eq(1)
                 with m.If(self.elements.valid & last):
                     m.next = "format"
-        return complete
 
     def _finite(self) -> tuple[Value, Value]:
         """Elements with infinities and NaNs clamped, and whether there were any."""
