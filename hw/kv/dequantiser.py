@@ -79,12 +79,12 @@ class Dequantiser(wiring.Component):
         form = Signal(page_format(config), reset_less=True)
         half = Signal()  # the one that is read
         full = Signal()
-        begin = Signal(name="begins")
+        begins = Signal()
         advance = Signal()
         step = Signal()
-        self._fill(m, list(memories.values()), full, begin, ~half)
-        walk, feeding = self._walk(m, form, begin, full, advance, step)
-        with m.If(begin):
+        self._fill(m, list(memories.values()), full, begins, ~half)
+        walk, feeding = self._walk(m, form, begins, full, advance, step)
+        with m.If(begins):
             m.d.sync += [form.eq(self.headers.payload), half.eq(~half)]
 
         # The memories look the numbers up while the lanes make factors of the codes.
@@ -114,7 +114,7 @@ class Dequantiser(wiring.Component):
         return max(self.config.kv.lanes * HALF_BITS // self.config.kv.word_bits, 1)
 
     def _walk(
-        self, m: Module, form: data.View, begin: Signal, full: Value, advance: Signal, step: Signal
+        self, m: Module, form: data.View, begins: Signal, full: Value, advance: Signal, step: Signal
     ) -> tuple[PageWalk, Signal]:
         """Count what goes into the lanes and what leaves; returns the former walk and whether it goes on."""
         m.submodules.walk = walk = PageWalk(self.config)
@@ -125,17 +125,17 @@ class Dequantiser(wiring.Component):
         error = Signal(reset_less=True)
         under_way = Signal(value_lane.LATENCY)  # the last one is at the output
         m.d.comb += [
-            begin.eq(full & ~active),
+            begins.eq(full & ~active),
             advance.eq(~self.elements.valid | self.elements.ready),
             step.eq(feeding & self.beats.valid & advance),
             leaves.eq(self.elements.valid & self.elements.ready),
             walk.form.eq(form),
-            walk.restart.eq(begin),
+            walk.restart.eq(begins),
             walk.advance.eq(step),
             leaving.form.eq(form),
-            leaving.restart.eq(begin),
+            leaving.restart.eq(begins),
             leaving.advance.eq(leaves),
-            self.headers.ready.eq(begin),
+            self.headers.ready.eq(begins),
             self.elements.valid.eq(under_way[-1]),
             self.elements.payload.token.eq(leaving.token),
             self.elements.payload.beat.eq(leaving.beat),
@@ -148,7 +148,7 @@ class Dequantiser(wiring.Component):
             m.d.sync += [feeding.eq(0), error.eq(self.beats.payload.error)]
         with m.If(leaves & leaving.last):
             m.d.sync += active.eq(0)
-        with m.If(begin):
+        with m.If(begins):
             m.d.sync += [active.eq(1), feeding.eq(1)]
         return walk, feeding
 
@@ -167,7 +167,7 @@ class Dequantiser(wiring.Component):
             m.d.sync += within.eq(index[:row_bits])
         return rows, within
 
-    def _fill(self, m: Module, memories: list[Memory], full: Signal, begin: Value, half: Value) -> None:
+    def _fill(self, m: Module, memories: list[Memory], full: Signal, begins: Value, half: Value) -> None:
         """Take the numbers of the page whose header waits at the input."""
         config = self.config
         form, incoming = self.headers.payload, self.numbers.payload
@@ -187,7 +187,7 @@ class Dequantiser(wiring.Component):
                 m.d.sync += [count.eq(0), in_minima.eq(1)]
             with m.If(incoming.last):
                 m.d.sync += [count.eq(0), in_minima.eq(0), full.eq(1)]
-        with m.If(begin):
+        with m.If(begins):
             m.d.sync += full.eq(0)
         for memory, chosen in zip(memories, (~in_minima, in_minima), strict=True):
             write = memory.write_port(granularity=1)

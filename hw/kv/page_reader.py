@@ -53,24 +53,24 @@ class PageSplitter(wiring.Component):
         # The format of the next page waits until the present one has ended.
         form = Signal(page_format(self.config), reset_less=True)
         waiting = Signal()
-        begin = Signal()
+        begins = Signal()
         legal = Signal()
-        ends, idle = self._read(m, form, begin, legal)
+        ends, idle = self._read(m, form, begins, legal)
         m.d.comb += [
             legal.eq(is_legal(form, self.config)),
-            begin.eq(waiting & (ends | idle) & (~self.headers.valid | self.headers.ready)),
-            self.formats.ready.eq(~waiting | begin),
+            begins.eq(waiting & (ends | idle) & (~self.headers.valid | self.headers.ready)),
+            self.formats.ready.eq(~waiting | begins),
         ]
-        m.d.sync += self.error_format.eq(begin & ~legal)
+        m.d.sync += self.error_format.eq(begins & ~legal)
         with m.If(self.formats.ready):
             m.d.sync += [form.eq(self.formats.payload), waiting.eq(self.formats.valid)]
         with m.If(self.headers.ready):
             m.d.sync += self.headers.valid.eq(0)
-        with m.If(begin):
+        with m.If(begins):
             m.d.sync += [self.headers.payload.eq(form), self.headers.valid.eq(legal)]
         return m
 
-    def _read(self, m: Module, form: data.View, begin: Value, legal: Value) -> tuple[Value, Value]:
+    def _read(self, m: Module, form: data.View, begins: Value, legal: Value) -> tuple[Value, Value]:
         """Take the words of a page; returns whether one ends, and whether none is under way."""
         active = Signal()
         dropping = Signal()  # words of a page that is left out, or too many of one
@@ -79,11 +79,11 @@ class PageSplitter(wiring.Component):
         take = Signal()
         leaves = Signal()  # the last word that is dropped
         coding = Signal(Coding, reset_less=True)
-        in_metadata, final = self._count(m, form, begin, take)
+        in_metadata, last_code = self._count(m, form, begins, take)
         incoming = self.words.payload
         room = Mux(in_metadata, self.numbers.ready, self.codes.ready)
-        missing = incoming.last & ~final & ~filling
-        excess = ~incoming.last & final & ~filling
+        missing = incoming.last & ~last_code & ~filling
+        excess = ~incoming.last & last_code & ~filling
         m.d.comb += [
             source.eq(active & (filling | self.words.valid)),
             take.eq(source & room),
@@ -93,31 +93,31 @@ class PageSplitter(wiring.Component):
             self.numbers.payload.data.eq(self.codes.payload.data),
             self.codes.valid.eq(source & ~in_metadata),
             self.codes.payload.data.eq(Mux(filling, 0, incoming.data)),
-            self.codes.payload.last.eq(final),
+            self.codes.payload.last.eq(last_code),
             self.codes.payload.coding.eq(coding),
         ]
         m.d.sync += [self.error_short.eq(take & missing), self.error_long.eq(take & excess)]
         with m.If(take & missing):
             m.d.sync += filling.eq(1)
-        with m.If(take & final):
+        with m.If(take & last_code):
             m.d.sync += [self.damaged.eq(filling | excess), filling.eq(0), active.eq(0), dropping.eq(excess)]
         with m.If(leaves):
             m.d.sync += dropping.eq(0)
-        with m.If(begin):
+        with m.If(begins):
             m.d.sync += [coding.eq(form.coding), active.eq(legal), dropping.eq(~legal)]
-        return (take & final & ~excess) | leaves, ~(active | dropping)
+        return (take & last_code & ~excess) | leaves, ~(active | dropping)
 
-    def _count(self, m: Module, form: data.View, begin: Value, take: Value) -> tuple[Value, Value]:
+    def _count(self, m: Module, form: data.View, begins: Value, take: Value) -> tuple[Value, Value]:
         """Words that are still to come: whether the present one is metadata, and whether it is the last."""
         metadata = metadata_words(form, self.config)
         codes = code_words(m, form, self.config)
         metadata_left = Signal(len(metadata))
         codes_left = Signal.like(codes)
         in_metadata = Signal()
-        final = Signal()
+        last_code = Signal()
         m.d.comb += [
             in_metadata.eq(metadata_left != 0),
-            final.eq(~in_metadata & (codes_left == 1)),
+            last_code.eq(~in_metadata & (codes_left == 1)),
             self.numbers.payload.last.eq(metadata_left == 1),
         ]
         with m.If(take):
@@ -125,9 +125,9 @@ class PageSplitter(wiring.Component):
                 m.d.sync += metadata_left.eq(metadata_left - 1)
             with m.Else():
                 m.d.sync += codes_left.eq(codes_left - 1)
-        with m.If(begin):
+        with m.If(begins):
             m.d.sync += [metadata_left.eq(metadata), codes_left.eq(codes)]
-        return in_metadata, final
+        return in_metadata, last_code
 
 
 class PageReader(wiring.Component):

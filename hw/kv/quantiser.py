@@ -79,7 +79,7 @@ class Quantiser(wiring.Component):
             codes.address.eq(stage.address),
             codes.parameters.eq(scale.parameters.payload),
             codes.store.eq(scale.parameters.valid & scale.parameters.ready),
-            codes.wait.eq(numbers.busy),
+            codes.hold.eq(numbers.busy),
             stage.read.eq(codes.read),
             stage.token.eq(codes.token),
             stage.beat.eq(codes.beat),

@@ -33,7 +33,7 @@ class CodeStream(wiring.Component):
             (``hw.kv.page_shape.entry_address``); all of a page are stored before its codes are made.
         restart (in): the next page is another one.
         coding (in): codes are made; else the first adder is that of the scale.
-        wait (in): but not yet.
+        hold (in): but not yet.
         read, token, beat (out): look up this beat of elements.
         elements (in): the beat, a cycle later, until the next ``read``.
         beats (out stream): the codes. Everything stands still while it is not ready, ``valid`` or not.
@@ -52,7 +52,7 @@ class CodeStream(wiring.Component):
                 "store": In(1),
                 "restart": In(1),
                 "coding": In(1),
-                "wait": In(1),
+                "hold": In(1),
                 "read": Out(1),
                 "token": Out(range(config.kv.page_tokens)),
                 "beat": Out(range(beats(config))),
@@ -149,7 +149,7 @@ class CodeStream(wiring.Component):
         left = Signal.like(divisions_of)  # divisions of the present beat
         advance = self.beats.ready
         m.d.comb += [
-            self.read.eq(self.coding & ~self.wait & ~ends & advance & (pace == 0)),
+            self.read.eq(self.coding & ~self.hold & ~ends & advance & (pace == 0)),
             self.beats.valid.eq(finishes),
             self.beats.payload.coding.eq(self.form.coding),
             self.beats.payload.last.eq(last_loaded),
