@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from golden import optional
 from golden.command_line import Parser, positive
 from golden.matvec import matvec
 from golden.model.checkpoint import locate, open_checkpoint
@@ -136,7 +137,7 @@ def _markdown(summaries: Iterable[Summary], title: str) -> str:
 
 def _plot(measurements: Sequence[Measurement], path: Path) -> None:
     """Every layer's error over the width of the activations."""
-    from matplotlib.figure import Figure  # an optional dependency
+    from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.add_subplot()
@@ -152,16 +153,14 @@ def _plot(measurements: Sequence[Measurement], path: Path) -> None:
 
 
 def _write(folder: Path, measurements: Sequence[Measurement], title: str) -> None:
-    """Write accuracy.md, accuracy.json and, where matplotlib is installed, accuracy.svg."""
+    """Write accuracy.md, accuracy.json and, where Matplotlib is installed, accuracy.svg."""
     folder.mkdir(parents=True, exist_ok=True)
     summaries = summarise(measurements)
     (folder / "accuracy.md").write_text(_markdown(summaries, title))
     content = {"title": title, "summary": summaries, "layers": measurements}
     (folder / "accuracy.json").write_text(json.dumps(content, default=asdict, indent=1) + "\n")
-    try:
+    if optional.MATPLOTLIB.found():
         _plot(measurements, folder / "accuracy.svg")
-    except ImportError:
-        print("no accuracy.svg: matplotlib is not installed", file=sys.stderr)
 
 
 def _accumulator(text: str) -> int:
@@ -209,6 +208,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     parser = _parser()
     options = parser.parse_args(argv)
+    optional.say_lacking(("a picture", optional.MATPLOTLIB, options.out))
     try:
         measurements, title = _run(options)
         if options.out is not None:

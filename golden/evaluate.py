@@ -37,6 +37,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from golden import optional
 from golden.command_line import Parser, positive
 from golden.kv.schemes import SCHEMES
 from golden.model import ctranslate2, mel, tables, tokenizer
@@ -263,6 +264,7 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("argument --table: needs --out DIR")
     console = Console(stderr=True)
     results: list[Result] = []
+    optional.say_lacking(("a picture", optional.MATPLOTLIB, options.table))
     try:
         reading = _reading(options)
         with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:

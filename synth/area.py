@@ -61,8 +61,11 @@ class AreaReport:
         components_recipe: the way that kept the components apart.
         counts: cells by type in the whole design; for an FPGA also the columns of its family.
         tried: area and shortest period of every recipe that was tried.
-        netlist: the flat netlist, None where the library has no timing; its files last as long as the folder
-            that the design was measured in.
+        netlist: the flat netlist, None where nothing is timed; its files last as long as the folder that the
+            design was measured in.
+        untimed: why standard cells were not timed, so that no gate was sized and no driver strengthened;
+            empty where they were.
+        tools: versions of the programs that the figures were made with.
     """
 
     top: str
@@ -80,6 +83,8 @@ class AreaReport:
     tried: dict[str, dict[str, float | None]] = field(default_factory=dict)
     components_recipe: str = ""
     netlist: Netlist | None = field(default=None, repr=False)
+    untimed: str = ""
+    tools: dict[str, str] = field(default_factory=dict)
 
     @property
     def met(self) -> bool:

@@ -6,10 +6,11 @@ import json
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from golden import optional
 from golden.command_line import Parser
 from synth import asic, place, targets, timing, yosys
 
@@ -21,6 +22,7 @@ __all__ = [
     "macs_per_cycle",
     "operands",
     "publish",
+    "require",
     "run",
     "ways",
 ]
@@ -37,6 +39,27 @@ def run(parser: Parser, action: Callable[[argparse.Namespace], None], argv: list
         print(f"{parser.prog}: interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+def require(names: Sequence[str], period: float | None, out: Path | None, *more: optional.Need) -> None:
+    """Go on only where everything is installed that synthesis needs.
+
+    Args:
+        names: targets.
+        period: clock period asked for, if any.
+        out: where pictures go, if anywhere.
+        more: what the command needs beside that.
+
+    Raises:
+        golden.optional.MissingPart: names all that is missing.
+    """
+    clocked = any(isinstance(targets.parse(name), targets.Asic) for name in names)
+    optional.require(
+        ("synthesis", optional.YOSYS, True),
+        ("a clock period", optional.OPENSTA, period and clocked),
+        ("a picture", optional.MATPLOTLIB, out),
+        *more,
+    )
 
 
 def positive(text: str) -> float:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from golden import optional
 from synth import asic, place, targets, yosys
 from synth.area import AreaReport, Component, best, cell_counts, tabulate
 from synth.shape import Shape, read
@@ -36,6 +37,9 @@ def measure(
 ) -> AreaReport:
     """Synthesize a design and report what it costs.
 
+    Without OpenSTA a library with timing gives areas only: the flow of a library without timing, and a report
+    that says so.
+
     Args:
         design: an Amaranth component, or Verilog text.
         top: name of the top module.
@@ -49,11 +53,20 @@ def measure(
         progress: called with a few words before each step.
 
     Raises:
+        golden.optional.MissingPart: Yosys is missing, OpenSTA for a given period, or nextpnr to place.
         synth.place.PlaceError: place and route is impossible here.
         synth.targets.TargetError: bad target.
         synth.yosys.YosysError: synthesis failed.
     """
     goal = targets.parse(target)
+    asked = period is not None and isinstance(goal, targets.Asic) and goal.untimed == targets.NO_OPENSTA
+    if placed:
+        place.check(goal)
+    optional.require(
+        ("synthesis", optional.YOSYS, True),
+        ("a clock period", optional.OPENSTA, asked),
+        ("place and route", optional.NEXTPNR, placed),
+    )
     if not isinstance(design, str):
         from hw.verilog import convert
 
@@ -68,9 +81,8 @@ def measure(
             progress(f"{top}: {goal.name}, place and route")
             period = period or _FPGA_PERIOD
             found = place.place(design, top, goal.name, period, folder)
-            return replace(report, period=period, timing=found)
-    if placed:
-        raise place.PlaceError(f"place and route is for {', '.join(place.FAMILIES)}, not for {goal.name}")
+            tools = report.tools | optional.versions(optional.NEXTPNR)
+            return replace(report, period=period, timing=found, tools=tools)
     period = period or goal.period
     shapes: dict[bool, Shape] = {}
     with ExitStack() as stack:
@@ -143,4 +155,5 @@ def _fpga_report(target: targets.Fpga, verilog: str, top: str, folder: Path) -> 
         timing=None,
         components=components,
         counts=dict(totals),
+        tools=optional.versions(optional.YOSYS),
     )

@@ -88,6 +88,8 @@ def _subtitle(report: AreaReport, whole: float) -> str:
         words.append(report.components_recipe)
     if report.period and report.timing:
         words.append(f"clock {report.period:g} ns")
+    if report.untimed:
+        words.append("no timing")
     if report.memory_bits:
         words.append(f"and {report.memory_bits:,} bits of memory left whole")
     return ", ".join(words)

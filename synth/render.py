@@ -9,7 +9,17 @@ from rich.table import Table
 
 from synth.area import AreaReport
 
-__all__ = ["Result", "cost_rows", "markdown", "number", "print_result", "table", "to_dict"]
+__all__ = [
+    "Result",
+    "areas_only",
+    "cost_rows",
+    "made_with",
+    "markdown",
+    "number",
+    "print_result",
+    "table",
+    "to_dict",
+]
 
 _COLUMNS = ("component", "count", "own area", "total area", "share", "memory bits", "cells", "flops")
 
@@ -62,6 +72,16 @@ def component_rows(report: AreaReport) -> list[tuple[str, ...]]:
     ]
 
 
+def areas_only(reason: str) -> str:
+    """What areas are called that were measured without timing."""
+    return f"areas only, no timing, sizing or strong drivers: {reason}"
+
+
+def made_with(tools: Mapping[str, str]) -> str:
+    """Names and versions of programs in one phrase."""
+    return "made with " + ", ".join(f"{name} {version}" for name, version in tools.items())
+
+
 def summary(report: AreaReport) -> list[tuple[str, str]]:
     """Headline figures: label and text."""
     lines = [("area", f"{number(report.area)} {report.unit}")]
@@ -71,8 +91,8 @@ def summary(report: AreaReport) -> list[tuple[str, str]]:
         lines.append(("shortest period", f"{report.timing.min_period:.3f} ns by {report.timing.source}"))
         if report.timing.start:
             lines.append(("slowest path", f"{report.timing.start} to {report.timing.end}"))
-    elif report.period:
-        lines.append(("clock period", "the library has no timing"))
+    if report.untimed:
+        lines.append(("timing", areas_only(report.untimed)))
     lines.append(("flow", report.recipe))
     if report.components_recipe and report.components_recipe != report.recipe:
         lines.append(("components from", report.components_recipe))
@@ -86,6 +106,7 @@ def summary(report: AreaReport) -> list[tuple[str, str]]:
         lines.append(
             ("resources", ", ".join(f"{number(n)} {kind}" for kind, n in sorted(report.counts.items())))
         )
+    lines.append(("tools", made_with(report.tools)))
     return lines
 
 

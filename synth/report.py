@@ -8,8 +8,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from golden import optional
 from golden.command_line import Parser
-from synth import command, picture, render, targets
+from synth import command, picture, place, render, targets
 from synth.measure import AreaReport, Component, measure
 
 __all__ = ["AreaReport", "Component", "main", "measure"]
@@ -19,7 +20,8 @@ Synthesize blocks and report where the area goes.
 
 Areas are cell areas after synthesis, without placement, wires or a clock tree. Every design goes through the
 same few ways (components kept apart or dissolved, for area or for speed); the smallest result that meets the
-clock period counts. Timing is by OpenSTA where 'sta' is on the PATH, else by ABC.
+clock period counts. Timing is by OpenSTA (Debian and Ubuntu: apt-get install opensta); without it a library
+gives areas only, from a flow that knows no clock, and they are marked so.
 """
 _EPILOG = """\
 examples:
@@ -60,7 +62,12 @@ def parser() -> Parser:
         metavar="TARGET",
         help=f"{targets.describe()}; may be repeated (generic)",
     )
-    add("--period", type=command.positive, metavar="NS", help="clock period in ns (each library has its own)")
+    add(
+        "--period",
+        type=command.positive,
+        metavar="NS",
+        help="clock period in ns (each library has its own); needs OpenSTA",
+    )
     add(
         "--flatten",
         action="store_true",
@@ -81,12 +88,17 @@ def parser() -> Parser:
 
 
 def _report(arguments: argparse.Namespace) -> None:
+    chosen = arguments.target or ["generic"]
+    for target in chosen if arguments.place else ():
+        place.check(targets.parse(target))
+    placing = ("--place", optional.NEXTPNR, arguments.place)
+    command.require(chosen, arguments.period, arguments.out, placing)
     presets = arguments.preset or ([] if arguments.config else ["edge"])
     configs = command.configurations(presets, arguments.config)
     blocks = arguments.block or ["tile"]
     console = Console()
     results = []
-    jobs = list(itertools.product(configs.items(), blocks, arguments.target or ["generic"]))
+    jobs = list(itertools.product(configs.items(), blocks, chosen))
     for count, ((name, config), block, target) in enumerate(jobs, 1):
         with _progress(console, f"[{count}/{len(jobs)}] {name}: ") as progress:
             report = measure(

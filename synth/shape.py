@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from golden import optional
 from synth import asic, drive, hierarchy, liberty, targets, timing, yosys
 from synth.area import AreaReport, Component, cell_counts, tabulate
 
@@ -42,12 +43,10 @@ class _Mapped:
     Attributes:
         stem: of its files.
         counts: cells by type of each module.
-        log: what Yosys and ABC said.
     """
 
     stem: str
     counts: Mapping[str, Mapping[str, int]]
-    log: str
 
 
 class Shape:
@@ -152,12 +151,12 @@ class Shape:
             f"{stem}.apart": "".join(f"{cell}\n" for cell in sorted(apart)),
         }
         script = asic.mapping_script(target, self.top, period, stem, bool(apart))
-        log = yosys.run(script, self.folder, files, stem)
+        yosys.run(script, self.folder, files, stem)
         counts = cell_counts(self.folder / f"{stem}.json")
         known = {"$mem_v2", *self.design.aliases, *target.cells}
         if foreign := {cell for cells in counts.values() for cell in cells} - known:
             raise yosys.YosysError(f"{target.name} has no cell for {', '.join(sorted(foreign))}")
-        return _Mapped(stem, counts, log)
+        return _Mapped(stem, counts)
 
     def _report(
         self, recipe: asic.Recipe, period: float, stem: str, chosen: Mapping[str, _Mapped]
@@ -176,8 +175,7 @@ class Shape:
         if target.timed:
             added = self._flat(stem, chosen)
             parts = _with_drivers(parts, added, target)
-            log = "\n".join(dict.fromkeys(mapped.log for mapped in chosen.values()))
-            found = timing.static_timing(self._netlist(period, stem), log)
+            found = timing.static_timing(self._netlist(period, stem))
         return AreaReport(
             top=self.top,
             target=target.name,
@@ -192,6 +190,8 @@ class Shape:
             components=tuple(parts),
             counts=dict(sum((Counter(part.counts) for part in parts), Counter())),
             netlist=self._netlist(period, stem) if target.timed else None,
+            untimed=target.untimed,
+            tools=optional.versions(optional.YOSYS, *([optional.OPENSTA] if target.timed else [])),
         )
 
     def _flat(self, stem: str, chosen: Mapping[str, _Mapped]) -> Counter[str]:

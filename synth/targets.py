@@ -2,13 +2,17 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
+from golden import optional
 from synth import liberty
 
-__all__ = ["Asic", "Fpga", "Target", "TargetError", "describe", "parse"]
+__all__ = ["NO_OPENSTA", "NO_TABLES", "Asic", "Fpga", "Target", "TargetError", "describe", "parse"]
+
+NO_TABLES = "the library has no timing"
+NO_OPENSTA = "OpenSTA is not installed"
 
 
 class TargetError(ValueError):
@@ -46,8 +50,14 @@ class Asic:
     """Clock period in ns unless the user gives one."""
 
     dont_use: tuple[str, ...] = ()
-    timed: bool = True
+    untimed: str = ""
+    """Why nothing is timed: NO_TABLES or NO_OPENSTA. No gate is sized then, and no driver strengthened."""
+
     unit: str = "um2"
+
+    @property
+    def timed(self) -> bool:
+        return not self.untimed
 
 
 Target = Asic | Fpga
@@ -155,9 +165,8 @@ def describe() -> str:
     )
 
 
-@lru_cache(maxsize=4)
 def parse(name: str) -> Target:
-    """The target a user's word stands for.
+    """The target a user's word stands for; a library goes untimed where OpenSTA is missing.
 
     Args:
         name: ``generic``, an FPGA family, or paths of Liberty files joined by commas.
@@ -165,13 +174,20 @@ def parse(name: str) -> Target:
     Raises:
         TargetError: no such family, an unreadable file, or a library without flip-flops or buffers.
     """
+    found = _parsed(name)
+    if isinstance(found, Asic) and found.timed and not optional.OPENSTA.found():
+        return replace(found, untimed=NO_OPENSTA)
+    return found
+
+
+@lru_cache(maxsize=4)
+def _parsed(name: str) -> Target:
     if name in FPGAS:
         return FPGAS[name]
     if name == "generic":
         text = generic_liberty()
-        return Asic(
-            "generic", (("generic.lib", text),), liberty.parse(text), "BUF", 1.0, 1.0, timed=False, unit="GE"
-        )
+        texts, cells = (("generic.lib", text),), liberty.parse(text)
+        return Asic("generic", texts, cells, "BUF", 1.0, 1.0, untimed=NO_TABLES, unit="GE")
     return _library([Path(part.strip()) for part in name.split(",")], name)
 
 
@@ -194,5 +210,5 @@ def _library(paths: list[Path], name: str) -> Asic:
     second = buffers[min(1, len(buffers) - 1)].name
     conditions = [entry for entry in _CONDITIONS if entry[0] in cells] or [(second, second, 5.0, 1.0, ())]
     _, driver, load, period, dont_use = conditions[0]
-    timed = any(_TIMING.search(text) for _, text in texts)
-    return Asic(stem, tuple(texts), cells, driver, load, period, dont_use, timed)
+    untimed = "" if any(_TIMING.search(text) for _, text in texts) else NO_TABLES
+    return Asic(stem, tuple(texts), cells, driver, load, period, dont_use, untimed)

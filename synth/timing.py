@@ -1,7 +1,6 @@
-"""Static timing with OpenSTA, or ABC's own figure where OpenSTA is missing."""
+"""Static timing with OpenSTA."""
 
 import re
-import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +19,7 @@ class Timing:
     """The slowest path; times in ns.
 
     Attributes:
-        source: ``OpenSTA``, or ``ABC`` (gates between registers only: no clock-to-output and set-up times,
-            and each path ends at a full-adder cell).
+        source: ``OpenSTA`` or ``nextpnr``.
         min_period: the shortest clock period the netlist works with.
         slack: the period asked for less ``min_period``.
         start: the register or port where the slowest path starts.
@@ -64,14 +62,12 @@ class Netlist:
     cut_memories: bool = False
 
 
-def static_timing(netlist: Netlist, log: str) -> Timing | None:
-    """Time a netlist; None where nothing can be known. ``log`` is the mapping log, for ABC's figure."""
-    if not netlist.target.timed:
-        return None
-    report = _open_sta(netlist, "report_checks -path_delay max -digits 4") if shutil.which("sta") else ""
+def static_timing(netlist: Netlist) -> Timing | None:
+    """Time a netlist of a library with timing; None where it has no path."""
+    report = _open_sta(netlist, "report_checks -path_delay max -digits 4")
     slack = re.search(r"(-?[\d.]+)\s+slack \((?:MET|VIOLATED)\)", report)
     if slack is None:
-        return _from_abc(log, netlist.period)
+        return None
     text = (netlist.folder / f"{netlist.name}.v").read_text()
     ends = [re.search(rf"^{word}: (\S+)", report, re.M) for word in ("Startpoint", "Endpoint")]
     start, end = (_register(match.group(1), text) if match else "" for match in ends)
@@ -134,8 +130,3 @@ def _register(point: str, netlist: str) -> str:
     if instance and (output := re.search(r"\.QN?\(\s*\\?([^\s)]+)", instance.group(1))):
         point = output.group(1)
     return re.sub(r"(?<=.)_(\d+)_$", r"[\1]", point)
-
-
-def _from_abc(log: str, period: float) -> Timing | None:
-    delays = [float(delay) / 1000 for delay in re.findall(r"Delay = *([\d.]+) *ps", log)]
-    return Timing("ABC", max(delays), round(period - max(delays), 4)) if delays else None

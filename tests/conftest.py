@@ -14,6 +14,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from golden import optional
 from hw.config import Config, preset
 from sim import coverage, toolchain
 
@@ -21,6 +22,9 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 Refusal = Callable[[Callable[[list[str]], object], list[str]], tuple[str, str]]
 """Main function and arguments to standard output and standard error."""
+
+Hide = Callable[..., None]
+"""Any number of optional parts to nothing."""
 
 PLANS = pytest.StashKey[list[coverage.Merged]]()
 
@@ -61,6 +65,26 @@ def refusal(capsys: pytest.CaptureFixture[str]) -> Refusal:
 
 
 @pytest.fixture
+def hide(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Hide:
+    """Hide optional parts, whatever the machine has: modules that cannot be found, and a PATH without them.
+
+    The programs of all other parts are there, but only fail.
+    """
+
+    def run(*parts: optional.Part) -> None:
+        programs = tmp_path_factory.mktemp("programs")
+        for part in optional.PARTS:
+            for name in part.modules if part in parts else ():
+                monkeypatch.setitem(sys.modules, name, None)
+            for name in () if part in parts else part.programs:
+                (programs / name).write_text("#!/bin/sh\nexit 1\n")
+                (programs / name).chmod(0o755)
+        monkeypatch.setenv("PATH", str(programs))
+
+    return run
+
+
+@pytest.fixture
 def two_columns() -> Config:
     """`tiny` with a second token column, two rescale units and half as wide a stream of activations."""
     changes = {"columns": 2, "rescale_units": 2, "activation_lanes": 2}
@@ -85,6 +109,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Slow tests come first, so that no worker begins one when the others are done."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
+def pytest_report_header() -> list[str]:
+    """Parts that some tests skip without."""
+    needs = [("benches on Icarus and gate-level energies", optional.ICARUS), ("timing", optional.OPENSTA)]
+    needs += [("placed designs", optional.NEXTPNR), ("a cluster", optional.DASK)]
+    needs += [("every bench", part) for part in (optional.COCOTB, optional.VERILATOR, optional.COMPILER)]
+    needs += [(f"tests of {name}", part) for name, part in optional.MODELS.items()]
+    return optional.lacking(*((what, part, True) for what, part in needs))
 
 
 def pytest_configure(config: pytest.Config) -> None:

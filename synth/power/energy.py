@@ -46,7 +46,8 @@ def measure(netlist: Netlist, workload: Workload, datatype: str) -> Energy:
     """Play a workload to a netlist and price it.
 
     Raises:
-        synth.power.gates.GateSimulationError: the simulator is missing, or the netlist answers otherwise.
+        golden.optional.MissingPart: Icarus is missing.
+        synth.power.gates.GateSimulationError: the netlist answers otherwise.
         ValueError: the library has no power tables.
     """
     powers = cell_power(netlist, gates.simulate(netlist, workload))

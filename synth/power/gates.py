@@ -6,7 +6,6 @@ that were left whole are simulated beside the netlist.
 
 import json
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, Protocol
 
+from golden import optional
 from synth import yosys
 from synth.liberty import Cell
 from synth.power.memories import Memory, memories
@@ -94,10 +94,10 @@ def simulate(netlist: Netlist, recording: Recording) -> Activity:
         recording: of the same design, from reset on.
 
     Raises:
-        GateSimulationError: Icarus is missing, or an output differs from the recording.
+        golden.optional.MissingPart: Icarus is missing.
+        GateSimulationError: an output differs from the recording.
     """
-    if shutil.which("iverilog") is None:
-        raise GateSimulationError("iverilog is not installed")
+    optional.require(("gate-level simulation", optional.ICARUS, True))
     folder, module = netlist.folder, read_module(netlist)
     design = _Design(module, recording)
     used = {cell["type"] for cell in module["cells"].values()}

@@ -16,10 +16,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from golden import optional
 from golden.command_line import Parser, positive
 from synth import command, render
 from synth.sweep import pareto
-from synth.sweep.point import Task, measured
+from synth.sweep.point import Task, measured, tools
 from synth.sweep.space import Point, Space, load, short
 
 __all__ = ["Outcome", "main", "run", "table"]
@@ -30,7 +31,8 @@ beats. SPACE.toml names a preset, fields that are fixed, and lists of values for
 
 Every result is kept in DIR/points under a hash of its configuration, target, tools and sources: a sweep that
 was interrupted goes on where it stopped. Points run in parallel on this machine, or on the workers of a Dask
-scheduler, which must see the same Liberty files.
+scheduler, which must have the same Liberty files and tools. Timing is by OpenSTA (Debian and Ubuntu: apt-get
+install opensta); without it a library gives areas only, which are marked so.
 """
 _EPILOG = """\
 examples:
@@ -57,7 +59,7 @@ def run(tasks: dict[str, Task], jobs: int, scheduler: str | None) -> Iterator[tu
     """Measure tasks somewhere; yields (key, result or exception) as they end.
 
     Raises:
-        ValueError: a scheduler is asked for, and Dask is not installed.
+        golden.optional.MissingPart: a scheduler is asked for, and Dask is not installed.
         OSError: the scheduler cannot be reached.
     """
     return _on_cluster(tasks, scheduler) if scheduler else _here(tasks, jobs)
@@ -74,10 +76,7 @@ def _here(tasks: dict[str, Task], jobs: int) -> Iterator[tuple[str, Any]]:
 
 
 def _on_cluster(tasks: dict[str, Task], scheduler: str) -> Iterator[tuple[str, Any]]:
-    try:
-        distributed = importlib.import_module("distributed")
-    except ImportError:
-        raise ValueError("--scheduler needs Dask: pip install 'kvloom[cluster]'") from None
+    distributed = importlib.import_module(optional.DASK.need("--scheduler"))
     with distributed.Client(scheduler, timeout="10s") as client:
         futures = {client.submit(measured, task, pure=False): key for key, task in tasks.items()}
         for future in distributed.as_completed(futures):
@@ -99,7 +98,7 @@ def explore(space: Space, out: Path, jobs: int, scheduler: str | None, console: 
         if kept is None:
             fields = point.config.model_dump(mode="json")
             how = (space.block, space.datatype, space.target, space.period, space.quick)
-            tasks[key] = Task(fields, *how)
+            tasks[key] = Task(fields, *how, tools())
         else:
             found[key] = kept
     if found:
@@ -168,6 +167,14 @@ def table(outcomes: list[Outcome]) -> tuple[tuple[str, ...], ...]:
     return tuple(rows)
 
 
+def notes(outcomes: list[Outcome]) -> list[str]:
+    """What was not timed and why, and what the figures were made with; one line each."""
+    results = [outcome.result for outcome in outcomes if outcome.result]
+    untimed = (render.areas_only(result["untimed"]) for result in results if result["untimed"])
+    made = (render.made_with(result["tools"]) for result in results)
+    return [f"* {note}" for note in dict.fromkeys((*untimed, *made))]
+
+
 def _write(space: Space, outcomes: list[Outcome], folder: Path) -> None:
     """Write sweep.json, sweep.md and, with at least one result, sweep.png."""
     best = pareto.front([outcome.result for outcome in outcomes if outcome.result])
@@ -186,7 +193,7 @@ def _write(space: Space, outcomes: list[Outcome], folder: Path) -> None:
     (folder / "sweep.json").write_text(command.as_json(content))
     title = space.title
     heads, *rows = table(outcomes)
-    lines = [f"# {title}", "", *render.table(heads, rows), ""]
+    lines = [f"# {title}", "", *render.table(heads, rows), "", *notes(outcomes), ""]
     lines += [
         f"* not measured: {outcome.point.name}: {outcome.problem}" for outcome in outcomes if outcome.problem
     ]
@@ -237,8 +244,12 @@ def _sweep(arguments: argparse.Namespace) -> None:
     if arguments.quick:
         changes["quick"] = True
     space, console = load(arguments.space, **changes), Console()
+    cluster = ("--scheduler", optional.DASK, arguments.scheduler)
+    command.require([space.target], space.period, arguments.out, cluster)
     outcomes = explore(space, arguments.out, arguments.jobs, arguments.scheduler, console)
     console.print(_shown(table(outcomes), space.title))
+    for note in notes(outcomes):
+        console.print(note, markup=False)
     problems = [outcome for outcome in outcomes if outcome.problem]
     for outcome in problems:
         console.print(f"not measured: {outcome.point.name}: {outcome.problem}", markup=False)

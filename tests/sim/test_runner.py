@@ -109,9 +109,12 @@ def test_icarus_absence_is_explained(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     toolchain.available.cache_clear()
     try:
         assert toolchain.available("icarus") == (
-            "not on PATH: iverilog, vvp (Debian and Ubuntu: apt-get install iverilog)"
+            "icarus needs Icarus Verilog, which is not installed: apt-get install iverilog"
         )
-        assert toolchain.available("verilator") == "not on PATH: g++, make"
+        problem = toolchain.available("verilator")
+        assert problem is not None
+        assert "g++, which is not installed: apt-get install g++;" in problem
+        assert problem.endswith("apt-get install make")
     finally:
         toolchain.available.cache_clear()
 

@@ -1,8 +1,6 @@
 """Drive strength, clock gates and mixed mappers on small circuits."""
 
-import os
 from collections import Counter
-from pathlib import Path
 
 import pytest
 from amaranth.hdl import Module, Signal
@@ -12,9 +10,7 @@ from amaranth.lib.wiring import In, Out
 from synth import asic, drive, liberty, targets
 from synth.measure import measure
 
-SHARED = Path(os.environ.get("KVLOOM_SHARED", Path(__file__).resolve().parents[2] / "shared"))
-NANGATE = SHARED / "pdk" / "nangate45" / "nangate45_typ.lib.gz"
-needs_nangate = pytest.mark.skipif(not NANGATE.exists(), reason="no Nangate45 library beside the repository")
+LIBRARIES = pytest.mark.parametrize("target", ["tiny", "nangate45"], indirect=True)
 
 
 def loaded(count: int) -> dict:
@@ -119,20 +115,23 @@ class Enabled(wiring.Component):
         return m
 
 
-@needs_nangate
-def test_registers_with_an_enable_share_a_clock_gate():
-    found = measure(Enabled(), "enabled", str(NANGATE), 2.0)
-    assert found.counts["CLKGATE_X1"] == 1
-    assert "MUX2_X1" not in found.counts
+@LIBRARIES
+def test_registers_with_an_enable_share_a_clock_gate(target):
+    found = measure(Enabled(), "enabled", target, recipes=(asic.Recipe(mapper="nf"),))
+    cells = targets.parse(target).cells
+    assert sum(number for cell, number in found.counts.items() if cells[cell].clock_gate) == 1
+    assert not [cell for cell in found.counts if cell.lower().startswith("mux2")]
 
 
-@needs_nangate
-def test_a_mixed_design_is_as_small_as_its_smallest_parts_allow_and_faster_on_demand():
-    slow = measure(Enabled(), "enabled", str(NANGATE), 5.0, recipes=(asic.Recipe(),))
-    fast = measure(Enabled(), "enabled", str(NANGATE), 0.5, recipes=(asic.Recipe(),))
-    ways = [asic.Recipe(mapper=mapper) for mapper in asic.MAPPERS]
-    alone = [measure(Enabled(), "enabled", str(NANGATE), 5.0, recipes=(way,)) for way in ways]
+@LIBRARIES
+@pytest.mark.usefixtures("opensta")
+def test_a_mixed_design_is_as_small_as_its_smallest_parts_allow_and_faster_on_demand(target):
+    mixed, alone = asic.Recipe(), [asic.Recipe(mapper=mapper) for mapper in asic.MAPPERS]
+    slow = measure(Enabled(), "enabled", target, 5.0, recipes=(mixed, *alone))
+    fast = measure(Enabled(), "enabled", target, 0.5, recipes=(mixed,))
     assert slow.met
-    assert slow.area <= min(report.area for report in alone)
+    areas = {name: tried["area"] for name, tried in slow.tried.items()}
+    assert len(areas) == 1 + len(alone)
+    assert slow.area == areas[str(mixed)] == min(areas.values())
     assert fast.area > slow.area
-    assert fast.timing.min_period < slow.timing.min_period
+    assert fast.timing.min_period < slow.tried[str(mixed)]["min_period"]

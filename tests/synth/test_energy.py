@@ -1,9 +1,7 @@
 """Energy: Liberty's tables, prices of nets and cells, activity of gates, recordings that must fit."""
 
 import json
-import os
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,9 +12,10 @@ from amaranth.lib.wiring import In, Out
 from golden.model.layer_inputs import Linear
 from hw.baseline.fp16_mac import LATENCY, Fp16Mac
 from hw.config import preset
-from sim import toolchain, workloads
+from sim import workloads
 from sim.recording import record
 from synth import asic, liberty, targets
+from synth.compare import results
 from synth.compare.__main__ import Design, compare
 from synth.measure import measure
 from synth.power import cells, energy, gates
@@ -52,12 +51,7 @@ LIBRARY = """library (small) {
   }
 }
 """  # noqa: E501
-SHARED = Path(os.environ.get("KVLOOM_SHARED", Path(__file__).resolve().parents[2] / "shared"))
-NANGATE = SHARED / "pdk" / "nangate45" / "nangate45_typ.lib.gz"
-needs_gates = pytest.mark.skipif(
-    not NANGATE.exists() or bool(toolchain.available("icarus")),
-    reason="no Nangate45 library beside the repository, or no Icarus",
-)
+needs_gates = pytest.mark.usefixtures("opensta", "icarus")
 
 
 @pytest.fixture
@@ -131,11 +125,12 @@ class Counter(wiring.Component):
         return m
 
 
-@pytest.fixture(scope="module")
-def counter(tmp_path_factory) -> Netlist:
+@pytest.fixture(scope="module", params=["tiny", "nangate45"])
+def counter(request, opensta, tmp_path_factory) -> Netlist:
     folder = tmp_path_factory.mktemp("counter")
     recipe = (asic.Recipe(mapper="nf"),)
-    report = measure(Counter(), "counter", str(NANGATE), 1.0, recipes=recipe, keep=folder)
+    library = request.getfixturevalue(request.param)
+    report = measure(Counter(), "counter", library, 1.0, recipes=recipe, keep=folder)
     assert report.netlist is not None
     return report.netlist
 
@@ -179,7 +174,7 @@ def test_recordings_have_every_port() -> None:
 
 
 @needs_gates
-def test_comparisons_have_energies() -> None:
+def test_comparisons_have_energies(tiny) -> None:
     """A unit at work and one of zeros; a block without a workload says so."""
     rng = np.random.default_rng(6)
     weights, inputs = (rng.standard_normal((4, 1024)).astype(np.float32) for _ in range(2))
@@ -189,7 +184,7 @@ def test_comparisons_have_energies() -> None:
     found = compare(
         [Design("int8_mac", config, "busy")],
         [Design("int8_mac", config, "idle"), Design("term_encoder", config, "none")],
-        str(NANGATE),
+        tiny,
         2.0,
         recipes=(asic.Recipe(mapper="nf"),),
         workload=lambda design, datatype: workloads.trace(
@@ -202,4 +197,7 @@ def test_comparisons_have_energies() -> None:
     assert idle.energy.per_mac < busy.energy.per_mac / 2
     assert none.energy is None
     assert none.note == "no workload"
+    assert set(found.tools) == {"Yosys", "OpenSTA", "Icarus Verilog"}
+    assert found.to_dict()["tools"] == found.areas()["tools"] == found.tools
+    assert f"Icarus Verilog {found.tools['Icarus Verilog']}" in results.markdown([found], {})
     assert found.energy_ratio(idle) == pytest.approx(idle.energy.per_mac / busy.energy.per_mac)

@@ -63,17 +63,20 @@ def test_layers_of_the_default_accelerator() -> None:
     check_layers(preset("edge"), ((8, 2), (16, 4.5), (12, 8), (32, 4)), ("bitmod4", "bitmod3", "int8"))
 
 
-@pytest.mark.parametrize("name", ["tiny", pytest.param("edge", marks=pytest.mark.slow)])
-def test_pages(name: str) -> None:
-    check_pages(preset(name))
+TWO_UNITS = preset("tiny").changed(
+    rows=8,
+    word_bits=128,
+    rescale_units=2,
+    types=("binary01", "ternary", "int2_asym", "int3_asym", "int4_asym", "int8_asym"),
+)
+"""Fewer turns of the rescale units than rows."""
 
 
-@pytest.mark.slow
-def test_pages_with_two_rescale_units(eight_rows: Config) -> None:
-    check_pages(eight_rows)
+EDGE = pytest.param(preset("edge"), marks=pytest.mark.slow)
 
 
-def check_pages(config: Config) -> None:
+@pytest.mark.parametrize("config", [preset("tiny"), EDGE, TWO_UNITS], ids=["tiny", "edge", "two_units"])
+def test_pages(config: Config) -> None:
     """Four pages of a run of eight: the rest is the first pages' latency."""
     kinds = []
     channels = config.kv.channels

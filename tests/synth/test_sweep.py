@@ -1,6 +1,5 @@
 """Design spaces: what is refused, what is kept, which points are best, and where they run."""
 
-import importlib.util
 import itertools
 import json
 from collections.abc import Callable
@@ -9,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from golden import optional
 from golden.numbers import datatypes
 from hw.config import Config
 from synth import command
@@ -31,7 +31,7 @@ activation_bits = [8]
 RESULT = {
     "area": 100.0, "unit": "GE", "memory_bits": 0, "macs_per_cycle": 16.0, "shortest_period": None,
     "met": True, "gmacs_per_second": None, "area_per_mac": 6.25, "datapath_error": 0.01,
-    "weight_error": 0.1, "seconds": 1.0,
+    "weight_error": 0.1, "untimed": "", "tools": {"Yosys": "pyosys 1.0"}, "seconds": 1.0,
 }  # fmt: skip
 
 
@@ -75,8 +75,8 @@ def test_a_small_space(tmp_path: Path) -> None:
 
 def test_a_cluster(tmp_path: Path) -> None:
     """The same on the worker of a Dask scheduler."""
-    if importlib.util.find_spec("distributed") is None:
-        pytest.skip("distributed is not installed")
+    if not optional.DASK.found():
+        pytest.skip(optional.DASK.missing("a cluster"))
     from distributed import LocalCluster
 
     text = SPACE.replace("lanes = [4, 8]", "lanes = [4]")
@@ -170,11 +170,43 @@ def test_refusals(old: str, new: str, part: str, tmp_path: Path, refusal: Callab
 
 
 @pytest.mark.quick
-def test_schedulers_that_do_not_answer(tmp_path: Path, monkeypatch: Any, refusal: Callable) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "distributed", None)
-    arguments = [written(tmp_path), "--scheduler", "tcp://127.0.0.1:1", "--out", str(tmp_path / "out")]
-    _, message = refusal(sweep.main, arguments)
-    assert "--scheduler needs Dask: pip install 'kvloom[cluster]'" in message
+def test_points_without_timing_are_labelled(
+    tmp_path: Path, tiny: str, hide: Callable, monkeypatch: Any, capsys: Any
+) -> None:
+    hide(optional.OPENSTA)
+    monkeypatch.setattr(sweep, "run", lambda tasks, *_: [(key, point.measured(tasks[key])) for key in tasks])
+    text = SPACE.replace("lanes = [4, 8]", "lanes = [4]")
+    arguments = [written(tmp_path, text), "--target", tiny, "--out", str(tmp_path / "out")]
+    assert sweep.main(arguments) == 0
+    (found,) = json.loads((tmp_path / "out" / "sweep.json").read_text())["points"]
+    assert found["untimed"] == "OpenSTA is not installed"
+    assert found["shortest_period"] is found["gmacs_per_second"] is None
+    assert set(found["tools"]) == {"Yosys"}
+    shown = " ".join(capsys.readouterr().out.split())
+    for output in (shown, (tmp_path / "out" / "sweep.md").read_text()):
+        assert "* areas only, no timing, sizing or strong drivers: OpenSTA is not installed" in output
+        assert "* made with Yosys" in output
+
+
+@pytest.mark.quick
+def test_workers_with_other_tools_are_refused(tmp_path: Path) -> None:
+    (first, *_) = space.load(Path(written(tmp_path))).points()
+    assert first.config is not None
+    task = point.Task(first.config.model_dump(mode="json"), "array", "int4", "generic", None, True, {})
+    with pytest.raises(ValueError, match=r"tools of the worker .*pyosys.* must be those of the sweep"):
+        point.measured(task)
+
+
+@pytest.mark.quick
+def test_results_of_other_tools_are_not_taken(tmp_path: Path, hide: Callable) -> None:
+    def keys() -> set[str]:
+        return {one.key for one in space.load(tmp_path / "space.toml").points()}
+
+    written(tmp_path)
+    hide()
+    timed = keys()
+    hide(optional.OPENSTA)
+    assert not timed & keys()
 
 
 @pytest.mark.quick
