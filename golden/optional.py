@@ -80,12 +80,12 @@ class Part:
 
     @property
     def version(self) -> str:
-        """Version of what was found, after its name where several would do; empty where it is missing."""
+        """Version of what was found, with its name where several would do; empty where it is missing."""
         found = self.found()
         if found is None:
             return ""
         number = _version(found, self.option, shutil.which(found))
-        return f"{found} {number}" if len(self.modules + self.programs) > 1 else number
+        return f"{number} ({found})" if len(self.modules + self.programs) > 1 else number
 
 
 @cache

@@ -15,6 +15,8 @@ from pathlib import Path
 from amaranth.back import rtlil
 from amaranth.lib import wiring
 
+from golden import optional
+
 __all__ = ["Refuted", "Undecided", "prove"]
 
 _SCRIPT = """
@@ -82,7 +84,7 @@ def prove(design: wiring.Component, seconds: int = 300) -> int:
 def _abc() -> Path:
     spec = util.find_spec("pyosys")
     if spec is None or spec.origin is None:
-        raise Undecided("proofs need pyosys: pip install pyosys")
+        raise Undecided(optional.YOSYS.missing("a proof"))
     return Path(spec.origin).with_name("yosys-abc")
 
 

@@ -12,7 +12,7 @@ from synth import liberty
 __all__ = ["NO_OPENSTA", "NO_TABLES", "Asic", "Fpga", "Target", "TargetError", "describe", "parse"]
 
 NO_TABLES = "the library has no timing"
-NO_OPENSTA = "OpenSTA is not installed"
+NO_OPENSTA = f"OpenSTA is not installed ({optional.OPENSTA.install})"
 
 
 class TargetError(ValueError):

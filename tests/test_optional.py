@@ -151,7 +151,7 @@ def test_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = optional.versions(OPENSTA, ICARUS, NEXTPNR, MATPLOTLIB)
     assert found["OpenSTA"] == "2.0.17"
     assert found["Icarus Verilog"] == "11.0"
-    assert found["nextpnr"].startswith("nextpnr-ecp5 0.8")
+    assert re.fullmatch(r"0\.8\S* \(nextpnr-ecp5\)", found["nextpnr"])
     assert re.fullmatch(r"\d+\.\d+[\w.]*", found["Matplotlib"])
 
 

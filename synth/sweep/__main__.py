@@ -193,7 +193,7 @@ def _write(space: Space, outcomes: list[Outcome], folder: Path) -> None:
     (folder / "sweep.json").write_text(command.as_json(content))
     title = space.title
     heads, *rows = table(outcomes)
-    lines = [f"# {title}", "", *render.table(heads, rows), "", *notes(outcomes), ""]
+    lines = [f"# {title}", "", *render.table(heads, rows), "", *notes(outcomes)]
     lines += [
         f"* not measured: {outcome.point.name}: {outcome.problem}" for outcome in outcomes if outcome.problem
     ]

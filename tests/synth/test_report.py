@@ -372,15 +372,15 @@ def test_without_opensta_there_are_areas(untimed, tiny):
     assert untimed.counts["fa_1"] > 30
     assert untimed.timing is None
     assert untimed.netlist is None
-    assert untimed.untimed == "OpenSTA is not installed"
+    assert untimed.untimed == targets.NO_OPENSTA == "OpenSTA is not installed (apt-get install opensta)"
     assert set(untimed.tools) == {"Yosys"}
     assert {name.rpartition("_")[2] for name in untimed.counts} == {"1"}  # nothing was sized
 
 
 def test_areas_without_timing_are_labelled(untimed, capsys):
     result = render.Result(untimed)
-    assert render.to_dict(result)["untimed"] == "OpenSTA is not installed"
-    label = "areas only, no timing, sizing or strong drivers: OpenSTA is not installed"
+    assert render.to_dict(result)["untimed"] == targets.NO_OPENSTA
+    label = render.areas_only(targets.NO_OPENSTA)
     assert f"| timing | {label} |" in render.markdown([result], {})
     render.print_result(Console(width=200), result)
     assert label in capsys.readouterr().out
@@ -406,9 +406,9 @@ def test_comparisons_without_timing_are_labelled(tiny, hide, tmp_path, capsys, m
     shown = " ".join(capsys.readouterr().out.split())
     for name in ("comparison", "areas-tiny"):
         content = json.loads((tmp_path / "out" / f"{name}.json").read_text())
-        assert (content[0] if isinstance(content, list) else content)["untimed"] == "OpenSTA is not installed"
+        assert (content[0] if isinstance(content, list) else content)["untimed"] == targets.NO_OPENSTA
     for text in (shown, (tmp_path / "out" / "comparison.md").read_text()):
-        assert "areas only, no timing, sizing or strong drivers: OpenSTA is not installed" in text
+        assert render.areas_only(targets.NO_OPENSTA) in text
         assert "made with Yosys" in text
     assert areas.load(tmp_path / "out" / "areas-tiny.json").untimed
 

@@ -11,7 +11,7 @@ import pytest
 from golden import optional
 from golden.numbers import datatypes
 from hw.config import Config
-from synth import command
+from synth import command, render, targets
 from synth.measure import measure
 from synth.sweep import __main__ as sweep
 from synth.sweep import pareto, point, space
@@ -31,7 +31,7 @@ activation_bits = [8]
 RESULT = {
     "area": 100.0, "unit": "GE", "memory_bits": 0, "macs_per_cycle": 16.0, "shortest_period": None,
     "met": True, "gmacs_per_second": None, "area_per_mac": 6.25, "datapath_error": 0.01,
-    "weight_error": 0.1, "untimed": "", "tools": {"Yosys": "pyosys 1.0"}, "seconds": 1.0,
+    "weight_error": 0.1, "untimed": "", "tools": {"Yosys": "1.0 (pyosys)"}, "seconds": 1.0,
 }  # fmt: skip
 
 
@@ -179,12 +179,12 @@ def test_points_without_timing_are_labelled(
     arguments = [written(tmp_path, text), "--target", tiny, "--out", str(tmp_path / "out")]
     assert sweep.main(arguments) == 0
     (found,) = json.loads((tmp_path / "out" / "sweep.json").read_text())["points"]
-    assert found["untimed"] == "OpenSTA is not installed"
+    assert found["untimed"] == targets.NO_OPENSTA
     assert found["shortest_period"] is found["gmacs_per_second"] is None
     assert set(found["tools"]) == {"Yosys"}
     shown = " ".join(capsys.readouterr().out.split())
     for output in (shown, (tmp_path / "out" / "sweep.md").read_text()):
-        assert "* areas only, no timing, sizing or strong drivers: OpenSTA is not installed" in output
+        assert f"* {render.areas_only(targets.NO_OPENSTA)}" in output
         assert "* made with Yosys" in output
 
 
