@@ -17,14 +17,6 @@ from hw.sharing import share
 
 PAIR = data.StructLayout({"low": 3, "high": data.ArrayLayout(2, 2)})
 
-UNFINISHED = ("accelerator", "unpacker")
-"""Blocks with a component inside whose names are not mended yet."""
-
-CASES = [
-    pytest.param(block, marks=pytest.mark.xfail(block in UNFINISHED, reason="names of components inside"))
-    for block in blocks.names()
-]
-
 
 class Inner(wiring.Component):
     """Has a register; a user may take some bits of its outputs only."""
@@ -102,7 +94,7 @@ def lines(text: str) -> set[str]:
     return set(re.sub(r"\b_\d+_\b", "_", text).splitlines())
 
 
-@pytest.mark.parametrize("block", CASES)
+@pytest.mark.parametrize("block", blocks.names())
 def test_names(block: str) -> None:
     """Every wire of every module has a name, and no two have the same."""
     modules = verilog.modules(blocks.get(block)(preset("tiny")), "top")

@@ -41,9 +41,9 @@ class PacketPlace(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         summary, place = self.summary, self.place
-        block = Signal.like(self.counts.last_block)
-        group = Signal.like(summary.groups)
-        chunk = Signal.like(summary.group_chunks)
+        block = Signal.like(self.counts.last_block, name="blocks_left")
+        group = Signal.like(summary.groups, name="groups_left")
+        chunk = Signal.like(summary.group_chunks, name="chunks_left")
         next_block = Signal.like(block)
         next_group = Signal.like(group)
         next_chunk = Signal.like(chunk)

@@ -122,7 +122,7 @@ class Unpacker(wiring.Component):
         m.submodules.plan = table = PacketPlan(self.config)
         m.submodules.check = check = HeaderCheck(self.config)
         header = Signal(header_layout, reset_less=True)
-        plan = Signal(plan_layout(self.config), reset_less=True)
+        plan = Signal(plan_layout(self.config), name="held_plan", reset_less=True)
         with m.If(sequencer.load.header):
             part = window[: min(self.config.word_bits, HEADER_BITS)]
             m.d.sync += header.as_value().eq(Cat(header.as_value()[len(part) :], part))
@@ -148,7 +148,7 @@ class Unpacker(wiring.Component):
         """Staged windows and the register of the chunk that is offered."""
         m.submodules.lanes = lanes = LaneMapper(self.config)
         staged = Signal(len(lanes.staged), reset_less=True)
-        payload = Signal(self.chunks.p.shape(), reset_less=True)
+        payload = Signal(self.chunks.p.shape(), name="held_chunk", reset_less=True)
         plan, load = sequencer.plan, sequencer.load
         m.d.comb += [
             lanes.staged.eq(staged),
@@ -193,7 +193,7 @@ class Unpacker(wiring.Component):
     def _channels(self, m: Module, sequencer: UnpackSequencer, window: Value, output: Value) -> None:
         """The register of the row block's channel scales."""
         place, rows = sequencer.place, self.config.rows
-        payload = Signal(self.channels.p.shape(), reset_less=True)
+        payload = Signal(self.channels.p.shape(), name="held_channels", reset_less=True)
         m.d.comb += sequencer.room.channels.eq(~self.channels.valid | self.channels.ready)
         m.d.comb += self.channels.payload.eq(payload)
         with m.If(self.channels.ready):
