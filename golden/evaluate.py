@@ -13,21 +13,21 @@ manual's end or other samples. Whisper has no such text and needs the files.
 ``--table`` measures every recipe of weights with the full cache, every KV scheme with the weights as stored,
 and a few pairs of the two; or all pairs of the names given. It writes Markdown, JSON and pictures. Every
 result is a file in DIR/cells, so that an interrupted table goes on where it was. A single setting with
-``--out`` reads and adds to the same files. Differences are taken from the model as stored, or with
-``--against NAME`` from that recipe or scheme, window by window.
+``--out`` reads and adds to the same files. A file counts only for the same bytes of the model, tokens of the
+text and of the calibration, definitions of recipe and scheme, and versions; one that is damaged is named on
+standard error and measured again. Differences are taken from the model as stored, or with ``--against NAME``
+from that recipe or scheme, window by window.
 
 In the table of everything ``--group``, ``--scale`` and ``--search`` replace only what a recipe does not fix
 itself, and what does not fit the model is left out with a line on standard error.
 """
 
 import argparse
-import hashlib
-import json
 import sys
 import wave
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
-from functools import partial
+from functools import cache, partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -43,11 +43,13 @@ from golden.kv.schemes import SCHEMES
 from golden.model import ctranslate2, mel, tables, tokenizer
 from golden.model.capture import manual
 from golden.model.checkpoint import Checkpoint, locate, open_checkpoint
-from golden.model.evaluation import Result, Setting, Sounds, Subject, Text, evaluate
+from golden.model.evaluation import Result, Setting, Subject, evaluate
 from golden.model.llama import Llama
 from golden.model.perplexity import windows
 from golden.model.recipes import RECIPES, Recipe
+from golden.model.results import Damaged, Results
 from golden.model.sampling import samples
+from golden.model.subjects import Sounds, Text
 from golden.numbers import scales
 from golden.weights import search
 
@@ -66,11 +68,10 @@ _PAIRS = [(weights, kv) for weights in ("bitmod4", "bitmod3_calibrated") for kv 
 
 @dataclass(frozen=True)
 class _Reading:
-    """A model with what it reads: a title for people, and a key that tells readings apart."""
+    """A model with what it reads, and a title for people."""
 
     subject: Subject
     title: str
-    key: str
 
 
 def _sound(path: Path) -> np.ndarray:
@@ -96,17 +97,16 @@ def _reading(options: argparse.Namespace) -> _Reading:
             [_sound(Path(name)) for name in names] for names in (options.text, options.calibration)
         )
         subject = Sounds(checkpoint, signals, calibration=others)
-        ids = np.concatenate([np.array(said, np.int64) for said in subject.transcripts])
+        count = sum(map(len, subject.transcripts))
         what = f"{len(signals)} sounds"
     else:
         checkpoint = open_checkpoint(locate(options.model))
         parts, what = _parts(checkpoint, options)
         sizes = Llama(checkpoint, layers=1)
-        subject = Text(checkpoint, parts, sizes.channels, partial(_calibration, checkpoint, options))
-        ids = np.concatenate(parts)
+        subject = Text(checkpoint, parts, sizes.channels, cache(partial(_calibration, checkpoint, options)))
+        count = sum(map(len, parts))
     name = f"{checkpoint.path.parent.name}/{checkpoint.path.name}"
-    digest = hashlib.sha256(ids.tobytes() + f"{name} {options.context}".encode()).hexdigest()[:12]
-    return _Reading(subject, f"{name}, {what}, {len(ids)} tokens", digest)
+    return _Reading(subject, f"{name}, {what}, {count} tokens")
 
 
 def _parts(checkpoint: Checkpoint, options: argparse.Namespace) -> tuple[list[np.ndarray], str]:
@@ -167,37 +167,47 @@ def _free(recipe: Recipe, changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def _measured(
-    reading: _Reading, asked: list[Setting], options: argparse.Namespace, progress: Progress
+    subject: Subject, asked: list[Setting], options: argparse.Namespace, progress: Progress
 ) -> Iterator[Result]:
     """Results in the order asked for, from their files where these exist."""
-    folder, whole = options.out, _whole(options)
+    kept = Results(options.out / "cells", subject) if options.out else None
     for setting in progress.track(asked, description="settings"):
-        path = folder and folder / "cells" / f"{reading.key}-{setting.name}.json"
-        if path and path.is_file():
-            yield Result.from_json(json.loads(path.read_text()))
-            continue
-        task = progress.add_task(setting.name, total=len(reading.subject))
-
-        def step(found: list, task=task, name: str = setting.name) -> None:
-            counts, means = np.array([one[:2] for one in found]).T
-            now = float(np.exp(counts @ means / counts.sum()))
-            progress.update(task, completed=len(found), description=f"{name}: {now:.3f}")
-
         try:
-            result = evaluate(reading.subject, setting, step)
+            result = _found(kept, setting) if kept else None
+            if result is None:
+                result = _read(subject, setting, progress)
+                if kept:
+                    kept.write(result)
         except ValueError as error:
-            if not whole:
+            if not _whole(options):
                 raise
             print(f"left out {setting.name}: {error}", file=sys.stderr)
             continue
-        finally:
-            progress.remove_task(task)
-        if path:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_suffix(".partial")
-            partial.write_text(json.dumps(result.as_json()))
-            partial.rename(path)
         yield result
+
+
+def _found(kept: Results, setting: Setting) -> Result | None:
+    """The result of an earlier run; a damaged one is announced and counts as none."""
+    try:
+        return kept.read(setting)
+    except Damaged as error:
+        print(f"measured again, as its file is damaged: {error}", file=sys.stderr)
+        return None
+
+
+def _read(subject: Subject, setting: Setting, progress: Progress) -> Result:
+    """Measure one setting."""
+    task = progress.add_task(setting.name, total=len(subject))
+
+    def step(found: list) -> None:
+        counts, means = np.array([one[:2] for one in found]).T
+        now = float(np.exp(counts @ means / counts.sum()))
+        progress.update(task, completed=len(found), description=f"{setting.name}: {now:.3f}")
+
+    try:
+        return evaluate(subject, setting, step)
+    finally:
+        progress.remove_task(task)
 
 
 def name_of(table: Mapping[str, object]) -> Callable[[str], str]:
@@ -270,7 +280,7 @@ def main(argv: list[str] | None = None) -> int:
         with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
             asked = settings(options, reading.subject.channels)
             wanted = _base(asked, options.against)
-            results += _measured(reading, asked, options, progress)
+            results += _measured(reading.subject, asked, options, progress)
         base = next((result for result in results if result.setting == wanted), results[0])
         if options.table:
             tables.write(options.out, results, base, reading.title)

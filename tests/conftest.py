@@ -1,12 +1,16 @@
-"""Fixtures of every test: the simulators, the build folder, hypothesis, and the coverage check at the end."""
+"""Fixtures of every test: simulators, random numbers, models; and the coverage check at the end."""
 
 import os
 import random
 import shutil
+import string
+import struct
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # read by NumPy; workers side by side would only spin
 
 import hypothesis
 import numpy as np
@@ -15,10 +19,19 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from golden import optional
+from golden.model import ctranslate2
+from golden.model.checkpoint import Checkpoint, locate, open_checkpoint
+from golden.model.llama import Llama
+from golden.model.whisper import Whisper
 from hw.config import Config, preset
 from sim import coverage, toolchain
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+SHARED = Path(os.environ.get("KVLOOM_SHARED", REPOSITORY.parent / "shared")) / "data"
+STORIES = SHARED / "stories260K/stories260K.bin"
+TEXT = Path(os.environ.get("KVLOOM_TEXT", SHARED / "wikitext2/test.txt"))
+
+PAIRS = "in he er re an on at nd st or en is it ar th ou ed es to ll al ha ve wa ng ca lo se om of me no le"
 
 Refusal = Callable[[Callable[[list[str]], object], list[str]], tuple[str, str]]
 """Main function and arguments to standard output and standard error."""
@@ -118,6 +131,93 @@ def pytest_report_header() -> list[str]:
     needs += [("every bench", part) for part in (optional.COCOTB, optional.VERILATOR, optional.COMPILER)]
     needs += [(f"tests of {name}", part) for name, part in optional.MODELS.items()]
     return optional.lacking(*((what, part, True) for what, part in needs))
+
+
+@pytest.fixture(scope="session")
+def tiny_file(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    """A llama of random weights in llama2.c's format, its tokenizer beside it: for whatever needs any model.
+
+    The norms make some channels much louder than others, as in trained models, and it seldom writes bytes.
+    """
+    rng = np.random.default_rng(260)
+    sizes = (64, 172, 2, 8, 4, 320, 512)
+    dim, hidden, layers, heads, kv_heads, vocabulary, context = sizes
+    half = dim // heads // 2
+    angles = np.arange(context)[:, None] * 1e4 ** (-np.arange(half) / half)
+
+    def matrices(rows: int, inputs: int) -> np.ndarray:
+        return rng.normal(0, inputs**-0.5, (layers, rows, inputs))
+
+    def norms(count: int) -> np.ndarray:
+        return np.exp(rng.normal(0, 0.7, (count, dim)))
+
+    embedding = rng.normal(0, 0.3, (vocabulary, dim))
+    embedding[:259] /= 10
+    attention = [matrices(rows, dim) for rows in (dim, 2 * half * kv_heads, 2 * half * kv_heads, dim)]
+    swiglu = [matrices(hidden, dim), matrices(dim, hidden), matrices(hidden, dim)]
+    parts = [embedding, norms(layers), *attention, norms(layers), *swiglu]
+    parts += [norms(1), np.cos(angles), np.sin(angles)]
+    path = tmp_path_factory.mktemp("tiny") / "tiny.bin"
+    path.write_bytes(struct.pack("<7i", *sizes) + b"".join(part.astype("<f4").tobytes() for part in parts))
+    pieces = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
+    pieces += [" ", ".", *string.ascii_lowercase, *PAIRS.split()]
+    words = b"".join(struct.pack("<fi", -n, len(p)) + p.encode() for n, p in enumerate(pieces))
+    path.with_name("tokenizer.bin").write_bytes(struct.pack("<i", max(map(len, pieces))) + words)
+    return open_checkpoint(path)
+
+
+@pytest.fixture(scope="session")
+def tiny_llama(tiny_file: Checkpoint) -> Llama:
+    return Llama(tiny_file)
+
+
+@pytest.fixture(scope="session")
+def stories_file() -> Checkpoint:
+    """stories260K of llama2.c, tok512.bin beside it."""
+    if not STORIES.is_file():
+        pytest.skip("stories260K.bin is not in KVLOOM_SHARED or ../shared")
+    return open_checkpoint(STORIES)
+
+
+@pytest.fixture(scope="session")
+def stories(stories_file: Checkpoint) -> Llama:
+    return Llama(stories_file)
+
+
+@pytest.fixture(scope="session")
+def smollm2_file() -> Checkpoint:
+    """SmolLM2-135M-Instruct of the optional package."""
+    try:
+        return open_checkpoint(locate("smollm2"))
+    except ValueError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def smollm2(smollm2_file: Checkpoint) -> Llama:
+    return Llama(smollm2_file)
+
+
+@pytest.fixture(scope="session")
+def wikitext() -> str:
+    """The begin of WikiText-2's test part, tokenised form."""
+    if not TEXT.is_file():
+        pytest.skip("WikiText-2 is neither at KVLOOM_TEXT nor in KVLOOM_SHARED")
+    return TEXT.read_text(encoding="utf-8")[:40_000]
+
+
+@pytest.fixture(scope="session")
+def whisper_file() -> Checkpoint:
+    """Whisper tiny.en of the optional package."""
+    try:
+        return ctranslate2.read(ctranslate2.locate("whisper-tiny.en"))
+    except ValueError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def whisper(whisper_file: Checkpoint) -> Whisper:
+    return Whisper(whisper_file)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -1,11 +1,10 @@
 """The command lines that evaluate and generate, and the results they keep."""
 
 import json
-import os
 import re
 import wave
 from collections.abc import Callable
-from itertools import combinations
+from itertools import combinations, islice, takewhile
 from pathlib import Path
 
 import numpy as np
@@ -15,39 +14,31 @@ from matplotlib.text import Text as Text2D
 
 from golden import evaluate, generate
 from golden.kv.schemes import SCHEMES
-from golden.model import ctranslate2, tables
+from golden.model import tables
 from golden.model.capture import manual
-from golden.model.checkpoint import Checkpoint, locate, open_checkpoint
-from golden.model.evaluation import Result, Setting, Sounds, Text
+from golden.model.checkpoint import Checkpoint
+from golden.model.evaluation import Result, Setting
 from golden.model.evaluation import evaluate as measure
 from golden.model.llama import Llama
-from golden.model.perplexity import windows
+from golden.model.perplexity import losses, windows
 from golden.model.recipes import RECIPES
 from golden.model.sampling import continuation, samples
+from golden.model.subjects import Sounds, Text
 from golden.model.tokenizer import of
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-STORIES = (
-    Path(os.environ.get("KVLOOM_SHARED", REPOSITORY.parent / "shared")) / "data/stories260K/stories260K.bin"
-)
 BASELINES = ("ant4", "ant3", "olive4", "olive3", "mxfp4", "mxfp3")
-needs_stories = pytest.mark.skipif(
-    not STORIES.is_file(), reason="stories260K.bin is not in KVLOOM_SHARED or ../shared"
-)
 
 
 @pytest.fixture(scope="module")
-def samples_of_stories() -> Text:
-    checkpoint = open_checkpoint(STORIES)
-    return Text(checkpoint, samples(Llama(checkpoint), 1, 8, 255), 8)
+def samples_of_stories(stories: Llama, stories_file: Checkpoint) -> Text:
+    return Text(stories_file, samples(stories, 1, 8, 255), 8)
 
 
 @pytest.fixture(scope="module")
-def smollm2_file() -> Checkpoint:
-    try:
-        return open_checkpoint(locate("smollm2"))
-    except ValueError as error:
-        pytest.skip(str(error))
+def tiny_text(tiny_file: Checkpoint, tiny_llama: Llama) -> Text:
+    """Three short texts that the tiny llama says, and one to calibrate with."""
+    parts = samples(tiny_llama, 1, 3, 20)
+    return Text(tiny_file, parts, 8, lambda: samples(tiny_llama, 1, 1, 40, seed=1))
 
 
 def chirp() -> np.ndarray:
@@ -56,7 +47,6 @@ def chirp() -> np.ndarray:
     return sum(np.sin(2 * np.pi * n * phase) / n for n in range(1, 12)) * 0.1
 
 
-@needs_stories
 def test_stories(samples_of_stories: Text) -> None:
     """Full precision against quantised, on texts of the model itself: the bands that others measured."""
     base = measure(samples_of_stories, Setting())
@@ -75,21 +65,24 @@ def test_stories(samples_of_stories: Text) -> None:
     assert all(0 < one.error < 0.08 for one in found.values())
 
 
-@needs_stories
-def test_calibration(samples_of_stories: Text) -> None:
+def test_calibration(samples_of_stories: Text, stories: Llama) -> None:
     """Calibrated on other samples, BitMoD loses less at the same bits."""
     checkpoint, parts = samples_of_stories.checkpoint, samples_of_stories.parts[:3]
-    text = Text(checkpoint, parts, 8, lambda: samples(Llama(checkpoint), 1, 2, 255, seed=1))
+    text = Text(checkpoint, parts, 8, lambda: samples(stories, 1, 2, 255, seed=1))
     base, published, calibrated = (
         measure(text, Setting(name)) for name in ("none", "bitmod3", "bitmod3_calibrated")
     )
     assert calibrated.bits_per_weight == published.bits_per_weight
     assert calibrated.against(base).mean < 0.85 * published.against(base).mean
+
+
+@pytest.mark.quick
+def test_nothing_to_calibrate_with(tiny_text: Text) -> None:
+    assert measure(tiny_text, Setting("bitmod3_calibrated")).bits_per_weight
     with pytest.raises(ValueError, match="a calibrated recipe needs something to calibrate with"):
-        measure(Text(checkpoint, parts, 8), Setting("bitmod3_calibrated"))
+        measure(Text(tiny_text.checkpoint, tiny_text.parts, 8), Setting("bitmod3_calibrated"))
 
 
-@needs_stories
 def test_exact_numerics(samples_of_stories: Text) -> None:
     """The accelerator's numerics cost next to nothing at 12 bits, and something at 8."""
     few = Text(samples_of_stories.checkpoint, samples_of_stories.parts[:4], 8)
@@ -99,35 +92,32 @@ def test_exact_numerics(samples_of_stories: Text) -> None:
 
 
 @pytest.mark.quick
-@needs_stories
-def test_results_survive_a_file(samples_of_stories: Text) -> None:
-    few = Text(samples_of_stories.checkpoint, samples_of_stories.parts[:3], 8)
+def test_a_result(tiny_text: Text) -> None:
+    """What is asked for, bits by hand, and a step after every window."""
     seen: list[int] = []
-    result = measure(few, Setting("bitmod3", "12", search="clip"), lambda found: seen.append(len(found)))
+    setting = Setting("bitmod3", "12", search="clip")
+    result = measure(tiny_text, setting, lambda found: seen.append(len(found)))
     assert seen == [1, 2, 3]
-    again = Result.from_json(json.loads(json.dumps(result.as_json())))
-    assert again == result
-    assert again.setting.recipe == RECIPES["bitmod3_clip"]
-    assert result.bits_per_weight == pytest.approx(3 + (2 + 8) / 128 + 8 / 64, abs=0.15)
+    assert (result.setting, result.tokens, len(result.windows)) == (setting, 60, 3)
+    assert setting.recipe == RECIPES["bitmod3_clip"]
+    inputs = {64: 4 * 64 + 2 * 172 - 2 * 32, 172: 64}
+    bits = {count: (3 * count + 10 * -(-count // 128) + 8) * rows for count, rows in inputs.items()}
+    total = sum(bits.values()) / sum(count * rows for count, rows in inputs.items())
+    assert result.bits_per_weight == pytest.approx(total)
     assert result.divergence is None
 
 
-@needs_stories
+@pytest.mark.quick
 def test_table(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, refusal: Callable
+    tiny_file: Checkpoint,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    refusal: Callable,
 ) -> None:
     """Files of a small table; asked for again, nothing is measured twice."""
-    arguments = [
-        "--model",
-        str(STORIES),
-        "--text",
-        "self",
-        "--tokens",
-        "300",
-        "--table",
-        "--out",
-        str(tmp_path),
-    ]
+    arguments = ["--model", str(tiny_file.path), "--text", "self", "--tokens", "300"]
+    arguments += ["--table", "--out", str(tmp_path)]
     chosen = ["--weights", "bitmod3", "bitmod4", "--kv", "none", "native_test"]
     scheme = SCHEMES["atom4"]
     monkeypatch.setitem(SCHEMES, "native_test", scheme)
@@ -180,15 +170,17 @@ def test_a_whole_table_has_every_recipe_and_every_scheme_that_fits(tmp_path: Pat
 
 
 @pytest.mark.quick
-@needs_stories
 def test_a_whole_table_leaves_out_what_does_not_fit(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tiny_file: Checkpoint,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name in set(RECIPES) - {"int4", "q4_0"}:
         monkeypatch.delitem(RECIPES, name)
     for name in set(SCHEMES) - {"atom4"}:
         monkeypatch.delitem(SCHEMES, name)
-    arguments = ["--model", str(STORIES), "--text", "self", "--tokens", "40", "--table"]
+    arguments = ["--model", str(tiny_file.path), "--text", "self", "--tokens", "40", "--table"]
     assert evaluate.main([*arguments, "--group", "64", "--out", str(tmp_path)]) == 0
     problem = capsys.readouterr().err
     assert (
@@ -256,27 +248,24 @@ def test_cells() -> None:
 
 
 @pytest.mark.llm
-def test_smollm2(smollm2_file: Checkpoint) -> None:
+def test_smollm2(smollm2: Llama, smollm2_file: Checkpoint) -> None:
     """One window of the manual: three bits cost much, more without BitMoD; KV4 is cheap, KV2 is not."""
-    ids = of(smollm2_file).encode(manual(4000))[:513]
-    text = Text(smollm2_file, windows(ids, 513), 64)
-    base = measure(text, Setting())
-    found = {name: measure(text, Setting(name)).against(base).mean for name in ("bitmod3", "int3_asym")}
-    assert 0.5 < found["bitmod3"] < found["int3_asym"] - 0.2
-    schemes = ("native8", "native4", "native2")
-    kv = {name: measure(text, Setting(kv=name)).against(base).mean for name in schemes}
-    assert abs(kv["native8"]) < 1e-3
-    assert abs(kv["native4"]) < 0.03 < kv["native2"]
+    parts = windows(of(smollm2_file).encode(manual(4000))[:257], 257)
+    kv = {
+        name: next(losses(smollm2, parts, Setting(kv=name).memory)).mean()
+        for name in ("none", "native8", "native4", "native2")
+    }
+    assert abs(kv["native8"] - kv["none"]) < 1e-3
+    assert abs(kv["native4"] - kv["none"]) < 0.03 < kv["native2"] - kv["none"]
+    text = Text(smollm2_file, parts, 64)
+    weights = {name: measure(text, Setting(name)).windows[0][1] for name in ("bitmod3", "int3_asym")}
+    assert 0.5 < weights["bitmod3"] - kv["none"] < weights["int3_asym"] - kv["none"] - 0.2
 
 
 @pytest.mark.llm
-def test_whisper() -> None:
+def test_whisper(whisper_file: Checkpoint) -> None:
     """Divergence from full precision: none, little or much."""
-    try:
-        checkpoint = ctranslate2.read(ctranslate2.locate("whisper-tiny.en"))
-    except ValueError as error:
-        pytest.skip(str(error))
-    sounds = Sounds(checkpoint, [chirp()], most=12)
+    sounds = Sounds(whisper_file, [chirp()], most=12)
     assert 1 <= len(sounds.transcripts[0]) <= 12
     base = measure(sounds, Setting())
     assert base.divergence == pytest.approx(0, abs=1e-6)
@@ -288,31 +277,31 @@ def test_whisper() -> None:
 
 
 @pytest.mark.quick
-@needs_stories
-def test_sampling() -> None:
+def test_sampling(tiny_llama: Llama) -> None:
     """Seeded, of the model's own probability, and without a seed the likeliest."""
-    model = Llama(open_checkpoint(STORIES))
-    one, other = (samples(model, 1, 2, 20, seed) for seed in (3, 3))
+    one, other = (samples(tiny_llama, 1, 2, 20, seed) for seed in (3, 3))
     np.testing.assert_array_equal(one, other)
-    assert not np.array_equal(one, samples(model, 1, 2, 20, 4))
-    first = [next(continuation(model, [1, 403], rng=np.random.default_rng(n))) for n in range(300)]
-    logits = model.logits(model.hidden([1, 403]))[-1]
+    assert not np.array_equal(one, samples(tiny_llama, 1, 2, 20, 4))
+    first = [next(continuation(tiny_llama, [1, 303], rng=np.random.default_rng(n))) for n in range(300)]
+    logits = tiny_llama.logits(tiny_llama.hidden([1, 303]))[-1]
     weights = np.exp(logits - logits.max())
     likeliest = int(logits.argmax())
-    assert next(continuation(model, [1, 403])) == likeliest
+    assert next(continuation(tiny_llama, [1, 303])) == likeliest
     assert np.mean(np.array(first) == likeliest) == pytest.approx(weights.max() / weights.sum(), abs=0.1)
 
 
 @pytest.mark.quick
-@needs_stories
-def test_generate(capsys: pytest.CaptureFixture[str]) -> None:
-    begin = ["Once upon a time", "--model", str(STORIES), "--tokens", "12"]
+def test_generate(tiny_file: Checkpoint, tiny_llama: Llama, capsys: pytest.CaptureFixture[str]) -> None:
+    """First the likeliest tokens of the model as stored, then those of the quantised one."""
+    begin = ["the sea", "--model", str(tiny_file.path), "--tokens", "12"]
     assert generate.main([*begin, "--weights", "int2", "--activations", "12", "--kv", "atom4"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "[none weights, fp32 activations, KV none]"
-    assert lines[1] == ", there was a little girl named Lily. She loved"[: len(lines[1])]
-    assert lines[3] == "[int2 weights, 12 activations, KV atom4]"
-    assert re.fullmatch(r"\[the first \d+ tokens are the same\]", lines[-1])
+    shown = capsys.readouterr().out
+    assert shown.startswith("[none weights, fp32 activations, KV none]\n")
+    following = continuation(tiny_llama, of(tiny_file).encode("the sea"))
+    said = list(takewhile(lambda token: token not in (1, 2), islice(following, 12)))
+    assert f"]\n{of(tiny_file).decode(said)}\n[{len(said)} tokens, " in shown
+    assert "\n[int2 weights, 12 activations, KV atom4]\n" in shown
+    assert re.fullmatch(r"\[the first \d+ tokens are the same\]", shown.splitlines()[-1])
     assert generate.main(begin) == 0
     assert "[the first" not in capsys.readouterr().out
 
@@ -346,7 +335,6 @@ def test_errors(arguments: list[str], part: str, refusal: Callable) -> None:
 
 
 @pytest.mark.quick
-@needs_stories
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [
@@ -356,8 +344,8 @@ def test_errors(arguments: list[str], part: str, refusal: Callable) -> None:
         (["--weights", "q4_0"], "tensor layers.0.w2: inputs 172 of q4_0 must be a multiple of 32"),
     ],
 )
-def test_late_errors(arguments: list[str], part: str, refusal: Callable) -> None:
-    _, message = refusal(evaluate.main, ["--model", str(STORIES), "--tokens", "40", *arguments])
+def test_late_errors(tiny_file: Checkpoint, arguments: list[str], part: str, refusal: Callable) -> None:
+    _, message = refusal(evaluate.main, ["--model", str(tiny_file.path), "--tokens", "40", *arguments])
     assert part in message
 
 

@@ -9,12 +9,14 @@ Files are mapped: a tensor costs memory only while its array lives. A malformed 
 names the file, the field, its value and what is allowed.
 """
 
+import hashlib
 import importlib.util
 import json
 import math
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +110,12 @@ class Checkpoint:
     format: str
     metadata: dict[str, Any]
     tensors: tuple[Tensor, ...]
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of the file's bytes, read when it is first asked for."""
+        with self.path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
     def linears(self) -> Iterator[tuple[str, NDArray[np.float32]]]:
         """Name and float32 ``[outputs, inputs]`` of every linear layer, one by one."""

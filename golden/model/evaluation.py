@@ -1,8 +1,7 @@
 """Evaluation: how well a model still predicts, with its weights, activations and cache in some setting.
 
-What is read is cut into windows: pieces of a text, samples of the model itself, or sounds. A result keeps
-each window's mean loss, so that two settings can be compared window by window. For sounds the predicted
-tokens are the full-precision model's own transcript, and the divergence from its distribution is kept too.
+What is read is cut into windows (``golden.model.subjects``). A result keeps each window's mean loss, so that
+two settings can be compared window by window.
 """
 
 import math
@@ -13,23 +12,18 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from golden.kv.schemes import SCHEMES
 from golden.model.attention import Memory, Plain
-from golden.model.calibration import Importance, mean_squares
-from golden.model.checkpoint import Checkpoint
+from golden.model.calibration import Importance
 from golden.model.kv_schemes import QuantizedMemory
 from golden.model.linear import Factory
-from golden.model.llama import Llama
-from golden.model.mel import spectrogram
-from golden.model.perplexity import Difference, compare, log_softmax, losses
+from golden.model.perplexity import Difference, compare
 from golden.model.recipes import RECIPES, Quantized, Recipe, factory
-from golden.model.whisper import Whisper
+from golden.numbers.numerics import Numerics
 
-__all__ = ["Result", "Setting", "Sounds", "Subject", "Text", "evaluate"]
+__all__ = ["Result", "Setting", "Subject", "Window", "evaluate"]
 
-Array = NDArray[np.float32]
 Window = tuple[int, float, float | None]
 """Tokens that were scored, their mean loss, and for sounds their mean divergence, both in nats."""
 
@@ -63,10 +57,26 @@ class Setting:
         return None if self.weights == "none" else replace(RECIPES[self.weights], **self.changes)
 
     @property
+    def calibrated(self) -> bool:
+        """Whether its weights depend on a text to calibrate with."""
+        return self.recipe is not None and self.recipe.calibrated
+
+    @property
     def changes(self) -> dict[str, Any]:
         """What replaces the recipe's own."""
         own = {"group": self.group, "scale": self.scale, "search": self.search}
         return {name: value for name, value in own.items() if value is not None}
+
+    @property
+    def definition(self) -> dict[str, Any]:
+        """The setting and what its names stand for, as plain data."""
+        recipe, exact = self.recipe, self.activations.isdecimal()
+        return {
+            "setting": asdict(self),
+            "recipe": recipe.definition if recipe else None,
+            "scheme": None if self.kv == "none" else asdict(SCHEMES[self.kv]),
+            "numerics": asdict(Numerics()) if exact else None,
+        }
 
     def linear(
         self,
@@ -76,8 +86,8 @@ class Setting:
         """What makes the linear layers; ``calibrate`` is called where the recipe needs it."""
         width = {"fp32": None, "fp16": "fp16"}.get(self.activations, self.activations)
         activations = int(width) if width and width.isdecimal() else width
-        needed = self.recipe is not None and self.recipe.calibrated and calibrate is not None
-        return factory(self.recipe, activations, None, note, calibrate() if needed and calibrate else None)
+        importance = calibrate() if self.calibrated and calibrate else None
+        return factory(self.recipe, activations, None, note, importance)
 
     def memory(self, heads: int, channels: int, causal: bool = True) -> Memory:
         """A layer's memory of keys and values."""
@@ -137,14 +147,8 @@ class Result:
         return compare([count for count, _, _ in self.windows], differences)
 
     def as_json(self) -> dict[str, Any]:
-        """For a file; ``from_json`` reads it."""
+        """Plain data for a report."""
         return asdict(self)
-
-    @classmethod
-    def from_json(cls, content: dict[str, Any]) -> "Result":
-        """The inverse of ``as_json``."""
-        windows = [(count, loss, divergence) for count, loss, divergence in content["windows"]]
-        return cls(**content | {"setting": Setting(**content["setting"]), "windows": windows})
 
 
 class Subject(Protocol):
@@ -155,120 +159,13 @@ class Subject(Protocol):
 
     def __len__(self) -> int: ...
 
+    def identity(self, setting: Setting) -> dict[str, Any]:
+        """Hashes of all that it is made of, as far as a setting needs it."""
+        ...
+
     def prepare(
         self, setting: Setting, note: Callable[[Quantized], object]
     ) -> Callable[[], Iterator[Window]]: ...
-
-
-@dataclass(frozen=True)
-class Text:
-    """A llama model and windows of token ids, and what makes other ones to calibrate with."""
-
-    checkpoint: Checkpoint
-    parts: Sequence[NDArray[np.int64]]
-    channels: int
-    calibration: Callable[[], Sequence[NDArray[np.int64]]] = tuple
-
-    def __len__(self) -> int:
-        return len(self.parts)
-
-    def prepare(
-        self, setting: Setting, note: Callable[[Quantized], object]
-    ) -> Callable[[], Iterator[Window]]:
-        """Make the model; what is returned reads."""
-        model = Llama(self.checkpoint, setting.linear(note, self._importance))
-
-        def read() -> Iterator[Window]:
-            for loss in losses(model, self.parts, setting.memory):
-                yield len(loss), float(loss.mean()), None
-
-        return read
-
-    def _importance(self) -> Importance:
-        def run(watching: Factory) -> None:
-            model = Llama(self.checkpoint, watching)
-            for part in parts:
-                model.hidden(part)
-
-        _check(parts := self.calibration())
-        return mean_squares(run)
-
-
-class Sounds:
-    """Whisper and sounds; tokens after ``start`` that full precision would say, up to ``most`` a sound.
-
-    Args:
-        checkpoint: of Whisper.
-        signals: samples [n] each, 16,000 a second.
-        start: ids that a transcript begins with; ``end``: the id that ends it.
-        calibration: other sounds, to calibrate with.
-    """
-
-    def __init__(
-        self,
-        checkpoint: Checkpoint,
-        signals: Sequence[NDArray[np.floating]],
-        start: Sequence[int] = (50257, 50362),
-        end: int = 50256,
-        most: int = 100,
-        calibration: Sequence[NDArray[np.floating]] = (),
-    ) -> None:
-        self.checkpoint = checkpoint
-        self.start, self.end, self.most = tuple(start), end, most
-        self.calibration = [spectrogram(signal) for signal in calibration]
-        self.spectrograms = [spectrogram(signal) for signal in signals]
-        model = Whisper(checkpoint)
-        self.channels = model.channels
-        self.transcripts, self._base = zip(
-            *(self._listen(model, one) for one in self.spectrograms), strict=True
-        )
-
-    def __len__(self) -> int:
-        return len(self.spectrograms)
-
-    def _listen(self, model: Whisper, sound: Array) -> tuple[list[int], Array]:
-        """Greedy transcript with its end, and the logarithm of each token's distribution."""
-        memories = model.memories(model.encode(sound))
-        new, said, rows = list(self.start), [], []
-        while len(said) < self.most and (not said or said[-1] != self.end):
-            rows.append(log_softmax(model.logits(model.hidden(new, memories)[-1:]))[0])
-            new = [int(rows[-1].argmax())]
-            said += new
-        return said, np.array(rows)
-
-    def prepare(
-        self, setting: Setting, note: Callable[[Quantized], object]
-    ) -> Callable[[], Iterator[Window]]:
-        """Make the model; what is returned reads."""
-        model = Whisper(self.checkpoint, setting.linear(note, self._importance))
-
-        def cross(heads: int, channels: int) -> Memory:
-            return setting.memory(heads, channels, causal=False)
-
-        def read() -> Iterator[Window]:
-            for sound, said, base in zip(self.spectrograms, self.transcripts, self._base, strict=True):
-                memories = model.memories(model.encode(sound), setting.memory, cross)
-                hidden = model.hidden([*self.start, *said[:-1]], memories)[len(self.start) - 1 :]
-                own = log_softmax(model.logits(hidden))
-                loss = -own[np.arange(len(said)), said].mean(dtype=np.float64)
-                divergence = (np.exp(base) * (base - own)).sum(-1, dtype=np.float64).mean()
-                yield len(said), float(loss), float(divergence)
-
-        return read
-
-    def _importance(self) -> Importance:
-        def run(watching: Factory) -> None:
-            model = Whisper(self.checkpoint, watching)
-            for sound in self.calibration:
-                self._listen(model, sound)
-
-        _check(self.calibration)
-        return mean_squares(run)
-
-
-def _check(calibration: Sequence[NDArray]) -> None:
-    if not len(calibration):
-        raise ValueError("a calibrated recipe needs something to calibrate with")
 
 
 def evaluate(

@@ -5,10 +5,13 @@ A recipe is a data type with its group, scale format, search and zero. Every dat
 entry of ``_NAMED``.
 """
 
+import hashlib
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +63,11 @@ class Recipe:
     own: Callable[[NDArray[np.float32], int], Quantized] | None = None
     calibrated: bool = False
 
+    @property
+    def definition(self) -> dict[str, Any]:
+        """Its fields as plain data; of a rule of its own the place, the arguments and its file's hash."""
+        return vars(self) | {"own": _described(self.own) if self.own else None}
+
     def quantize(
         self, weights: NDArray[np.float32], importance: NDArray[np.floating] | None = None
     ) -> Quantized:
@@ -74,6 +82,14 @@ class Recipe:
                     raise ValueError(f"{name} {value!r} must be {own!r}, which this recipe's rule has")
             return self.own(weights, self.group)
         return quantize(weights, self.dtype, self.group, self.scale, self.search, self.zero)
+
+
+def _described(rule: Callable) -> dict[str, Any]:
+    inner = rule.func if isinstance(rule, partial) else rule
+    given = [*rule.args, rule.keywords] if isinstance(rule, partial) else []
+    source = inspect.getsourcefile(inner)
+    digest = hashlib.sha256(Path(source).read_bytes()).hexdigest() if source else None
+    return {"rule": f"{inner.__module__}.{inner.__qualname__}", "arguments": given, "source": digest}
 
 
 def q4_0(weights: NDArray[np.float32], group: int = 32) -> QuantizedWeights:
