@@ -17,14 +17,14 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import track
 from rich.table import Table
 
 from golden import optional
 from golden.command_line import Parser, positive
 from golden.matvec import matvec
+from golden.model.capture import Linear, layer_inputs, sample_tokens
 from golden.model.checkpoint import locate, open_checkpoint
-from golden.model.layer_inputs import Linear, layer_inputs, sample_tokens
 from golden.numbers.numerics import Numerics
 from golden.weights.quantized import QuantizedWeights, quantize
 
@@ -191,15 +191,12 @@ def _parser() -> Parser:
 def _run(options: argparse.Namespace) -> tuple[list[Measurement], str]:
     """All measurements and their title."""
     checkpoint = open_checkpoint(locate(options.model))
-    tokens = sample_tokens(checkpoint, options.tokens)
-    total = sum(tensor.linear for tensor in checkpoint.tensors) if options.layers is None else None
+    layers = layer_inputs(checkpoint, sample_tokens(checkpoint, options.tokens), options.layers)
     console = Console(stderr=True)
+    quiet = not console.is_terminal
     measurements: list[Measurement] = []
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("layers", total=total)
-        for linear in layer_inputs(checkpoint, tokens, options.layers):
-            measurements += measure(linear, options.rows, accumulator_bits=options.accumulator)
-            progress.advance(task)
+    for linear in track(layers, "layers", console=console, transient=True, disable=quiet):
+        measurements += measure(linear, options.rows, accumulator_bits=options.accumulator)
     what = f"Accuracy of the datapath on {checkpoint.path.name}, accumulator of {options.accumulator} bits"
     return measurements, what
 

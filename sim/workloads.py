@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from golden.baseline import ant, olive
 from golden.baseline import bitmod_pe as bitmod
+from golden.model.capture import Linear, layer_inputs, sample_tokens
 from golden.model.checkpoint import locate, open_checkpoint
-from golden.model.layer_inputs import Linear, layer_inputs, sample_tokens
 from golden.numbers import floats
 from golden.weights.quantized import QuantizedWeights, quantize
 from hw import blocks, payloads

@@ -5,7 +5,7 @@ import pytest
 
 from golden.baseline import fp16_mac
 from golden.matvec import matvec_bits
-from golden.model.layer_inputs import Linear
+from golden.model.capture import Linear
 from golden.numbers import floats
 from golden.weights.quantized import quantize
 from hw import blocks, payloads
