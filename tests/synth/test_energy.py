@@ -111,14 +111,14 @@ def test_power_of_two_inverters_by_hand(tmp_path) -> None:
 
 
 class Counter(wiring.Component):
-    """Counts while ``enable`` is high."""
+    """Counts while ``enable`` is high; wide enough for a clock gate."""
 
     enable: In(1)
-    count: Out(4)
+    count: Out(8)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        count = Signal(4)
+        count = Signal(8)
         m.d.comb += self.count.eq(count)
         with m.If(self.enable):
             m.d.sync += count.eq(count + 1)
@@ -138,7 +138,9 @@ def counter(request, opensta, tmp_path_factory) -> Netlist:
 @needs_gates
 def test_activity_of_a_counter(counter) -> None:
     trace = record(Counter(), 96, {"enable": [1] * 96}).within(16, 80, 64)
-    assert trace.outputs["count"][:18] == [*range(16), 0, 1]
+    assert trace.outputs["count"][:18] == list(range(18))
+    cells = gates.read_module(counter)["cells"].values()
+    assert sum(counter.target.cells[cell["type"]].clock_gate for cell in cells) == 1
     activity = gates.simulate(counter, trace)
     ports = gates.read_module(counter)["ports"]
     nets = [ports[f"count_{bit}_"]["bits"][0] for bit in range(4)]

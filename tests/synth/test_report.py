@@ -14,7 +14,7 @@ from rich.console import Console
 
 from golden import optional
 from hw.verilog import convert
-from synth import asic, hierarchy, liberty, picture, render, report, targets, yosys
+from synth import asic, hierarchy, liberty, picture, place, render, report, targets, yosys
 from synth.compare import __main__ as compare
 from synth.measure import measure
 from synth.model import areas
@@ -422,7 +422,10 @@ def test_verilog_text_and_component_cost_the_same():
 def test_place_and_route_is_for_some_fpgas(others, refusal, monkeypatch):
     monkeypatch.setattr(yosys, "run", lambda *arguments: pytest.fail("Yosys was started"))
     _, error = refusal(report.main, ["--preset", "tiny", "--block", "fp16_mac", "--place", *others])
-    assert f"place and route is for ecp5, not for {'ice40' if others else 'generic'}" in error
+    problem = f"place and route is for ecp5, not for {'ice40' if others else 'generic'}"
+    assert problem in error
+    with pytest.raises(place.PlaceError, match=problem):
+        measure("module top; endmodule", "top", "ice40" if others else "generic", placed=True)
 
 
 @pytest.mark.skipif(not optional.NEXTPNR.found(), reason=optional.NEXTPNR.missing("placing"))
