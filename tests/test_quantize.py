@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -19,9 +18,6 @@ from golden.weights import layout
 pytestmark = pytest.mark.quick
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-STORIES = (
-    Path(os.environ.get("KVLOOM_SHARED", REPOSITORY.parent / "shared")) / "data/stories260K/stories260K.bin"
-)
 LAYERS = {"layers.0.up.weight": (24, 80), "layers.0.down.weight": (10, 64)}
 
 
@@ -194,26 +190,21 @@ def test_q4_1_is_taken_over_exactly() -> None:
         quantize.from_q4_1(dataclasses.replace(tensor, kind="F32"))
 
 
-@pytest.mark.skipif(not STORIES.is_file(), reason="stories260K.bin is not in KVLOOM_SHARED or ../shared")
-def test_stories260k(tmp_path: Path, capsys) -> None:
-    out = tmp_path / "stories.safetensors"
-    assert quantize.main([str(STORIES), "--dtype", "bitmod4", "--group", "64", "--out", str(out)]) == 0
-    assert "35 layers" in capsys.readouterr().out
+def test_a_llama2c_model(tiny_file: checkpoint.Checkpoint, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "tiny.safetensors"
+    assert quantize.main([str(tiny_file.path), "--dtype", "bitmod4", "--group", "64", "--out", str(out)]) == 0
+    assert "14 layers" in capsys.readouterr().out
     tensors, metadata = read(out)
     assert metadata["source_metadata"]["heads"] == 8
-    source = checkpoint.open_checkpoint(STORIES)
-    for tensor in source.tensors:
+    assert set(tensors) == {tensor.name for tensor in tiny_file.tensors}
+    for tensor in tiny_file.tensors:
         stored = tensors[tensor.name]
         real = layout.unpack(stored.tobytes()).dequantize() if tensor.linear else stored
         assert np.square(real - tensor.array()).sum() <= 0.02 * np.square(tensor.array()).sum()
 
 
 @pytest.mark.llm
-def test_smollm2_q4_1_layers_are_taken_over_exactly() -> None:
-    try:
-        model = checkpoint.open_checkpoint(checkpoint.locate("smollm2"))
-    except ValueError as error:
-        pytest.skip(str(error))
+def test_smollm2_q4_1_layers_are_taken_over_exactly(smollm2_file: checkpoint.Checkpoint) -> None:
     for name in "blk.0.attn_q.weight", "blk.3.attn_k.weight", "blk.29.ffn_down.weight":
-        q = quantize.from_q4_1(model[name])
-        np.testing.assert_array_equal(q.dequantize(np.float32), model[name].array())
+        q = quantize.from_q4_1(smollm2_file[name])
+        np.testing.assert_array_equal(q.dequantize(np.float32), smollm2_file[name].array())

@@ -36,19 +36,19 @@ def test_important_inputs_are_more_exact(rng: np.random.Generator) -> None:
     assert errors[0] < 0.97 * errors[1]
 
 
-def test_mean_squares(stories_file: Checkpoint) -> None:
+def test_mean_squares(tiny_file: Checkpoint) -> None:
     """Those of inputs, over all tokens of all runs: here of the first norm's output."""
     parts = [np.array([5, 9, 300]), np.array([7, 8])]
 
     def run(watching) -> None:
-        model = Llama(stories_file, watching, layers=1)
+        model = Llama(tiny_file, watching, layers=1)
         for part in parts:
             model.hidden(part)
 
     found = mean_squares(run)
     assert set(found) == {f"layers.0.w{part}" for part in "qkvo123"}
-    x = stories_file["tok_embeddings"].array()[np.concatenate(parts)].astype(np.float64)
-    x *= stories_file["layers.0.attention_norm"].array() / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-5)
+    x = tiny_file["tok_embeddings"].array()[np.concatenate(parts)].astype(np.float64)
+    x *= tiny_file["layers.0.attention_norm"].array() / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-5)
     np.testing.assert_allclose(found["layers.0.wq"], (x**2).mean(0), rtol=1e-5)
 
 

@@ -1,6 +1,6 @@
 """Checkpoint readers: files written here byte by byte, malformed ones, and real models where present."""
 
-import os
+import hashlib
 import re
 import struct
 from pathlib import Path
@@ -9,14 +9,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from golden.model.checkpoint import locate, open_checkpoint
+from golden.model.checkpoint import Checkpoint, locate, open_checkpoint
+from golden.model.llama import Llama
 
 pytestmark = pytest.mark.quick
-
-REPOSITORY = Path(__file__).resolve().parents[1]
-STORIES = (
-    Path(os.environ.get("KVLOOM_SHARED", REPOSITORY.parent / "shared")) / "data/stories260K/stories260K.bin"
-)
 
 
 def text(value: str) -> bytes:
@@ -231,9 +227,36 @@ def test_locate_names_what_is_allowed(tmp_path: Path) -> None:
     assert locate(str(path)) == path
 
 
-@pytest.mark.skipif(not STORIES.is_file(), reason="stories260K.bin is not in KVLOOM_SHARED or ../shared")
-def test_stories260k() -> None:
-    model = open_checkpoint(STORIES)
+def test_hash_of_the_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "model.gguf"
+    path.write_bytes(GOOD)
+    assert open_checkpoint(path).sha256 == hashlib.sha256(GOOD).hexdigest()
+
+
+def test_both_formats_are_one_model(tiny_llama: Llama, tiny_file: Checkpoint, tmp_path: Path) -> None:
+    """GGUF has llama2.c's matrices under other names, and its reader puts the rows of a head into halves."""
+    names = {"wq": "attn_q", "wk": "attn_k", "wv": "attn_v", "wo": "attn_output", "w1": "ffn_gate"}
+    names |= {"w2": "ffn_down", "w3": "ffn_up", "attention_norm": "attn_norm", "ffn_norm": "ffn_norm"}
+    names |= {"tok_embeddings": "token_embd", "norm": "output_norm"}
+    tensors = []
+    for tensor in tiny_file.tensors:
+        *place, part = tensor.name.split(".")
+        if part in names:
+            name = ".".join([*place, names[part], "weight"]).replace("layers", "blk")
+            tensors.append((name, tensor.shape, 0, tensor.array().tobytes()))
+    numbers = {"block_count": 2, "context_length": 512}
+    pairs = b"".join(text(f"llama.{key}") + struct.pack("<II", 4, value) for key, value in numbers.items())
+    pairs += text("llama.attention.layer_norm_rms_epsilon") + struct.pack("<If", 6, 1e-5)
+    path = tmp_path / "tiny.gguf"
+    path.write_bytes(gguf(tensors, llama(8, 4) + pairs, 6))
+    other, tokens = Llama(open_checkpoint(path)), [1, 300, 280, 5, 319, 261]
+    wanted, found = (model.logits(model.hidden(tokens)) for model in (tiny_llama, other))
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-4)
+    assert np.ptp(wanted) > 1
+
+
+def test_stories260k(stories_file: Checkpoint) -> None:
+    model = stories_file
     assert (model.metadata["dim"], model.metadata["layers"], model.metadata["vocab"]) == (64, 5, 512)
     assert sum(w.size for _, w in model.linears()) == 5 * (2 * 64 * 64 + 2 * 32 * 64 + 3 * 172 * 64)
     positions, frequencies = np.arange(512)[:, None], 10000.0 ** (-np.arange(4) / 4)
@@ -243,11 +266,8 @@ def test_stories260k() -> None:
 
 
 @pytest.mark.llm
-def test_smollm2() -> None:
-    try:
-        model = open_checkpoint(locate("smollm2"))
-    except ValueError as error:
-        pytest.skip(str(error))
+def test_smollm2(smollm2_file: Checkpoint) -> None:
+    model = smollm2_file
     assert len(model.tensors) == 272
     assert sum(tensor.linear for tensor in model.tensors) == 210
     assert model["blk.29.ffn_down.weight"].shape == (576, 1536)

@@ -25,13 +25,6 @@ def byte_level(smollm2_file: Checkpoint) -> ByteLevel:
     return found
 
 
-@pytest.fixture(scope="module")
-def pieces(stories_file: Checkpoint) -> Pieces:
-    found = tokenizer.of(stories_file)
-    assert isinstance(found, Pieces)
-    return found
-
-
 @pytest.mark.llm
 @pytest.mark.parametrize("case", REFERENCE["cases"], ids=lambda case: repr(case["text"]))
 def test_byte_level_reference(byte_level: ByteLevel, case: dict) -> None:
@@ -80,39 +73,49 @@ def test_byte_level_merges_by_rank() -> None:
 
 
 @pytest.mark.quick
-def test_pieces(pieces: Pieces) -> None:
-    """Ids of llama2.c for the begin of its sample; bytes stand for characters without a piece."""
+def test_pieces_of_stories(stories_file: Checkpoint) -> None:
+    """Ids of llama2.c for the begin of its sample."""
+    pieces = tokenizer.of(stories_file)
     text = "Once upon a time, there was a little girl named Lily."
-    assert pieces.encode(text) == [
-        1,
-        403,
-        407,
-        261,
-        378,
-        432,
-        383,
-        286,
-        261,
-        376,
-        298,
-        315,
-        421,
-        395,
-        317,
-        426,
-    ]
-    for sample in (text, "", " blank", "漢 <0x41>\n½", "<s></s>"):
-        assert pieces.decode(pieces.encode(sample)) == sample
-    assert pieces.encode("½")[-2:] == [3 + 0xC2, 3 + 0xBD]
+    ids = [1, 403, 407, 261, 378, 432, 383, 286, 261, 376, 298, 315, 421, 395, 317, 426]
+    assert pieces.encode(text) == ids
+    assert pieces.decode(ids) == text
 
 
 @pytest.mark.quick
-def test_missing_tokenizers(stories_file: Checkpoint, tmp_path: Path) -> None:
-    elsewhere = replace(stories_file, path=tmp_path / "model.bin")
-    with pytest.raises(ValueError, match=r"must hold a tokenizer: tok512.bin or tokenizer.bin"):
+def test_pieces_by_score() -> None:
+    """The pair of the best score merges first, the left one of equals; what has no piece stays bytes."""
+    scored = {" ": -9, "a": -9, "b": -9, "ab": -3, "ba": -2, "aba": -1, "bb": -3}
+    controls = [(b"<byte>", 0.0)] * 259
+    words = Pieces(controls + [(piece.encode(), score) for piece, score in scored.items()])
+    names = [" ", "a", "b", "ab", "ba", "aba", "bb"]
+    for text, wanted in {
+        "ab": [" ", "ab"],
+        "aab": [" ", "a", "ab"],
+        "abab": [" ", "aba", "b"],
+        "abb": [" ", "ab", "b"],
+        "bbb": [" ", "bb", "b"],
+    }.items():
+        assert [names[number - 259] for number in words.encode(text)[1:]] == wanted
+    assert words.encode("½a") == [1, 259, 3 + 0xC2, 3 + 0xBD, 260]
+
+
+@pytest.mark.quick
+def test_pieces_there_and_back(tiny_file: Checkpoint) -> None:
+    words = tokenizer.of(tiny_file)
+    assert isinstance(words, Pieces)
+    for sample in ("Once upon a time, there was a little girl.", "", " blank", "漢 <0x41>\n½", "<s></s>"):
+        assert words.decode(words.encode(sample)) == sample
+    assert len(words.encode("the sea is in me")) < 16
+
+
+@pytest.mark.quick
+def test_missing_tokenizers(tiny_file: Checkpoint, tmp_path: Path) -> None:
+    elsewhere = replace(tiny_file, path=tmp_path / "model.bin")
+    with pytest.raises(ValueError, match=r"must hold a tokenizer: tok320.bin or tokenizer.bin"):
         tokenizer.of(elsewhere)
     (tmp_path / "tokenizer.bin").write_bytes(struct.pack("<ifi", 1, 0.0, 1) + b"a")
-    with pytest.raises(ValueError, match="size 13 bytes is too small for 512 pieces"):
+    with pytest.raises(ValueError, match="size 13 bytes is too small for 320 pieces"):
         tokenizer.of(elsewhere)
     other = Checkpoint(tmp_path / "x.gguf", "gguf", {"tokenizer.ggml.model": "llama"}, ())
     with pytest.raises(ValueError, match=r"tokenizer \('llama', None\) must be \('gpt2', 'smollm'\)"):
