@@ -5,6 +5,7 @@ import importlib
 import json
 import multiprocessing
 import os
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from golden import optional
 from golden.command_line import Parser, positive
 from synth import command, render
 from synth.sweep import pareto
-from synth.sweep.point import Task, measured, tools
+from synth.sweep.point import Measured, Task, measured, tools
 from synth.sweep.space import Point, Space, load, short
 
 __all__ = ["Outcome", "main", "run", "table"]
@@ -124,11 +125,20 @@ def _outcome(point: Point, found: dict[str, Any]) -> Outcome:
 
 
 def _kept(path: Path) -> dict[str, Any] | None:
-    """A result that an earlier run left; a damaged one counts as none."""
+    """A result that an earlier run left; a damaged one is announced and counts as none."""
     try:
-        return json.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError):
+        found = json.loads(path.read_text())
+    except FileNotFoundError:
         return None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        problem = " ".join(str(error).split())
+    else:
+        missing = Measured.__required_keys__ - (found.keys() if isinstance(found, dict) else set())
+        if not missing:
+            return found
+        problem = f"{min(missing)} is missing"
+    print(f"measured again, as its file is damaged: {path}: {problem}", file=sys.stderr)
+    return None
 
 
 def _keep(path: Path, result: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from hw.config import Config
 from synth import command
 from synth.measure import measure
 
-__all__ = ["Task", "errors", "measured", "tools"]
+__all__ = ["Measured", "Task", "errors", "measured", "tools"]
 
 _ROWS, _INPUTS, _TOKENS = 64, 1024, 4
 
@@ -43,8 +43,26 @@ def tools() -> dict[str, str]:
     return optional.versions(optional.YOSYS, optional.OPENSTA)
 
 
-def measured(task: Task) -> dict[str, Any]:
-    """Plain data for JSON.
+class Measured(TypedDict):
+    """What is kept of a point, plain data for JSON; periods in ns."""
+
+    area: float
+    unit: str
+    memory_bits: int
+    macs_per_cycle: float
+    shortest_period: float | None
+    met: bool
+    gmacs_per_second: float | None
+    area_per_mac: float
+    datapath_error: float
+    weight_error: float
+    untimed: str
+    tools: dict[str, str]
+    seconds: float
+
+
+def measured(task: Task) -> Measured:
+    """Measure one point.
 
     Raises:
         synth.targets.TargetError, synth.yosys.YosysError, ValueError: it cannot be measured, or this machine

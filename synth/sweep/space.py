@@ -164,20 +164,8 @@ def _sources() -> dict[str, str]:
 
 
 def _flow() -> list[Path]:
-    """The sources of the synthesis flow."""
-    names = (
-        "area",
-        "asic",
-        "drive",
-        "hierarchy",
-        "liberty",
-        "measure",
-        "shape",
-        "targets",
-        "timing",
-        "yosys",
-    )
-    return [Path(__file__).parents[1] / f"{name}.py" for name in names]
+    """The sources of the synthesis flow, and of what is measured with it."""
+    return [*Path(__file__).parents[1].glob("*.py"), Path(__file__).with_name("point.py")]
 
 
 def load(path: Path, **changes: Any) -> Space:

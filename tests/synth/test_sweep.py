@@ -95,13 +95,33 @@ def test_nothing_is_measured_twice(tmp_path: Path, counted: list[point.Task], ca
     assert len(counted) == 2
     kept = sorted((tmp_path / "out" / "points").glob("*.json"))
     assert len(kept) == 2
-    kept[0].write_text("{")  # as an interrupted copy leaves it
-    assert sweep.main(arguments) == 0
-    assert len(counted) == 3
-    assert "1 of 2 points are already in" in capsys.readouterr().out.replace("\n", " ")
     written(tmp_path, SPACE.replace("[8]", "[8, 9]"))
     assert sweep.main(arguments) == 0
-    assert len(counted) == 5
+    assert len(counted) == 4
+    assert "2 of 4 points are already in" in capsys.readouterr().out.replace("\n", " ")
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [("{", "Expecting property name"), ("[]", "area is missing"), ('{"area": 1}', "area_per_mac is missing")],
+)
+def test_damaged_results(
+    tmp_path: Path, counted: list[point.Task], capsys: Any, text: str, problem: str
+) -> None:
+    """One line names the file, as an interrupted copy leaves it, and its point is measured again."""
+    arguments = [written(tmp_path), "--out", str(tmp_path / "out")]
+    assert sweep.main(arguments) == 0
+    kept = min((tmp_path / "out" / "points").glob("*.json"))
+    kept.write_text(text)
+    capsys.readouterr()
+    assert sweep.main(arguments) == 0
+    assert len(counted) == 3
+    error = capsys.readouterr().err
+    assert error.startswith(f"measured again, as its file is damaged: {kept}: {problem}")
+    assert error.count("\n") == 1
+    assert sweep.main(arguments) == 0
+    assert len(counted) == 3
 
 
 @pytest.mark.quick
@@ -112,6 +132,7 @@ def test_what_a_result_depends_on(tmp_path: Path) -> None:
         written(tmp_path, text)
         keys |= {one.key for one in space.load(tmp_path / "space.toml").points()}
     assert len(keys) == 8
+    assert {"command.py", "measure.py", "point.py", "yosys.py"} < {path.name for path in space._flow()}
 
 
 @pytest.mark.quick
