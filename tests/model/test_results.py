@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from importlib import util
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ import pytest
 from golden import evaluate
 from golden.baseline import ant
 from golden.kv.schemes import SCHEMES
-from golden.model import results
+from golden.model import results, subjects
 from golden.model.checkpoint import Checkpoint
 from golden.model.evaluation import Result, Setting
 from golden.model.evaluation import evaluate as measure
@@ -262,19 +262,19 @@ def test_versions_hash_what_numbers_depend_on(tmp_path: Path, monkeypatch) -> No
     assert not changed("evaluate.py")
 
 
-@pytest.mark.llm
-def test_sounds(whisper_file: Checkpoint) -> None:
+def test_sounds(tiny_file: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     """Samples that are heard, those to calibrate with where it matters, and how long a transcript may be."""
+    monkeypatch.setattr(subjects, "Whisper", lambda checkpoint: SimpleNamespace(channels=8))
+    monkeypatch.setattr(Sounds, "_listen", lambda self, model, sound: ([1], np.zeros((1, 2))))
     signal, other = np.zeros(1600), np.sin(np.arange(1600))
 
     def identity(name: str, *given: object, **more: object) -> dict:
-        return Sounds(whisper_file, *given, **more).identity(Setting(name))
+        return Sounds(tiny_file, *given, **more).identity(Setting(name))
 
-    plain = identity("int4", [signal], most=1)
-    assert plain == identity("int4", [signal], most=1, calibration=[other])
-    assert plain != identity("int4", [other], most=1)
+    plain = identity("int4", [signal])
+    assert plain == identity("int4", [signal], calibration=[other])
+    assert plain != identity("int4", [other])
     assert plain != identity("int4", [signal], most=2)
-    calibrated = [
-        identity("bitmod3_calibrated", [signal], most=1, calibration=[own]) for own in (signal, other)
-    ]
+    assert plain != identity("int4", [signal], start=(1, 2))
+    calibrated = [identity("bitmod3_calibrated", [signal], calibration=[own]) for own in (signal, other)]
     assert calibrated[0] != calibrated[1]
