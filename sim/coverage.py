@@ -58,6 +58,11 @@ class Coverage:
             path = context.results_directory() / f"{name}-{uuid.uuid4().hex}.json"
             atexit.register(self.save, path)
 
+    @property
+    def bins(self) -> tuple[Bin, ...]:
+        """Values of the axes of every bin that must be reached."""
+        return tuple(self._hits)
+
     def hit(self, **values: Value) -> None:
         """Count one visit of a bin.
 

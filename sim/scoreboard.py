@@ -29,15 +29,15 @@ class Scoreboard:
         self.name = name
         self.matched = 0
         self._codec = codec(shape)
-        self._expected: deque[int] = deque()
+        self._expected: deque[tuple[int, int]] = deque()
 
-    def expect(self, value: Any) -> None:
-        """Append one expected beat."""
-        self._expected.append(self._codec.pack(value))
+    def expect(self, value: Any, unknown: Any = 0) -> None:
+        """Append one expected beat, of which the bits do not count that are set in ``unknown``."""
+        self._expected.append((self._codec.pack(value), ~self._codec.pack(unknown)))
 
     def expect_all(self, values: Iterable[Any]) -> None:
         """Append expected beats in order."""
-        self._expected.extend(map(self._codec.pack, values))
+        self._expected.extend((bits, -1) for bits in map(self._codec.pack, values))
 
     def observe(self, bits: int) -> None:
         """Compare one beat with the next expected one.
@@ -47,15 +47,15 @@ class Scoreboard:
         """
         if not self._expected:
             raise AssertionError(f"{self.name}[{self.matched}]: unexpected beat {self._codec.unpack(bits)}")
-        expected = self._expected.popleft()
-        if bits != expected:
+        expected, known = self._expected.popleft()
+        if (bits ^ expected) & known:
             raise AssertionError(self._difference(expected, bits))
         self.matched += 1
 
     def finish(self) -> None:
         """Require that every expected beat came."""
         if self._expected:
-            following = self._codec.unpack(self._expected[0])
+            following = self._codec.unpack(self._expected[0][0])
             raise AssertionError(
                 f"{self.name}: {len(self._expected)} beats missing after {self.matched}; next is {following}"
             )

@@ -34,7 +34,7 @@ def test_tiny_icarus() -> None:
     problem = runner.available("icarus")
     if problem is not None:
         pytest.skip(f"icarus: {problem}")
-    run(preset("tiny"), "icarus", "every_type|shared_vector|reset_in_a_product|stalls=all")
+    run(preset("tiny"), "icarus", "every_type|shared_vector|reset_in_a_product|stalls=all|flags")
 
 
 @pytest.mark.slow

@@ -195,7 +195,7 @@ def bus_signature() -> wiring.Signature:
 class Registers(wiring.Component):
     """The AXI4-Lite slave of ``TABLE``.
 
-    Reads answer one cycle after their address, writes one cycle after the later one of address and data,
+    Reads answer one cycle after their address, writes two cycles after the later one of address and data,
     which may come in any order; one access of each kind in two cycles. The two lowest address bits do not
     count.
     Accesses to other addresses, and writes to registers that software can't change, are answered with SLVERR

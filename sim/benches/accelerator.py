@@ -25,12 +25,15 @@ from cocotbext.axi import (
 from golden.weights.packet import HEADER_BITS, OUTPUTS
 from golden.weights.quantized import quantize
 from hw.bus import registers
+from hw.bus.registers import Access
 from hw.config import Config
 from hw.pe.tile import fill_latency, product_cycles
 from sim import context
 from sim.benches.stories import FAULTS, Story
 from sim.benches.weights.matrices import random_weights
 from sim.coverage import Coverage
+from sim.errors import ErrorPlan
+from sim.spacing import SPACINGS
 from sim.streams import Domain, reset
 
 config = Config.model_validate(context.parameters()["config"])
@@ -38,7 +41,19 @@ GIVEN = context.parameters().get("products", [])
 LAYERS = context.parameters().get("layers", [])
 THOROUGH = context.parameters().get("thorough", True)
 OFFSETS = {register.name: register.offset for register in registers.TABLE}
-COUNTERS = ("PACKETS", "ERROR_HEADER", "ERROR_SHORT", "ERROR_LONG", "ERROR_MISMATCH", "ERROR_VECTOR")
+COUNTERS = tuple(
+    register.name
+    for register in registers.TABLE
+    if register.fields[0].access is Access.COUNTER and register.name != "CYCLES"
+)
+FLAGS = {
+    field.name: 1 << field.low
+    for register in registers.TABLE
+    for field in register.fields
+    if field.access is Access.STICKY
+}
+"""Of STATUS."""
+
 ACTIVATIONS = ("fp16", "bf16")
 STALLS = {
     "none": (0.0, 0.0, 0.0),
@@ -49,8 +64,10 @@ STALLS = {
 }
 """Share of paused cycles of weights, activations and results."""
 
+errors = ErrorPlan("accelerator", [*(name for name in COUNTERS if name.startswith("ERROR_")), *FLAGS])
 coverage = Coverage("accelerator_types", {"type": config.types, "activations": ACTIVATIONS})
 coverage_faults = Coverage("accelerator_faults", {"fault": FAULTS, "stalls": tuple(STALLS)})
+coverage_rate = Coverage("accelerator_rate", {"over": ("row blocks", "packets")})
 
 
 def pauses(density: float) -> Iterator[bool]:
@@ -133,7 +150,7 @@ class Bench:
             end.clear()
         await self.domain.reset()
 
-    async def play(self, story: Story) -> None:
+    async def play(self, story: Story, spacing: str = SPACINGS[0]) -> None:
         """Send everything, compare the results, then the counters and flags."""
         await self.set_control(story.activations)
         self.send(story)
@@ -151,6 +168,8 @@ class Bench:
         got = {name: await self.read(name) for name in COUNTERS}
         assert got == {name: story.counts[name] for name in COUNTERS}, (got, story.counts)
         assert await self.read("STATUS") == story.status
+        flags = {name: story.status & bit for name, bit in FLAGS.items()}
+        errors.reported({name: got[name] for name in COUNTERS if name in errors.names} | flags, spacing)
 
 
 def cover(story: Story) -> None:
@@ -186,10 +205,35 @@ async def faults(dut: Any, stalls: str) -> None:
         random.shuffle(told)
         for fault in told:
             story.tell(fault)
+            story.intact(keep=random.randint(0, 1))
         await bench.play(story)
         cover(story)
         for fault in told:
             coverage_faults.hit(fault=fault, stalls=stalls)
+
+
+@cocotb.test()
+async def faults_apart(dut: Any) -> None:
+    """Something bad with nothing behind it, until all is quiet: what comes then is right."""
+    bench = Bench(await reset(dut, cycle_limit=400_000))
+    for fault in FAULTS[2:]:  # the others are none
+        story = Story(config)
+        story.tell(fault)
+        await bench.play(story, "apart")
+        story = Story(config)
+        story.intact()
+        await bench.play(story)
+
+
+@cocotb.test()
+async def flags(dut: Any) -> None:
+    """Overflow and special numbers each set their flag, and the other one stays."""
+    bench = Bench(await reset(dut))
+    for name in FLAGS:
+        story = Story(config)
+        getattr(story, name)()
+        await bench.play(story)
+        assert story.status == FLAGS[name]
 
 
 @cocotb.test()
@@ -236,24 +280,34 @@ async def reset_in_a_product(dut: Any) -> None:
         await bench.play(story)
 
 
+async def measured(bench: Bench, dtype: str, blocks: int, packets: int = 1) -> tuple[int, int]:
+    """Cycles from the first word to the last result of packets that share a vector, and words of each."""
+    story, inputs = Story(config), 4 * config.group
+    weights = np.random.default_rng(1).standard_normal((blocks * config.rows, inputs))
+    q, bits = quantize(weights, dtype, config.group), story.vector(story.numbers(inputs))
+    for left in reversed(range(packets)):
+        story.packets.append(story.pack(q, "fp16", left > 0))
+        story.expect(q, bits, "fp16")
+    bench.activations.send_nowait(story.vectors.pop())
+    await bench.domain.cycles(2 * inputs // config.activation_lanes + 8)
+    bench.rules.restart()
+    await bench.play(story)
+    return bench.rules.last_result - bench.rules.first_word + 1, len(story.packets[0]) * 8 // config.word_bits
+
+
+def terms_of(dtype: str) -> int:
+    """Terms of a data type."""
+    return next(entry.term_count for entry in config.datatypes if entry.name == dtype)
+
+
 @cocotb.test()
 async def cycles(dut: Any) -> None:
     """A product takes its formula's cycles, and few more for the packet's header and the pipelines."""
-    domain = await reset(dut)
-    bench = Bench(domain)
+    bench = Bench(await reset(dut))
     blocks, inputs = 4, 4 * config.group
     for dtype in ("bitmod4", "bitmod3"):
-        weights = np.random.default_rng(1).standard_normal((blocks * config.rows, inputs))
-        story = Story(config)
-        story.product(quantize(weights, dtype, config.group), story.numbers(inputs), "fp16")
-        bench.activations.send_nowait(story.vectors.pop())
-        await domain.cycles(2 * inputs // config.activation_lanes + 8)
-        bench.rules.restart()
-        await bench.play(story)
-        taken = bench.rules.last_result - bench.rules.first_word + 1
-        terms = next(entry.term_count for entry in config.datatypes if entry.name == dtype)
-        formula = product_cycles(config, blocks, inputs, terms)
-        words = len(story.packets[0]) * 8 // config.word_bits
+        taken, words = await measured(bench, dtype, blocks)
+        formula = product_cycles(config, blocks, inputs, terms_of(dtype))
         head = 4 + -(-HEADER_BITS // config.word_bits) + bits_for(config.chunks)
         shape = f"{blocks * config.rows} x {inputs} {dtype}"
         dut._log.info(
@@ -262,6 +316,24 @@ async def cycles(dut: Any) -> None:
         )
         bound = max(formula, words) + fill_latency(config) + head + 3 * blocks
         assert formula < taken <= bound, (dtype, taken, bound)
+
+
+@cocotb.test()
+async def steady_rate(dut: Any) -> None:
+    """Where the array has more to do than the unpacker, every row block takes its groups' cycles.
+
+    Reading the fields between two blocks may cost a cycle more. Every packet takes as long as the one before.
+    """
+    bench = Bench(await reset(dut))
+    dtype, inputs = "e3m2", 4 * config.group
+    few, many = [await measured(bench, dtype, blocks) for blocks in (3, 7)]
+    wanted = product_cycles(config, 4, inputs, terms_of(dtype))
+    assert wanted <= many[0] - few[0] <= wanted + 4, (few, many, wanted)
+    two, four = [await measured(bench, dtype, 3, packets) for packets in (2, 4)]
+    dut._log.info(f"cycles {few} {many} {two} {four} {wanted}")
+    assert four[0] - two[0] == 2 * (two[0] - few[0]), (few, two, four)
+    for over in ("row blocks", "packets"):
+        coverage_rate.hit(over=over)
 
 
 @cocotb.test(skip=not LAYERS)

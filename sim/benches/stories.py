@@ -175,6 +175,18 @@ class Story:
             self.packets.append(self.pack(self.matrix(outputs, inputs), "fp16", left > 0))
             self.counts["ERROR_MISMATCH"] += 1
 
+    def overflow(self) -> None:
+        """A product whose results are too large for their format."""
+        weights = 1e6 * generator().standard_normal((self.config.rows, self.config.group))
+        q = quantize(weights, random.choice(self.config.types), self.config.group, "fp16")
+        self.product(q, self.numbers(self.config.group), "fp16")
+
+    def special(self) -> None:
+        """A vector with an infinity and its product."""
+        bits = self.numbers(self.config.group)
+        bits[0, random.randrange(self.config.group)] = _SPECIAL[self.activations]
+        self.product(self.matrix(self.config.rows, self.config.group), bits, "fp32")
+
     def long_vector(self) -> None:
         """A vector longer than the hardware holds: what is too much is dropped."""
         most = self.config.maximum_inputs
@@ -185,11 +197,10 @@ class Story:
         self.counts["ERROR_VECTOR"] += 1
 
     def tell(self, fault: str) -> None:
-        """One of ``FAULTS``, and intact packets behind it."""
+        """One of ``FAULTS``."""
         acts: dict[str, Callable[[], None]] = {
             "none": self.intact,
             "kept": lambda: self.intact(keep=2),
             "mismatch_kept": lambda: self.mismatch(keep=2),
         }
         (acts.get(fault) or getattr(self, fault))()
-        self.intact(keep=random.randint(0, 1))

@@ -10,6 +10,9 @@ WIDE = Config(kv=KvConfig(word_bits=256, page_tokens=64))
 SOME = "every_format/stalls=3|bad_pages/stalls=0|cycle|trits"
 """For Icarus, much slower here."""
 
+MOST = "every_format/stalls=(0|3)|bad_pages/stalls=0|cycle"
+"""For designs that take long to build and to run."""
+
 
 @pytest.mark.parametrize(
     ("config", "simulator", "pages", "words", "chosen"),
@@ -17,8 +20,8 @@ SOME = "every_format/stalls=3|bad_pages/stalls=0|cycle|trits"
         pytest.param(preset("tiny"), "verilator", 28, 500, None, id="tiny-verilator"),
         pytest.param(preset("tiny"), "icarus", 7, 0, SOME, id="tiny-icarus"),
         # The figure of the README: 1.000 words a cycle over at least 10,000 words.
-        pytest.param(preset("edge"), "verilator", 14, 10_000, None, id="edge", marks=pytest.mark.slow),
-        pytest.param(WIDE, "verilator", 14, 500, None, id="wide_words"),
+        pytest.param(preset("edge"), "verilator", 14, 10_000, MOST, id="edge", marks=pytest.mark.slow),
+        pytest.param(WIDE, "verilator", 14, 500, MOST, id="wide_words"),
     ],
     indirect=["simulator"],
 )

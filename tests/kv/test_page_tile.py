@@ -1,11 +1,18 @@
 """Page tile: attention's two products on packed pages, against golden on every simulator."""
 
+import itertools
+
 import pytest
 
+from golden.kv.affine import AXES
+from golden.kv.formats import Format
+from golden.kv.pages import SIDES, PageLayout
 from hw.config import Config, ConfigurationError, KvConfig, preset
 from hw.kv.array_feed import ArrayFeed
 from hw.kv.page_tile import PageTile
 from sim import runner
+from sim.benches.kv.pages import FORMATS
+from synth.model.page_timeline import page_cycles
 
 BENCH = "sim.benches.kv.page_tile"
 
@@ -23,7 +30,20 @@ def test_tiny(simulator: str) -> None:
 
 @pytest.mark.slow
 def test_eight_rows(eight_rows: Config) -> None:
-    run(eight_rows, "verilator", 44, "stalls=3|damaged|other")
+    run(eight_rows, "verilator", 44, "stalls=3|damaged.*apart")
+
+
+def test_pace() -> None:
+    """Page after page of every format takes the cycles of the performance model."""
+    config = preset("tiny")
+    tokens, channels = config.kv.page_tokens, config.kv.channels
+    periods = []
+    for (rule, bits), side, axis in itertools.product(FORMATS, SIDES, AXES):
+        form = Format(rule, bits, axis, config.group, 0.5)
+        page = PageLayout(form, side, tokens, channels, config.rows, config.lanes)
+        periods.append((rule, bits, side, axis, form.group, channels, page_cycles(config, page)))
+    parameters = {"config": config.model_dump(), "periods": periods}
+    runner.run(PageTile(config), BENCH, "verilator", parameters, "steady_pace")
 
 
 @pytest.mark.quick

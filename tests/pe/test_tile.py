@@ -8,8 +8,8 @@ from sim import runner
 
 
 def test_tiny(simulator: str) -> None:
-    config = preset("tiny")
-    runner.run(Tile(config), "sim.benches.pe.tile", simulator, {"config": config.model_dump()})
+    config, chosen = preset("tiny"), None if simulator == "verilator" else "stalls=(0|3)|every_error"
+    runner.run(Tile(config), "sim.benches.pe.tile", simulator, {"config": config.model_dump()}, chosen)
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from amaranth.hdl import Module, Signal
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.model.layer_inputs import Linear
+from golden.model.capture import Linear
 from hw.baseline.fp16_mac import LATENCY, Fp16Mac
 from hw.config import preset
 from sim import workloads

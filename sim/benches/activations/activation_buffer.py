@@ -36,6 +36,10 @@ coverage = Coverage(
     "activation_buffer", {"stalls": SITUATIONS, "count": (0, 1, 2, 3), "keep": (0, 1), "short": (0, 1)}
 )
 
+coverage_rate = Coverage(
+    "activation_buffer_rate", {"over": ("groups", "passes", "commands", "vectors", "summaries")}
+)
+
 
 @dataclass(frozen=True)
 class Vector:
@@ -234,6 +238,27 @@ async def no_bubbles(dut: Any) -> None:
     taken = cycles["aligned"][: longest + parts]
     assert taken == list(range(taken[0], taken[0] + len(taken)))
     assert cycles["passes"][0] == taken[longest - 1] + 1
+    for over in ("groups", "passes", "commands", "vectors"):
+        coverage_rate.hit(over=over)
+
+
+@cocotb.test()
+async def summaries_without_gaps(dut: Any) -> None:
+    """A summary a cycle through all passes of a command, from 2 cycles after it was accepted."""
+    bench = Bench(await reset(dut, cycle_limit=10_000))
+    cycles: dict[str, list[int]] = {"passes": [], "summaries": []}
+    for name, seen in cycles.items():
+        StreamMonitor(bench.domain, name, observer=lambda _, seen=seen: seen.append(bench.domain.cycle))
+    vector, commands = Vector.random(longest_beats()), [(3, 1), (1, 1), (2, 0)]
+    bench.send(vector, commands)
+    await bench.finish()
+    wanted = [
+        accepted + 2 + number
+        for accepted, (count, _) in zip(cycles["passes"], commands, strict=True)
+        for number in range(count * vector.groups)
+    ]
+    assert cycles["summaries"] == wanted
+    coverage_rate.hit(over="summaries")
 
 
 @cocotb.test()

@@ -1,6 +1,6 @@
 """Aligner: what comes out is the golden alignment bit for bit, whatever the stalls.
 
-Parameters: ``config``, the fields of the configuration; ``step``, for ``exhaustive``.
+Parameters: ``config``, the fields of the configuration; ``sweep``, whether to run ``every_pattern``.
 """
 
 import itertools
@@ -11,12 +11,15 @@ from typing import Any
 import cocotb
 import numpy as np
 
-from golden.activations.aligner import align
+from golden.activations.aligner import FORMATS, align
 from hw.activations.aligner import Aligner
 from hw.config import Config
 from hw.payloads import ActivationFormat, activation_beat, aligned_beat
 from sim import context
+from sim.benches.activations.patterns import OUTCOMES, can_be, outcomes, pattern_groups
 from sim.coverage import Coverage
+from sim.errors import ErrorCounter, ErrorPlan
+from sim.spacing import SPACINGS, send_spaced
 from sim.streams import (
     SITUATIONS,
     Domain,
@@ -29,27 +32,17 @@ from sim.streams import (
 )
 
 CONFIG = Config.model_validate(context.parameters()["config"])
+SWEEPS: bool = context.parameters().get("sweep", False)
 KINDS = ("random", "close", "subnormal", "zero", "special")
 
+errors = ErrorPlan("aligner")
+coverage_rate = Coverage("aligner_rate", {"over": ("groups", "vectors", "formats", "cut vectors")})
+coverage_patterns = Coverage(
+    "aligner_patterns",
+    {"bits": range(8, 17), "format": tuple(FORMATS), "outcome": OUTCOMES, "negative": (False, True)},
+    lambda bits, format, outcome, negative: not can_be(format, bits, outcome),
+)
 coverage = Coverage("aligner", {"stalls": SITUATIONS, "format": ("fp16", "bf16"), "kind": KINDS})
-
-
-class PulseCounter:
-    """Counts the cycles in which ``error_long`` is high."""
-
-    def __init__(self, domain: Domain) -> None:
-        self.count = 0
-        self._read = domain.reader("error_long")
-        domain.add(self)
-
-    def step(self) -> None:
-        self.count += self._read()
-
-    def restart(self) -> None:
-        self.count = 0
-
-    def status(self) -> str:
-        return f"error_long: {self.count} pulses"
 
 
 class Bench:
@@ -68,7 +61,7 @@ class Bench:
             where.sink_waits,
             observer=lambda bits: self.scoreboard.observe(bits),
         )
-        self.errors = PulseCounter(domain)
+        self.errors = ErrorCounter(domain, errors)
         self.expected = 0
 
     def send(self, bits: np.ndarray, format: str) -> None:
@@ -175,21 +168,24 @@ async def equals_golden(dut: Any, stalls: str) -> None:
     await bench.finish()
 
 
-@cocotb.test()
-async def exhaustive(dut: Any) -> None:
-    """All patterns (or every ``step``-th) of both formats, each alone and in a group with random others."""
-    bench = Bench(await reset(dut, cycle_limit=1_000_000))
-    step = context.parameters()["step"]
-    rng = np.random.default_rng(random.getrandbits(32))
-    for format in ("fp16", "bf16"):
-        patterns = np.arange(random.randrange(step), 65536, step).astype(np.uint16)
-        alone = np.resize(patterns, (-(-len(patterns) // CONFIG.columns), CONFIG.columns))
-        bench.send(np.pad(alone[:, :, None], [(0, 0), (0, 0), (0, CONFIG.activation_lanes - 1)]), format)
-        rng.shuffle(patterns)
-        together = CONFIG.columns * CONFIG.maximum_inputs
-        shape = -(-len(patterns) // together), CONFIG.columns, CONFIG.maximum_inputs
-        bench.send(np.resize(patterns, shape), format)
+@cocotb.test(skip=not SWEEPS)
+async def every_pattern(dut: Any) -> None:
+    """All patterns of both formats at all distances, of which every way of rounding must come."""
+    bench = Bench(await reset(dut, cycle_limit=100_000))
+    width = CONFIG.activation_bits
+    for format in FORMATS:
+        groups = pattern_groups(format, width, CONFIG.group)
+        shape = CONFIG.columns, CONFIG.maximum_groups, CONFIG.group
+        filled = np.resize(groups, (-(-len(groups) // (shape[0] * shape[1])), *shape))
+        bench.send(filled.reshape(len(filled), CONFIG.columns, CONFIG.maximum_inputs), format)
+        for outcome, negative in outcomes(groups, format, width):
+            coverage_patterns.hit(bits=width, format=format, outcome=outcome, negative=negative)
     await bench.finish()
+
+
+def consecutive(cycles: list[int]) -> bool:
+    """Whether no cycle is left out."""
+    return cycles == list(range(cycles[0], cycles[0] + len(cycles)))
 
 
 @cocotb.test()
@@ -208,24 +204,40 @@ async def no_bubbles(dut: Any, beats: int) -> None:
         bench.send(random_bits("random", format, beats), format)
     await bench.finish()
     stages = Aligner(CONFIG).stages
-    assert taken == list(range(taken[0], taken[0] + len(taken)))
-    assert given == list(range(given[0], given[0] + len(given)))
+    assert consecutive(taken)
+    assert consecutive(given)
     assert given[0] - taken[min(beats, full) - 1] == 4 + stages
+    for over in ("groups", "vectors", "formats"):
+        coverage_rate.hit(over=over)
 
 
 @cocotb.test()
-@cocotb.parametrize(stalls=("free_running", "both_random"))
-async def too_long(dut: Any, stalls: str) -> None:
+async def no_bubbles_after_long_vectors(dut: Any) -> None:
+    """Beats that are dropped take a cycle each, and leave the next vectors their rate."""
+    bench = Bench(await reset(dut, cycle_limit=10_000))
+    taken: list[int] = []
+    StreamMonitor(bench.domain, "beats", observer=lambda _: taken.append(bench.domain.cycle))
+    longest = CONFIG.maximum_inputs // CONFIG.activation_lanes
+    for beats in (longest + 1, 3, 2 * longest, longest, 1, longest + 2, 2):
+        bench.send(random_bits("random", "fp16", beats), "fp16")
+    await bench.finish()
+    assert consecutive(taken)
+    bench.errors.expect({"error_long": 3})
+    coverage_rate.hit(over="cut vectors")
+
+
+@cocotb.test()
+@cocotb.parametrize(stalls=("free_running", "both_random"), spacing=SPACINGS)
+async def too_long(dut: Any, stalls: str, spacing: str) -> None:
     """A vector ends at ``maximum_inputs``; the rest is dropped, counted, and the next one is whole."""
     bench = Bench(await reset(dut, cycle_limit=100_000), stalls)
-    longest = CONFIG.maximum_inputs // CONFIG.activation_lanes
-    errors = 0
-    for extra in (0, 1, 3, longest - 1, longest, 2 * longest + 1, 0):
-        for beats in (longest + extra, 1, CONFIG.group // CONFIG.activation_lanes):
-            bench.send(random_bits("close", "bf16", beats), "bf16")
-        errors += extra > 0
+    longest, group = CONFIG.maximum_inputs // CONFIG.activation_lanes, CONFIG.group // CONFIG.activation_lanes
+    extras = (0, 1, 3, longest - 1, longest, 2 * longest + 1, 0)
+    lengths = [beats for extra in extras for beats in (longest + extra, 1, group, longest + extra)]
+    acts = [lambda beats=beats: bench.send(random_bits("close", "bf16", beats), "bf16") for beats in lengths]
+    await send_spaced(bench.domain, (bench.source,), acts, spacing)
     await bench.finish()
-    assert bench.errors.count == errors
+    bench.errors.expect({"error_long": sum(beats > longest for beats in lengths)}, spacing)
 
 
 @cocotb.test()

@@ -11,7 +11,7 @@ from hw.bus import registers
 from hw.bus.registers import TABLE, Access
 from sim import context
 from sim.packing import pack
-from sim.streams import reset
+from sim.streams import Domain, reset
 
 OFFSETS = {register.name: register.offset for register in TABLE}
 WRITABLE = {
@@ -152,3 +152,29 @@ async def either_order(dut, first: str) -> None:
     dut.bus_bready.value = 1
     await domain.cycles(2)
     assert dut.bus_bvalid.value == 0
+
+
+async def handshakes(domain: Domain, channels: tuple[str, ...], cycles: int) -> dict[str, list[int]]:
+    """Cycles in which the valid and the ready of some channels are high."""
+    seen: dict[str, list[int]] = {channel: [] for channel in channels}
+    ports = {c: [domain.reader(f"bus_{c}valid"), domain.reader(f"bus_{c}ready")] for c in channels}
+    for cycle in range(cycles):
+        await domain.cycles(1)
+        for channel, (valid, ready) in ports.items():
+            if valid() and ready():
+                seen[channel].append(cycle)
+    return seen
+
+
+@cocotb.test()
+async def rate(dut) -> None:
+    """One access of each kind in two cycles: a read is answered one cycle later, a write two."""
+    domain = await reset(dut, cycle_limit=1000)
+    dut.bus_araddr.value = dut.bus_awaddr.value = OFFSETS["CONTROL"]
+    for name in ("arvalid", "rready", "awvalid", "wvalid", "bready"):
+        getattr(dut, f"bus_{name}").value = 1
+    seen = await handshakes(domain, ("ar", "r", "aw", "w", "b"), 40)
+    for channel, cycles in seen.items():
+        assert {after - before for before, after in itertools.pairwise(cycles)} == {2}, channel
+    for asked, answered, latency in (("ar", "r", 1), ("aw", "b", 2), ("w", "b", 2)):
+        assert seen[answered][0] - seen[asked][0] == latency, asked

@@ -4,6 +4,7 @@ import random
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from golden.kv.affine import Quantized
 from golden.kv.pages import PageLayout
@@ -29,10 +30,13 @@ def random_numbers(layout: PageLayout) -> Quantized:
 
 
 def streams_of(
-    layout: PageLayout, quantized: Quantized, width: int, error: bool
+    layout: PageLayout, page: NDArray[np.uint8], width: int, error: bool
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Payloads ``word`` of a page's metadata and ``page_beat`` of its codes; ``error`` says it is damaged."""
-    words, codes = parts_of(layout, layout.pack(quantized), width)
+    """Payloads ``word`` of the metadata in a page's bytes and ``page_beat`` of its codes.
+
+    ``error`` says that it is damaged.
+    """
+    words, codes = parts_of(layout, page, width)
     coding = form_fields(layout)["coding"]
     numbers = [{"data": data, "last": number == len(words) - 1} for number, data in enumerate(words)]
     beats = [

@@ -26,6 +26,7 @@ coverage = Coverage("kv_dequantiser", {"kind": (*KINDS, ANY), "rule": RULES})
 coverage_formats = Coverage(
     "kv_dequantiser_formats", {"format": NAMES, "side": ("key", "value"), "axis": ("token", "channel")}
 )
+coverage_rate = Coverage("kv_dequantiser_rate", {"format": NAMES})
 coverage_stalls = Coverage("kv_dequantiser_stalls", {"situation": SITUATIONS, "error": (False, True)})
 coverage_values = Coverage(
     "kv_dequantiser_values",
@@ -57,7 +58,7 @@ class Bench:
 
     def send(self, layout: PageLayout, quantized: Quantized, error: bool = False) -> int:
         """A page that becomes what golden says of it; returns its beats of values."""
-        numbers, beats = streams_of(layout, quantized, config.kv.word_bits, error)
+        numbers, beats = streams_of(layout, layout.pack(quantized), config.kv.word_bits, error)
         self.headers.send(form_fields(layout))
         self.numbers.send_all(numbers)
         self.beats.send_all(beats)
@@ -152,6 +153,8 @@ async def full_throughput(dut: Any) -> None:
         first += length
         if following is not None:
             assert bench.cycles[first] - cycles[0] == length + PAGE_OVERHEAD
+    for name in NAMES:
+        coverage_rate.hit(format=name)
     dut._log.info(f"{sum(lengths)} beats in {bench.cycles[-1] - bench.cycles[0] + 1} cycles")
 
 
@@ -161,7 +164,8 @@ async def reset_forgets(dut: Any) -> None:
     bench = await start(dut)
     for _ in range(8):
         layout = random_layout(config)
-        numbers, beats = streams_of(layout, quantized_page(layout, any_kind()), config.kv.word_bits, True)
+        page = layout.pack(quantized_page(layout, any_kind()))
+        numbers, beats = streams_of(layout, page, config.kv.word_bits, True)
         bench.compares = False
         bench.headers.send_all([form_fields(layout)] * 2)
         bench.numbers.send_all(numbers + numbers[: random.randrange(len(numbers))])

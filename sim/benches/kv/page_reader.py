@@ -1,30 +1,31 @@
 """Page reader: metadata and codes of every page, a word a cycle; bad pages counted, the next one intact."""
 
-import random
 from typing import Any
 
 import cocotb
-import numpy as np
 
-from golden.kv.pages import PageLayout
 from hw.config import Config
-from hw.kv.payloads import page_beat, page_format, word
+from hw.kv.payloads import CODE_BITS, Coding, page_beat, page_format, word
 from sim import context
-from sim.benches.kv.pages import FORMATS, form_fields, parts_of, random_elements, random_layout, words_of
+from sim.benches.kv.bad_pages import SentPage, bad_page, intact_page, pages_of_every_fault
+from sim.benches.kv.decoded_pages import streams_of
+from sim.benches.kv.pages import FORMATS, random_layout
 from sim.coverage import Coverage
-from sim.pulses import PulseCounter
+from sim.errors import ErrorCounter, ErrorPlan
 from sim.scoreboard import Scoreboard
+from sim.spacing import SPACINGS, send_spaced
 from sim.streams import SITUATIONS, Domain, StreamMonitor, StreamSink, StreamSource, reset, situation
 
 config = Config.model_validate(context.parameters()["config"])
 COUNT: int = context.parameters()["pages"]
 WIDTH = config.kv.word_bits
-ERRORS = ("error_format", "error_short", "error_long", "error_trits")
 
+errors = ErrorPlan("kv_page_reader")
 coverage = Coverage(
     "kv_page_reader",
     {"format": tuple(f"{rule}{bits}" for rule, bits in FORMATS), "situation": SITUATIONS},
 )
+coverage_rate = Coverage("kv_page_reader_rate", {"over": ("pages", "pages left out", "words left out")})
 
 
 class Bench:
@@ -48,38 +49,25 @@ class Bench:
             )
             for name, shape in shapes.items()
         }
-        self.errors = PulseCounter(domain, ERRORS)
+        self.errors = ErrorCounter(domain, errors)
         self.wanted = dict.fromkeys(shapes, 0)
 
-    def send(self, layout: PageLayout, sent: list[int], kept: np.ndarray, error: bool = False) -> None:
-        """Words ``sent`` as a page, of which the reader is to make the bytes ``kept``."""
-        form = form_fields(layout)
-        self.formats.send(form)
-        last = len(sent) - 1
-        self.words.send_all({"data": data, "last": number == last} for number, data in enumerate(sent))
-        metadata, codes = parts_of(layout, kept, WIDTH)
-        beats = [
-            {
-                "beat": {"codes": row, "coding": form["coding"], "last": number == len(codes) - 1},
-                "error": error and number == len(codes) - 1,
-            }
-            for number, row in enumerate(codes)
-        ]
-        numbers = [
-            {"data": data, "last": number == len(metadata) - 1} for number, data in enumerate(metadata)
-        ]
-        for name, expected in (("headers", [form]), ("numbers", numbers), ("beats", beats)):
-            self.boards[name].expect_all(expected)
-            self.wanted[name] += len(expected)
+    def send(self, page: SentPage) -> int:
+        """A page, and what the reader is to make of it; the number of its words."""
+        self.formats.send(page.form)
+        self.words.send_all(page.word_beats())
+        if page.kept is not None:
+            numbers, beats = streams_of(page.layout, page.kept, WIDTH, page.fault is not None)
+            self.boards["headers"].expect(page.form)
+            self.boards["numbers"].expect_all(numbers)
+            for beat, codes in zip(beats, page.unknown_bits(WIDTH, CODE_BITS), strict=True):
+                unknown = {"beat": {"codes": codes, "coding": 0, "last": 0}, "error": 0}
+                self.boards["beats"].expect(beat, unknown if any(codes) else 0)
+            for name, count in (("headers", 1), ("numbers", len(numbers)), ("beats", len(beats))):
+                self.wanted[name] += count
+        return len(page.words)
 
-    def send_intact(self, layout: PageLayout) -> int:
-        """A page of random elements; the number of its words."""
-        page = layout.pack(layout.format.quantize(random_elements(layout, "normal")))
-        words = words_of(page, WIDTH)
-        self.send(layout, words, page)
-        return len(words)
-
-    async def finish(self, **errors: int) -> None:
+    async def finish(self, spacing: str = SPACINGS[0], **counts: int) -> None:
         """Wait for everything expected, see that nothing else comes, and compare the errors."""
         for name, sink in self.sinks.items():
             await sink.wait_for(self.wanted[name])
@@ -87,13 +75,18 @@ class Bench:
         await self.domain.cycles(10)
         for board in self.boards.values():
             board.finish()
-        self.errors.expect(errors)
+        self.errors.expect(counts, spacing)
 
 
 async def start(dut: Any, stalls: str = "free_running", checked: bool = True) -> Bench:
     """The bench after a reset; beats that are not ``checked`` wait to be received."""
     domain = await reset(dut, cycle_limit=1_000_000)
     return Bench(domain, stalls, checked)
+
+
+def intact(rule: str | None = None, bits: int | None = None) -> SentPage:
+    """A page of random elements."""
+    return intact_page(random_layout(config, rule, bits), WIDTH)
 
 
 @cocotb.test()
@@ -103,82 +96,66 @@ async def every_format(dut: Any, stalls: str) -> None:
     bench = await start(dut, stalls)
     for number in range(max(COUNT, len(FORMATS))):
         rule, bits = FORMATS[number % len(FORMATS)]
-        bench.send_intact(random_layout(config, rule, bits))
+        bench.send(intact(rule, bits))
         coverage.hit(format=f"{rule}{bits}", situation=stalls)
     await bench.finish()
 
 
 @cocotb.test()
 async def a_word_a_cycle(dut: Any) -> None:
-    """Without stalls n words take n cycles, through changes of the format from page to page."""
+    """Without stalls n words take n cycles, from page to page, also past those and that which is left out."""
     bench = await start(dut)
     taken: list[int] = []
     StreamMonitor(bench.domain, "words", word(WIDTH), observer=lambda _: taken.append(bench.domain.cycle))
-    words = 0
-    for number in range(COUNT):
-        words += bench.send_intact(random_layout(config, *FORMATS[number % len(FORMATS)]))
+    words, variants = 0, 7
+    for number in range(max(COUNT, len(FORMATS))):
+        words += bench.send(intact(*FORMATS[number % len(FORMATS)]))
+        if number < variants:
+            words += bench.send(bad_page(config, random_layout(config), "error_format", number))
+            words += bench.send(bad_page(config, random_layout(config), "error_long", number))
     while words < context.parameters()["words"]:
-        words += bench.send_intact(random_layout(config))
-    await bench.finish()
+        words += bench.send(intact())
+    await bench.finish(error_format=variants, error_long=variants)
     assert len(taken) == words
     assert taken[-1] - taken[0] == words - 1, (taken[-1] - taken[0], words)
+    for over in ("pages", "pages left out", "words left out"):
+        coverage_rate.hit(over=over)
     dut._log.info("%d words in %d cycles", words, taken[-1] - taken[0] + 1)
 
 
 @cocotb.test()
-@cocotb.parametrize(stalls=("free_running", "both_random"))
-async def bad_pages(dut: Any, stalls: str) -> None:
-    """Short, long and impossible pages, and bytes that are no trits; every page between is intact."""
+@cocotb.parametrize(stalls=("free_running", "both_random"), spacing=SPACINGS)
+async def bad_pages(dut: Any, stalls: str, spacing: str) -> None:
+    """Short, long and impossible pages, and bytes that are no trits, in every order among intact ones."""
     bench = await start(dut, stalls)
-    size = WIDTH // 8
-    counts = dict.fromkeys(ERRORS, 0)
-    for number in range(COUNT):
-        rule, bits = FORMATS[number % len(FORMATS)]
-        layout = random_layout(config, rule, bits)
-        page = layout.pack(layout.format.quantize(random_elements(layout, "normal")))
-        words = words_of(page, WIDTH)
-        fault = random.choice(ERRORS[:3])
-        counts[fault] += 1
-        if fault == "error_short":
-            kept = random.choice((1, len(words) - 1, random.randint(1, len(words) - 1)))
-            rest = np.concatenate([page[: kept * size], np.zeros(max(len(page) - kept * size, 0), np.uint8)])
-            bench.send(layout, words[:kept], rest[: len(page)], error=True)
-        elif fault == "error_long":
-            more = [random.getrandbits(WIDTH) for _ in range(random.choice((1, 1, 7)))]
-            bench.send(layout, words + more, page, error=True)
-        else:
-            bench.formats.send(form_fields(layout) | {"coding": random.choice((6, 7))})
-            some = random.randint(1, len(words))
-            bench.words.send_all({"data": words[n], "last": n == some - 1} for n in range(some))
-        bench.send_intact(random_layout(config))
-    await bench.finish(**counts)
+    variant = 5 * (spacing == "apart")
+    pages = list(pages_of_every_fault(config, lambda rule: random_layout(config, rule, short=True), variant))
+    acts = [lambda page=page: bench.send(page) for page in pages]
+    await send_spaced(bench.domain, (bench.formats, bench.words), acts, spacing)
+    counts = {name: sum(page.fault == name for page in pages) for name in errors.names}
+    await bench.finish(spacing, **counts)
 
 
 @cocotb.test()
 async def illegal_trits(dut: Any) -> None:
-    """A byte that stands for no trits marks its page; the next one is intact."""
+    """A byte that stands for no trits gives some codes of trits all the same."""
     bench = await start(dut, checked=False)
-    for bad in (True, False):
-        layout = random_layout(config, "ternary_mean")
-        page = layout.pack(layout.format.quantize(random_elements(layout, "normal")))
-        words = words_of(page, WIDTH)
-        words[layout.metadata_bytes * 8 // WIDTH] |= 0xFF * bad
-        bench.send(layout, words, page, error=bad)
-        beats = await bench.sinks["beats"].receive(layout.elements // WIDTH)
-        assert [beat["error"] for beat in beats] == [0] * (len(beats) - 1) + [int(bad)]
+    for variant in range(13):
+        page = bad_page(config, random_layout(config, "ternary_mean"), "error_trits", variant)
+        bench.send(page)
+        beats = await bench.sinks["beats"].receive(page.layout.elements // WIDTH)
+        assert [beat["error"] for beat in beats] == [0] * (len(beats) - 1) + [1]
         codes = [beat["beat"]["codes"] for beat in beats]
         assert max(map(max, codes)) <= 2
-        assert (codes != parts_of(layout, page, WIDTH)[1]) == bad
-    bench.errors.expect({"error_trits": 1})
+        assert all(beat["beat"]["coding"] == Coding.TRITS for beat in beats)
+    bench.errors.expect({"error_trits": 13})
 
 
 @cocotb.test()
 async def reset_forgets(dut: Any) -> None:
     """A reset in the middle of a page leaves nothing behind."""
     bench = await start(dut, "sink_slow", checked=False)
-    layout = random_layout(config)
-    page = layout.pack(layout.format.quantize(random_elements(layout, "normal")))
-    bench.send(layout, words_of(page, WIDTH), page)
+    bench.send(intact())
     await bench.domain.cycles(8)
     await bench.domain.reset()
     for name in bench.sinks:

@@ -2,31 +2,37 @@
 
 import itertools
 import random
+from collections.abc import Iterator
 from typing import Any
 
 import cocotb
 import numpy as np
 
+from golden.kv.affine import Quantized
 from golden.kv.array import accumulate
 from golden.kv.formats import Format
 from golden.kv.pages import PageLayout
 from hw import payloads
 from hw.config import Config
-from hw.kv.page_reader import ERRORS
 from hw.kv.payloads import page_format, word
 from sim import context
-from sim.benches.kv.pages import FORMATS, form_fields, parts_of, random_elements, words_of
+from sim.benches.kv.bad_pages import FAULTS, SentPage, bad_page, intact_page, pages_of_every_fault
+from sim.benches.kv.decoded_pages import streams_of
+from sim.benches.kv.pages import FORMATS
 from sim.coverage import Coverage
-from sim.pulses import PulseCounter
+from sim.errors import ErrorCounter, ErrorPlan
 from sim.scoreboard import Scoreboard
+from sim.spacing import SPACINGS, send_spaced
 from sim.streams import SITUATIONS, Domain, StreamMonitor, StreamSink, StreamSource, reset, situation
 
 config = Config.model_validate(context.parameters()["config"])
 COUNT: int = context.parameters().get("pages", 0)
 PACES = context.parameters().get("paces", [])
+PERIODS = context.parameters().get("periods", [])
 WIDTH = config.kv.word_bits
 TOP = 29
 
+errors = ErrorPlan("kv_page_tile")
 coverage = Coverage(
     "kv_page_tile",
     {
@@ -35,6 +41,7 @@ coverage = Coverage(
         "folded": (False, True),
     },
 )
+coverage_rate = Coverage("kv_page_tile_rate", {"side": ("key", "value"), "folded": (False, True)})
 
 
 class Product:
@@ -82,49 +89,51 @@ class Bench:
         self.factors = StreamSink(
             domain, "factors", word(WIDTH), where.sink, where.sink_waits, self.board.observe
         )
+        self.taken = 0
         self.results = StreamSink(domain, "results", payloads.result(config), where.sink, where.sink_waits)
-        self.errors = PulseCounter(domain, (*ERRORS, "error_group"))
+        self.errors = ErrorCounter(domain, errors)
         domain.dut.top_field.value = TOP
-        self.wanted: list[tuple[int, bool, bool]] = []
+        self.wanted: list[tuple[int | None, bool, bool]] = []
 
-    def send(self, layout: PageLayout, cut: int = 0) -> None:
-        """A page of random elements, without its last ``cut`` words, and its activations."""
-        form = layout.format
-        quantized = form.quantize(random_elements(layout, "normal"))
-        page = layout.pack(quantized)
-        words = words_of(page, WIDTH)
-        if cut:
-            words = words[:-cut]
-            page = np.concatenate([page[: len(words) * WIDTH // 8], page[len(words) * WIDTH // 8 :] * 0])
-            quantized = layout.unpack(page)
-        self.formats.send(form_fields(layout))
-        last = len(words) - 1
-        self.words.send_all({"data": data, "last": number == last} for number, data in enumerate(words))
-        products = list(products_of(layout, quantized))
+    def send(self, page: SentPage) -> None:
+        """A page with its activations, and the results that must come of them."""
+        self.formats.send(page.form)
+        self.words.send_all(page.word_beats())
+        if page.kept is None:
+            return
+        layout = page.layout
         if is_folded(layout):
-            numbers = parts_of(layout, page, WIDTH)[0]
-            self.board.expect_all({"data": d, "last": n == len(numbers) - 1} for n, d in enumerate(numbers))
+            self.board.expect_all(streams_of(layout, page.kept, WIDTH, False)[0])
+        unknown = unknown_outputs(page)
+        products = list(products_of(layout, layout.unpack(page.kept)))
         for number, product in enumerate(products):
             self.activations.send_all(product.beats())
             count = len(product.results)
-            damaged = cut and number == len(products) - 1
+            ends = number == len(products) - 1
             for row, bits in enumerate(product.results):
-                self.wanted.append((bits, row == count - 1, bool(damaged and row >= count - config.rows)))
+                marked = page.fault is not None and ends and row >= count - config.rows
+                known = number * count + row not in unknown
+                self.wanted.append((bits if known else None, row == count - 1, marked))
 
-    async def finish(self, **errors: int) -> None:
-        """Compare all results."""
+    async def finish(self, spacing: str = SPACINGS[0], **counts: int) -> None:
+        """Compare all results, see that no other comes, and compare the errors."""
         units = config.rescale_units
         got = await self.results.receive(len(self.wanted) // units)
         for number, beat in enumerate(got):
             wanted = self.wanted[number * units : (number + 1) * units]
             for (bits, *_), row in zip(wanted, beat["rows"], strict=True):
-                assert row == [bits] * config.columns, (number, row, bits)
-            _, last, damaged = wanted[-1]
-            assert (beat["last"], beat["error"]) == (last, damaged), number
+                assert bits is None or row == [bits] * config.columns, (number, row, bits)
+            _, last, marked = wanted[-1]
+            assert (beat["last"], beat["error"]) == (last, marked), number
             assert beat["count"] == units
+        for source in (self.formats, self.words, self.activations):
+            await source.drained()
         await self.domain.cycles(20)
+        self.wanted.clear()
         self.board.finish()
-        self.errors.expect(errors)
+        assert self.results.count == self.taken + len(got)
+        self.taken = self.results.count
+        self.errors.expect(counts, spacing)
 
 
 def is_folded(layout: PageLayout) -> bool:
@@ -132,7 +141,7 @@ def is_folded(layout: PageLayout) -> bool:
     return (layout.format.axis == "channel") == (layout.side == "key")
 
 
-def products_of(layout: PageLayout, quantized):
+def products_of(layout: PageLayout, quantized: Quantized) -> Iterator[Product]:
     """The products of a page, in order."""
     form = layout.format
     integers = form.integers(quantized.codes)
@@ -147,7 +156,7 @@ def products_of(layout: PageLayout, quantized):
         yield Product(layout, outputs, config.group, (step, offset))
 
 
-def random_page(rule: str, bits: int, side: str, folded: bool) -> PageLayout:
+def random_layout(rule: str, bits: int, side: str, folded: bool) -> PageLayout:
     """A page whose scales, if not folded, follow the array's groups."""
     axis = "channel" if (side == "key") == folded else "token"
     unit = max(16, config.lanes if side == "key" else config.rows)
@@ -166,6 +175,26 @@ async def start(dut: Any, stalls: str = "free_running") -> Bench:
     return Bench(domain, stalls)
 
 
+def unknown_outputs(page: SentPage) -> set[int]:
+    """Outputs of a page that depend on codes which may be anything."""
+    tokens, channels = np.divmod(page.layout.order.ravel()[list(page.unknown)], page.layout.channels)
+    return {*(tokens if page.layout.side == "key" else channels).tolist()}
+
+
+def any_layout(rule: str | None = None) -> PageLayout:
+    """A page of a rule, or of any."""
+    named = random.choice([(name, bits) for name, bits in FORMATS if rule in (name, None)])
+    return random_layout(*named, random.choice(("key", "value")), random.random() < 0.5)
+
+
+def page_of_other_groups() -> SentPage:
+    """An intact page whose scales follow other groups than the activations do."""
+    form = Format("native", 4, "token", 16)
+    layout = PageLayout(form, "key", config.kv.page_tokens, config.group, config.rows, config.lanes)
+    page = intact_page(layout, WIDTH)
+    return page._replace(fault="error_group", unknown=range(layout.elements))
+
+
 @cocotb.test()
 @cocotb.parametrize(stalls=SITUATIONS)
 async def every_format(dut: Any, stalls: str) -> None:
@@ -174,34 +203,54 @@ async def every_format(dut: Any, stalls: str) -> None:
     kinds = list(itertools.product(FORMATS, ("key", "value"), (False, True)))
     random.shuffle(kinds)
     for (rule, bits), side, folded in kinds[:COUNT]:
-        bench.send(random_page(rule, bits, side, folded))
+        bench.send(intact_page(random_layout(rule, bits, side, folded), WIDTH))
         coverage.hit(format=f"{rule}{bits}", side=side, folded=folded)
     await bench.finish()
 
 
 @cocotb.test()
-async def damaged_pages(dut: Any) -> None:
-    """A page cut short gives marked results, the next one intact ones."""
+@cocotb.parametrize(spacing=SPACINGS)
+async def damaged_pages(dut: Any, spacing: str) -> None:
+    """Bad pages give marked results or none, in every order, the pages between intact ones."""
     bench = await start(dut)
-    for cut in (1, 2, 0):
-        for side in ("key", "value"):
-            bench.send(random_page("native", 4, side, True), cut)
-            bench.send(random_page("native", 2, side, True))
-    await bench.finish(error_short=4)
+    pages = list(pages_of_every_fault(config, any_layout, 5 * (spacing == "apart")))
+    for fault in (None, *FAULTS):  # before and after pages of other groups
+        layout = any_layout("ternary_mean" if fault == "error_trits" else None)
+        bad = intact_page(layout, WIDTH) if fault is None else bad_page(config, layout, fault)
+        pages += [page_of_other_groups(), bad, page_of_other_groups()]
+    pages.append(intact_page(any_layout(), WIDTH))
+    acts = [lambda page=page: bench.send(page) for page in pages]
+    await send_spaced(bench.domain, (bench.formats, bench.words, bench.activations), acts, spacing)
+    await bench.finish(spacing, **{name: sum(page.fault == name for page in pages) for name in errors.names})
 
 
-@cocotb.test()
-async def other_groups(dut: Any) -> None:
-    """Scales that follow other groups than the activations do are refused, loudly."""
-    bench = await start(dut)
-    form = Format("native", 4, "token", 16)
-    layout = PageLayout(form, "key", config.kv.page_tokens, config.group, config.rows, config.lanes)
-    bench.send(layout)
-    beats = await bench.results.receive(len(bench.wanted) // config.rescale_units)
-    assert [beat["error"] for beat in beats][-1] == 1
-    bench.wanted.clear()
-    bench.send(random_page("native", 3, "key", True))
-    await bench.finish(error_group=1)
+def given_layout(rule: str, bits: int, side: str, axis: str, group: int, channels: int) -> PageLayout:
+    """A page from outside."""
+    form = Format(rule, bits, axis, group, 0.5)
+    return PageLayout(form, side, config.kv.page_tokens, channels, config.rows, config.lanes)
+
+
+@cocotb.test(skip=not PERIODS)
+async def steady_pace(dut: Any) -> None:
+    """Without stalls every page of a format takes the same cycles, and those of the model from outside."""
+    bench, ends = await start(dut), []
+
+    def note(bits: int) -> None:
+        if bench.results.codec.unpack(bits)["last"]:
+            ends.append(bench.domain.cycle)
+
+    StreamMonitor(bench.domain, "results", payloads.result(config), note)
+    for *kind, period in PERIODS:
+        layout, pages = given_layout(*kind), 4
+        for _ in range(pages):
+            bench.send(intact_page(layout, WIDTH))
+        await bench.finish()
+        products = len(ends) // pages
+        taken = {*np.diff(ends[products - 1 :: products]).tolist()}
+        assert len(taken) == 1, (layout, taken)
+        assert abs(taken.pop() - period) <= 1, (layout, taken, period)
+        coverage_rate.hit(side=layout.side, folded=is_folded(layout))
+        ends.clear()
 
 
 @cocotb.test(skip=not PACES)
@@ -210,13 +259,11 @@ async def paces(dut: Any) -> None:
     bench, seen = await start(dut), []
     for name in ("words", "results"):
         StreamMonitor(bench.domain, name, observer=lambda _: seen.append(bench.domain.cycle))
-    for rule, bits, side, axis, group, channels, pages in PACES:
-        form = Format(rule, bits, axis, group, 0.5)
-        layout = PageLayout(form, side, config.kv.page_tokens, channels, config.rows, config.lanes)
+    for *kind, pages in PACES:
+        layout = given_layout(*kind)
         for _ in range(pages):
-            bench.send(layout)
+            bench.send(intact_page(layout, WIDTH))
         await bench.finish()
-        name = f"{rule} {bits} {side} {axis} {group} {channels} {pages}"
+        name = " ".join(map(str, (*kind, pages)))
         dut._log.info(f"pages {name}: {seen[-1] - seen[0] + 1} cycles")
         seen.clear()
-        bench.wanted.clear()

@@ -24,6 +24,7 @@ __all__ = [
     "parts_of",
     "random_elements",
     "random_layout",
+    "tied_elements",
     "words_of",
 ]
 
@@ -60,7 +61,11 @@ def form_fields(layout: PageLayout) -> dict[str, Any]:
 
 
 def random_layout(
-    config: Config, rule: str | None = None, bits: int | None = None, place: tuple[str, str] | None = None
+    config: Config,
+    rule: str | None = None,
+    bits: int | None = None,
+    place: tuple[str, str] | None = None,
+    short: bool = False,
 ) -> PageLayout:
     """A page of any format that fits the hardware; ``place`` is its side and axis."""
     rule = rule or random.choice(RULES)
@@ -68,7 +73,7 @@ def random_layout(
     side, axis = place or random.choice(PLACES)
     groups = [16, 32, 64, 128]
     unit = max(SHORTEST_GROUP, config.lanes if side == "key" else config.rows)
-    channels = unit * random.randint(1, config.kv.channels // unit)
+    channels = unit * (1 if short else random.randint(1, config.kv.channels // unit))
     length = channels if axis == "token" else config.kv.page_tokens
     group = random.choice([group for group in groups if length % group == 0])
     form = Format(rule, bits, axis, group, random.choice((0.5, 0.7, random.randrange(256) / 256)))
@@ -145,6 +150,23 @@ KINDS = {
 def random_elements(layout: PageLayout, kind: str) -> NDArray[np.float16]:
     """Elements [P, D] of a kind."""
     return KINDS[kind]((layout.tokens, layout.channels)).astype(np.float16)
+
+
+def tied_elements(layout: PageLayout, sign: int) -> NDArray[np.float16]:
+    """Elements [P, D] that lie halfway between two codes, all such places of an affine or symmetric format.
+
+    Every group has both its extremes, which leave the scale a power of two. Affine groups lie on one side of
+    zero, which ``sign`` says; symmetric ones on both.
+    """
+    form = layout.format
+    top = (1 << form.bits - 1) - 1 if form.signed else (1 << form.bits) - 1
+    halves = np.arange(top) + 0.5
+    low = -top if form.signed or sign < 0 else 0
+    ties = np.concatenate([-halves, halves]) if form.signed else low + halves
+    x = np.resize(ties, (layout.tokens, layout.channels))
+    place = np.indices(x.shape).sum(0) % SHORTEST_GROUP
+    x[place == 0], x[place == 1] = low, low + (2 * top if form.signed else top)
+    return (x * 2.0 ** random.randint(-6, 6)).astype(np.float16)
 
 
 def elements_of(x: NDArray[np.float16], lanes: int) -> list[dict[str, Any]]:

@@ -1,7 +1,6 @@
 """Array: exact group dot products of every row and column, every data type, any stalls, and no idle cycle."""
 
 import random
-from itertools import pairwise
 from typing import Any
 
 import cocotb
@@ -16,9 +15,10 @@ from sim import context
 from sim.benches.weights.matrices import format_value
 from sim.coverage import Coverage
 from sim.packing import codec
-from sim.streams import SITUATIONS, Domain, StreamSink, StreamSource, reset, situation
+from sim.streams import SITUATIONS, Domain, StreamMonitor, StreamSink, StreamSource, reset, situation
 
 config = Config.model_validate(context.parameters()["config"])
+coverage_rate = Coverage("array_rate", {"consumer": ("at once", "as promised")})
 coverage = Coverage("array", {"type": config.types, "stalls": SITUATIONS, "data": ("random", "extreme")})
 
 
@@ -102,30 +102,71 @@ async def every_type(dut: Any, stalls: str) -> None:
         coverage.hit(type=dtype.name, stalls=stalls, data=data)
 
 
+class LateConsumer:
+    """Takes dots a number of cycles after they come, and promises that as early as it may, or at once."""
+
+    def __init__(self, domain: Domain, wait: int) -> None:
+        self.seen: list[tuple[int, int]] = []  # cycle and payload
+        self._wait, self._waited, self._domain = wait, 0, domain
+        self._valid = domain.reader("dots_valid")
+        self._promise, self._ready = domain.writer("promise"), domain.writer("dots_ready")
+        StreamMonitor(domain, "dots", observer=lambda bits: self.seen.append((domain.cycle, bits)))
+        domain.add(self)
+
+    def step(self) -> None:
+        taken = self.seen and self.seen[-1][0] == self._domain.cycle
+        self._waited = 0 if taken or not self._valid() else self._waited + 1
+        self._ready(self._waited >= self._wait)
+        self._promise(self._wait > 0 and self._waited > self._wait - CAPTURE_LATENCY)
+
+    def restart(self) -> None:
+        self._waited = 0
+
+    def status(self) -> str:
+        return f"late consumer: {len(self.seen)} dots taken, the next ones wait for {self._waited} cycles"
+
+
+async def stream(domain: Domain, groups: list[Group], consumer: LateConsumer) -> list[int]:
+    """Stream groups without stalls, compare the dots; the cycles in which they are taken."""
+    chunks = StreamSource(domain, "chunks", payloads.chunk(config))
+    activations = StreamSource(domain, "activations", payloads.activations(config))
+    for group in groups:
+        chunks.send_all(group.chunks())
+        activations.send_all(group.beats())
+    while len(consumer.seen) < len(groups):
+        await domain.cycles(1)
+    unpack = codec(payloads.dots(config)).unpack
+    for group, (_, bits) in zip(groups, consumer.seen, strict=True):
+        group.check(unpack(bits))
+    return [cycle for cycle, _ in consumer.seen]
+
+
 @cocotb.test()
 async def no_idle_cycle(dut: Any) -> None:
-    """Full groups of one type take chunks * terms cycles each, whatever the type."""
+    """Groups of all types, full ones and shorter ones, take chunks * terms cycles each."""
     domain = await reset(dut, cycle_limit=100_000)
-    sink_codec = codec(payloads.dots(config))
-    for dtype in config.datatypes:
-        arrivals: list[int] = []
-        sink = StreamSink(
-            domain,
-            "dots",
-            payloads.dots(config),
-            observer=lambda bits, seen=arrivals: seen.append(domain.cycle),
-        )
-        chunks = StreamSource(domain, "chunks", payloads.chunk(config))
-        activations = StreamSource(domain, "activations", payloads.activations(config))
-        groups = [Group(dtype, config.chunks, "random") for _ in range(5)]
-        for group in groups:
-            chunks.send_all(group.chunks())
-            activations.send_all(group.beats())
-        await sink.wait_for(len(groups))
-        assert sink_codec is not None
-        gaps = {later - earlier for earlier, later in pairwise(arrivals)}
-        assert gaps == {group_cycles(config.chunks, dtype.term_count)}, (dtype.name, gaps)
-        await domain.reset()
+    chosen = [
+        (dtype, chunks) for dtype in config.datatypes for chunks in (config.chunks, config.chunks - 1, 1)
+    ]
+    random.shuffle(chosen)
+    cycles = await stream(
+        domain, [Group(dtype, chunks, "random") for dtype, chunks in chosen], LateConsumer(domain, 0)
+    )
+    wanted = [group_cycles(chunks, dtype.term_count) for dtype, chunks in chosen[1:]]
+    assert np.diff(cycles).tolist() == wanted
+    coverage_rate.hit(consumer="at once")
+
+
+@cocotb.test()
+async def promised(dut: Any) -> None:
+    """A consumer that takes dots just before the next ones come costs nothing, as it promises to."""
+    domain = await reset(dut, cycle_limit=100_000)
+    dtype = next(entry for entry in config.datatypes if entry.term_count == 1)
+    period = group_cycles(config.chunks, 1)
+    groups = [Group(dtype, config.chunks, "random") for _ in range(6)]
+    cycles = await stream(domain, groups, LateConsumer(domain, period - 1))
+    assert np.diff(cycles).tolist() == [period] * 5
+    coverage_rate.hit(consumer="as promised")
 
 
 @cocotb.test()

@@ -13,6 +13,7 @@ from hw.config import Config
 from hw.pe.output_converter import LATENCY
 from sim import context
 from sim.coverage import Coverage
+from sim.errors import ErrorPlan
 from sim.pipelines import check_pipeline
 from sim.streams import reset
 
@@ -23,6 +24,7 @@ HALF = 1 << BITS - 1
 LOWEST, HIGHEST = -1024, 1023  # exponents
 KINDS = ("zero", "subnormal", "normal", "infinite", "nan")
 coverage = Coverage("output_converter", {"format": tuple(FORMATS), "kind": KINDS, "negative": (False, True)})
+errors = ErrorPlan("output_converter")
 coverage_tie = Coverage("output_converter_tie", {"format": tuple(FORMATS), "up": (False, True)})
 
 
@@ -140,6 +142,7 @@ async def check(dut: Any, works: list[Work], halts: bool) -> None:
     for work in works:
         sign = work.value < 0
         coverage.hit(format=work.format, kind=work.kind(), negative=sign)
+    errors.reported({"overflow": sum(work.expected()[1] for work in works)})
 
 
 @cocotb.test()

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import cocotb
+import numpy as np
 
 from golden.weights.packet import OUTPUTS
 from hw import payloads
@@ -15,6 +16,7 @@ from hw.pe.array import CAPTURE_LATENCY
 from sim import context
 from sim.benches.pe.row_blocks import RowBlock
 from sim.coverage import Coverage
+from sim.errors import ErrorPlan
 from sim.stalls import Pattern, bursts
 from sim.streams import SITUATIONS, Domain, StreamSink, StreamSource, reset, situation
 
@@ -24,24 +26,26 @@ ROOMS = ("none", "buffer")
 FLAGS = (False, True)
 coverage = Coverage("rescaler", {"stalls": SITUATIONS, "room": ROOMS, "offset": FLAGS})
 coverage_block = Coverage("rescaler_block", {"output": OUTPUTS, "format": ("fp16", "bf16"), "offset": FLAGS})
+coverage_rate = Coverage("rescaler_rate", {"room": ROOMS})
+errors = ErrorPlan("rescaler")
 coverage_promise = Coverage(
     "rescaler_promise", {"room": ROOMS, "final": FLAGS}, lambda room, final: final and room == "none"
 )
 
 
-def random_block(offset: bool, groups: int, extreme: bool = False) -> RowBlock:
+def random_block(offset: bool, groups: int, extreme: bool = False, overflows: bool = False) -> RowBlock:
     """A row block, counted for coverage."""
-    block = RowBlock(config, offset, groups, extreme)
+    block = RowBlock(config, offset, groups, extreme, overflows)
     coverage_block.hit(output=block.output, format=block.activations, offset=offset)
     return block
 
 
 class Promise:
-    """Checks that dots are taken within ``CAPTURE_LATENCY`` cycles of a promise; counts those kept."""
+    """Checks that dots are taken within ``CAPTURE_LATENCY`` cycles of a promise, and notes when they are."""
 
     def __init__(self, domain: Domain, room: str) -> None:
-        self.domain, self.room, self.kept = domain, room, 0
-        self.taken: list[int] = []
+        self.domain, self.room = domain, room
+        self.taken: dict[int, bool] = {}  # cycle to whether it was promised
         names = ("promise", "dots_valid", "dots_ready", "dots_payload")
         self._promise, self._valid, self._ready, self._payload = (domain.reader(name) for name in names)
         self._final_place = domain.width("dots_payload") - 1
@@ -55,8 +59,7 @@ class Promise:
             self._deadline = cycle + CAPTURE_LATENCY - 1
             coverage_promise.hit(room=self.room, final=bool(self._payload() >> self._final_place))
         if self._valid() and self._ready():
-            self.taken.append(cycle)
-            self.kept += self._deadline is not None
+            self.taken[cycle] = self._deadline is not None
             self._deadline = None
         elif self._deadline is not None and cycle >= self._deadline:
             raise AssertionError(f"promise broken in cycle {cycle}")
@@ -67,14 +70,15 @@ class Promise:
 
     def status(self) -> str:
         """For the report of a hang."""
-        return f"promise: {len(self.taken)} dots taken, {self.kept} of them promised"
+        return f"promise: {len(self.taken)} dots taken, {sum(self.taken.values())} of them promised"
 
 
 class Bench:
     """Sources and sink; with room ``buffer`` a result buffer like the tile's stands behind the rescaler."""
 
-    def __init__(self, domain: Domain, stalls: str, room: str) -> None:
+    def __init__(self, domain: Domain, stalls: str, room: str, depth: int | None = None) -> None:
         where = situation(stalls)
+        self._depth = depth or random.randint(1, 4 * config.slots)
         late = bursts(60) if stalls in ("source_slow", "both_bursts") else where.source
         shapes = {
             "dots": payloads.dots(config),
@@ -107,7 +111,7 @@ class Bench:
 
     def _buffer(self, drain: Pattern) -> Pattern:
         """Full or not: a buffer that another consumer drains with its own stalls."""
-        depth, write = random.randint(1, 4 * config.slots), self.domain.writer("room")
+        depth, write = self._depth, self.domain.writer("room")
 
         def pattern(rng: random.Random) -> Iterator[bool]:
             for stalled in drain(rng):
@@ -133,6 +137,7 @@ class Bench:
         for block in blocks:
             block.check(beats)
         assert next(beats, None) is None
+        errors.reported({"overflow": sum(overflow for _, overflow in self.beats)})
 
 
 @cocotb.test()
@@ -166,23 +171,49 @@ async def largest_sums(dut: Any, offset: bool) -> None:
 
 
 @cocotb.test()
-@cocotb.parametrize(offset=FLAGS, room=ROOMS)
-async def exact_cycles(dut: Any, offset: bool, room: str) -> None:
-    """A group takes a cycle a slot and pass, results the stated latency; the promise comes in time."""
+async def overflow(dut: Any) -> None:
+    """Results that are too large for their format are reported, those of their neighbours are not."""
+    domain = await reset(dut, cycle_limit=100_000)
+    bench = Bench(domain, "free_running", "buffer")
+    blocks = [random_block(False, 2, overflows=number % 2 == 1) for number in range(5)]
+    assert blocks[1].overflows.any()
+    for block in blocks:
+        bench.send(block)
+    await bench.check(blocks)
+
+
+@cocotb.test()
+@cocotb.parametrize(room=ROOMS)
+async def exact_cycles(dut: Any, room: str) -> None:
+    """Block after block a group takes a cycle a slot and pass, and results come with the stated latency.
+
+    With room, every group of more than one turn is promised, the last one of a block included. Without,
+    results under way may yet be stalled, and those of a block's last group will be.
+    """
     domain = await reset(dut, cycle_limit=10_000)
-    bench, turns = Bench(domain, "free_running", room), config.slots * (1 + offset)
-    block = random_block(offset, 6)
-    block.count = config.rows
-    bench.send(block)
-    await bench.check([block])
-    taken = bench.promise.taken
-    assert taken == [taken[0] + turns * group for group in range(6)]
-    assert bench.arrivals[-1] == taken[-1] + rescaler.LATENCY
-    passes = range(config.slots)
-    assert bench.arrivals == [bench.arrivals[-1] - (1 + offset) * slot for slot in reversed(passes)]
-    turns = config.slots * (2 if offset else 1)
-    if turns > 1:  # a single turn takes its group at once
-        assert bench.promise.kept >= 5  # all but the final group, whose results may lack room
+    bench = Bench(domain, "free_running", room, depth=4 * config.slots)
+    shortest = -(-rescaler.LATENCY // config.slots)  # groups of a block that outlast the results before it
+    groups = [shortest + more for more in (1, 0, 0, 2, 0, 1, 0)]
+    blocks = [random_block(number % 3 == 1, count) for number, count in enumerate(groups)]
+    for block in blocks:
+        block.count = config.rows
+        bench.send(block)
+    await bench.check(blocks)
+    turns = np.array([config.slots * (1 + block.offset) for block in blocks for _ in range(block.groups)])
+    taken, promised = np.array(list(bench.promise.taken)), np.array(list(bench.promise.taken.values()))
+    assert (np.diff(taken) == turns[1:]).all(), taken
+    ends = np.cumsum(groups) - 1
+    arrivals = np.array(bench.arrivals).reshape(len(blocks), config.slots)
+    for block, end, seen in zip(blocks, taken[ends], arrivals, strict=True):
+        passes = np.arange(config.slots)[::-1] * (1 + block.offset)
+        assert seen.tolist() == (end + rescaler.LATENCY - passes).tolist()
+    wanted = turns > 1
+    if room == "none":
+        results = np.repeat([-rescaler.LATENCY, *taken[ends[:-1]]], groups) + rescaler.LATENCY
+        wanted &= taken > results + 2
+        wanted[ends] = False
+    assert (promised == wanted).all(), (taken, promised, wanted)
+    coverage_rate.hit(room=room)
 
 
 @cocotb.test()

@@ -21,9 +21,12 @@ class RowBlock:
     """The groups of one row block with golden results.
 
     The numbers stay within what the widths guarantee; the extreme ones fill the accumulators to the brim.
+    Where it ``overflows``, most results are too large for FP16.
     """
 
-    def __init__(self, config: Config, offset: bool, groups: int, extreme: bool = False) -> None:
+    def __init__(
+        self, config: Config, offset: bool, groups: int, extreme: bool = False, overflows: bool = False
+    ) -> None:
         self.config = config
         self.rng = np.random.default_rng(random.getrandbits(32))
         self.offset, self.groups = offset, groups
@@ -34,6 +37,8 @@ class RowBlock:
         self.last, self.error = random.getrandbits(1), random.getrandbits(1)
         self._draw_scales(extreme)
         self._draw_activations(extreme)
+        if overflows:
+            self.output, self.special[:], self.exponents[:] = "fp16", False, 127
         self.patterns, self.overflows = self._results()
 
     def _draw(self, low: int, high: int, *shape: int) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Tile: bit for bit the golden matrix-vector product, in exactly the cycles that the formula gives."""
 
 import random
+from collections import Counter
 from typing import Any
 
 import cocotb
@@ -15,6 +16,8 @@ from hw.pe.tile import fill_latency, product_cycles
 from sim import context
 from sim.benches.weights.matrices import Expected, random_weights
 from sim.coverage import Coverage
+from sim.errors import ErrorCounter, ErrorPlan
+from sim.spacing import SPACINGS, every_pair, send_spaced
 from sim.streams import SITUATIONS, Domain, StreamMonitor, StreamSink, StreamSource, reset, situation
 
 config = Config.model_validate(context.parameters()["config"])
@@ -35,6 +38,8 @@ coverage = Coverage(
 coverage_formats = Coverage(
     "tile_formats", {"activations": ACTIVATIONS, "output": OUTPUTS, "scale": ("int8", "fp16", "e8m0", "e4m3")}
 )
+coverage_rate = Coverage("tile_rate", {"type": config.types, "offset": (False, True)})
+errors = ErrorPlan("tile")
 coverage_data = Coverage("tile_data", {"data": DATA, "offset": (False, True)})
 
 
@@ -55,11 +60,15 @@ class Product:
     def __init__(self, q: QuantizedWeights, bits: np.ndarray, activations: str, output: str) -> None:
         self.q, self.bits, self.activations = q, bits, activations
         self.expected = Expected(config, q, output)
-        values, _ = matvec_bits(q, bits, config, activations, output)
+        kept = bits[:, : config.maximum_inputs]
+        values, overflow = matvec_bits(q, kept, config, activations, output)
+        units = config.rescale_units
         self.results = [
-            (values[:, row : row + config.rescale_units].T.tolist(), row + config.rescale_units >= q.shape[0])
-            for row in range(0, q.shape[0], config.rescale_units)
+            (values[:, row : row + units].T.tolist(), row + units >= q.shape[0])
+            for row in range(0, q.shape[0], units)
         ]
+        overflows = sum(bool(overflow[:, row : row + units].any()) for row in range(0, q.shape[0], units))
+        self.counts = {"overflow": overflows, "error_long": int(bits.shape[1] > kept.shape[1])}
 
     def beats(self) -> list[dict[str, Any]]:
         """Payloads of the activation stream, padded with zeros."""
@@ -94,6 +103,7 @@ class Bench:
         }
         self.arrivals: list[int] = []
         self.beats: list[int] = []
+        self.errors = ErrorCounter(domain, errors)
         self.sink = StreamSink(
             domain, "results", payloads.result(config), where.sink, where.sink_waits, self._observe
         )
@@ -111,8 +121,8 @@ class Bench:
         self.sources["scales"].send_all(expected.scales)
         self.sources["channels"].send_all(expected.channels)
 
-    async def check(self, products: list[Product]) -> None:
-        """Wait for all results and compare them."""
+    async def check(self, products: list[Product], spacing: str = SPACINGS[0]) -> None:
+        """Wait for all results and compare them, and the errors."""
         await self.sink.wait_for(sum(len(product.results) for product in products))
         await self.domain.cycles(8)
         beats = iter(self.beats)
@@ -124,6 +134,8 @@ class Bench:
                 assert got["last"] == last, (name, place)
                 assert got["rows"][: len(rows)] == rows, (name, place, got["rows"], rows)
         assert next(beats, None) is None
+        counts = sum((Counter(product.counts) for product in products), Counter())
+        self.errors.expect(counts, spacing)
 
 
 def random_product(dtype: str, data: str = "moderate") -> Product:
@@ -154,26 +166,61 @@ async def every_type(dut: Any, stalls: str) -> None:
         coverage.hit(type=name, terms=_terms(name), stalls=stalls)
 
 
+def product_with(error: str | None) -> Product:
+    """A small product that raises an error, or none."""
+    blocks, inputs = random.randint(1, 2 * config.rows), random.randint(1, 2 * config.group)
+    if error == "error_long":
+        inputs = config.maximum_inputs
+    q = random_weights(config, random.choice(config.types), "int8", blocks, inputs, config.group, False)
+    if error == "overflow":
+        q.channel_exponent[0] = 127
+        bits = np.full((config.columns, inputs), 0x7BFF, np.uint16)
+        return Product(q, bits, "fp16", "fp16")
+    longer = random.randint(1, 2 * config.group) if error == "error_long" else 0
+    return Product(q, random_vector(inputs + longer, "moderate"), "fp16", "fp32")
+
+
 @cocotb.test()
-async def exact_cycles(dut: Any) -> None:
-    """Without stalls a product takes its formula's cycles, and the stated fill beyond."""
+@cocotb.parametrize(spacing=SPACINGS)
+async def every_error(dut: Any, spacing: str) -> None:
+    """Vectors that are too long and results that are too large, in every order among others."""
     domain = await reset(dut, cycle_limit=200_000)
+    bench = Bench(domain, "free_running")
+    products = [product_with(error) for error in every_pair((None, *errors.names))]
+    acts = [lambda product=product: bench.send(product) for product in products]
+    await send_spaced(domain, bench.sources.values(), acts, spacing)
+    await bench.check(products, spacing)
+
+
+@cocotb.test()
+@cocotb.parametrize(offset=(False, True))
+async def exact_cycles(dut: Any, offset: bool) -> None:
+    """Without stalls products take their formula's cycles, block after block, and the stated fill beyond."""
+    domain = await reset(dut, cycle_limit=200_000)
+    inputs, blocks = 3 * config.group + config.lanes, (3, 2)
     for dtype in config.types:
-        inputs, blocks = 3 * config.group + config.lanes, 3
-        q = random_weights(config, dtype, "int8", blocks * config.rows, inputs, config.group, False)
-        product = Product(q, random_vector(inputs, "moderate"), "fp16", "fp32")
-        bench = Bench(domain, "free_running")
-        for name in ("beats", "scales", "channels", "chunks"):
-            bench.sources[name].send_all(
-                product.beats() if name == "beats" else getattr(product.expected, name)
+        products = [
+            Product(
+                random_weights(config, dtype, "int8", count * config.rows, inputs, config.group, offset),
+                random_vector(inputs, "moderate"),
+                "fp16",
+                "fp32",
             )
+            for count in blocks
+        ]
+        bench = Bench(domain, "free_running")
         accepted: list[int] = []
         StreamMonitor(domain, "chunks", observer=lambda _, seen=accepted: seen.append(domain.cycle))
-        bench.sources["passes"].send({"count": blocks, "keep": 0})
-        await bench.check([product])
+        for product in products:
+            bench.send(product)
+        await bench.check(products)
         taken = bench.arrivals[-1] - accepted[0] + _terms(dtype)
-        wanted = product_cycles(config, blocks, inputs, _terms(dtype)) + fill_latency(config)
+        cycles = product_cycles(config, sum(blocks), inputs, _terms(dtype), offset)
+        wanted = (
+            cycles + fill_latency(config) + config.slots * offset
+        )  # two turns for a row of the last group
         assert taken == wanted, (dtype, taken, wanted)
+        coverage_rate.hit(type=dtype, offset=offset)
         await domain.reset()
 
 

@@ -1,7 +1,8 @@
 """Unpacker: short, long, illegal and refused packets do no harm to the next one."""
 
+import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import cocotb
@@ -11,17 +12,31 @@ from golden.weights import layout
 from golden.weights.packet import HEADER_BITS, HEADER_FIELDS, MAGIC, Packet
 from hw.config import Config
 from sim.benches.weights.matrices import Expected
-from sim.benches.weights.unpacking import some_weights, start
+from sim.benches.weights.unpacking import Bench, some_weights, start
 from sim.coverage import Coverage
+from sim.spacing import SPACINGS, every_pair, send_spaced
 
 FAULTS = ("short", "long", "header", "rejected")
 SCALES = tuple(entry.name for entry in scales.FORMATS)
 
-coverage_faults = Coverage("unpacker_faults", {"fault": FAULTS, "situation": ("free_running", "both_random")})
+STALLS = ("free_running", "both_random")
+
+coverage_faults = Coverage("unpacker_faults", {"fault": FAULTS, "situation": STALLS, "spacing": SPACINGS})
+
+
+def send_short(bench: Bench, words: list[int], length: int) -> None:
+    """The first words of a packet: all its beats come, with zeros for what is missing."""
+    width = bench.config.word_bits
+    zeros = [*words[:length], *[0] * (len(words) - length)]
+    q = layout.unpack(b"".join(word.to_bytes(width // 8, "little") for word in zeros))
+    bench.send(words[:length])
+    expected = Expected(bench.config, q, valid_bits=length * width)
+    bench.expect(expected)
+    assert any(beat["error"] for beat in expected.channels)
 
 
 @cocotb.test()
-@cocotb.parametrize(stalls=("free_running", "both_random"))
+@cocotb.parametrize(stalls=STALLS)
 async def short_packets(dut: Any, stalls: str) -> None:
     """A packet cut anywhere gives all its beats, with zeros for what is missing, and marks those blocks."""
     bench = await start(dut, stalls)
@@ -34,20 +49,14 @@ async def short_packets(dut: Any, stalls: str) -> None:
         header_words = max((HEADER_BITS - 64 * (not needed)) // width, 1)
         lengths = range(header_words, len(whole))
         for length in random.sample(lengths, min(8, len(lengths))):
-            zeros = [*whole[:length], *[0] * (len(whole) - length)]
-            q = layout.unpack(b"".join(word.to_bytes(width // 8, "little") for word in zeros))
-            bench.send(whole[:length])
-            expected = Expected(bench.config, q, valid_bits=length * width)
-            bench.expect(expected)
-            assert any(beat["error"] for beat in expected.channels)
+            send_short(bench, whole, length)
             cuts += 1
         bench.send_intact(some_weights(bench, dtype, "int8", True))
-    coverage_faults.hit(fault="short", situation=stalls)
     await bench.finish(short=cuts)
 
 
 @cocotb.test()
-@cocotb.parametrize(stalls=("free_running", "both_random"))
+@cocotb.parametrize(stalls=STALLS)
 async def long_packets(dut: Any, stalls: str) -> None:
     """Words after a packet's end are dropped, also where they look like a packet."""
     bench = await start(dut, stalls)
@@ -58,7 +67,6 @@ async def long_packets(dut: Any, stalls: str) -> None:
         bench.send(words + (words * number)[:number])
         bench.expect(Expected(bench.config, q))
     bench.send_intact(some_weights(bench, "int4", "int8", False))
-    coverage_faults.hit(fault="long", situation=stalls)
     await bench.finish(long=len(extra))
 
 
@@ -91,7 +99,7 @@ def overwritten(words: list[int], config: Config, fields: dict[str, int]) -> lis
 
 
 @cocotb.test()
-@cocotb.parametrize(stalls=("free_running", "both_random"))
+@cocotb.parametrize(stalls=STALLS)
 async def illegal_packets(dut: Any, stalls: str) -> None:
     """A packet with an illegal header is dropped whole, and counted once."""
     bench = await start(dut, stalls)
@@ -127,23 +135,41 @@ async def illegal_packets(dut: Any, stalls: str) -> None:
         bench.send(words[: HEADER_BITS // width // 2])
         count += 1
     bench.send_intact(q)
-    coverage_faults.hit(fault="header", situation=stalls)
     await bench.finish(header=count)
 
 
+def packet_of(bench: Bench, fault: str | None, variant: int) -> Callable[[], None]:
+    """Sends a small packet, intact or with a fault; ``variant`` numbers the ways in which it can be wrong."""
+    config = bench.config
+    dtype = "int4" if fault == "header" else random.choice(config.types)  # whose headers are never legal
+    scale = SCALES[variant % len(SCALES)]
+    q = some_weights(bench, dtype, scale, fault is None and variant % 2 == 1)
+    words = bench.words_of(q)
+    if fault is None:
+        return lambda: bench.send_intact(q)
+    if fault == "rejected":
+        return lambda: bench.send_refused(q)
+    if fault == "header":
+        packet = Packet(q.dtype, q.scale_format, *q.shape, q.group, config.rows, config.lanes)
+        name, value = list(illegal_headers(config, packet))[variant * 7 % 31]
+        return lambda: bench.send(overwritten(words, config, {name: value}))
+    if fault == "long":
+        extra = (1, 2, len(words))[variant % 3]
+        return lambda: (bench.send(words + words[:extra]), bench.expect(Expected(config, q)))
+    return lambda: send_short(
+        bench, words, (len(words) - 1, -(-HEADER_BITS // config.word_bits))[variant % 2]
+    )
+
+
 @cocotb.test()
-@cocotb.parametrize(stalls=("free_running", "both_random"))
-async def rejected_packets(dut: Any, stalls: str) -> None:
-    """A refused packet gives its header and nothing else."""
+@cocotb.parametrize(stalls=STALLS, spacing=SPACINGS)
+async def every_order(dut: Any, stalls: str, spacing: str) -> None:
+    """Bad and refused packets after each other and after intact ones, in every order."""
     bench = await start(dut, stalls)
-    for dtype in ("int4", "ternary", "int8_asym"):
-        dut.reject.value = 1
-        q = some_weights(bench, dtype, "e4m3", False)
-        bench.send(bench.words_of(q))
-        bench.boards["header"].expect(Expected(bench.config, q).header)
-        bench.wanted["header"] += 1
-        await bench.sinks["header"].wait_for(bench.wanted["header"])
-        dut.reject.value = 0
-        bench.send_intact(some_weights(bench, dtype, "int8", False))
-        await bench.finish()
-    coverage_faults.hit(fault="rejected", situation=stalls)
+    kinds = every_pair((None, *FAULTS))
+    variants = {fault: itertools.count(2 * (spacing == "apart")) for fault in kinds}
+    acts = [packet_of(bench, fault, next(variants[fault])) for fault in kinds]
+    await send_spaced(bench.domain, (bench.words,), acts, spacing)
+    await bench.finish(spacing, **{name: kinds.count(name) for name in ("short", "long", "header")})
+    for fault in FAULTS:
+        coverage_faults.hit(fault=fault, situation=stalls, spacing=spacing)

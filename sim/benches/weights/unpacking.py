@@ -1,6 +1,7 @@
 """Everything around one unpacker in a bench: packets in, checked beats out, errors counted."""
 
 import random
+from collections import deque
 from typing import Any
 
 from golden.weights import layout
@@ -9,13 +10,14 @@ from hw import payloads
 from hw.config import Config
 from sim import context
 from sim.benches.weights.matrices import Expected, random_weights
-from sim.pulses import PulseCounter
+from sim.errors import ErrorCounter, ErrorPlan
+from sim.spacing import SPACINGS
 from sim.stalls import Pattern
 from sim.streams import Domain, Scoreboard, StreamSink, StreamSource, reset, situation
 
-__all__ = ["Bench", "config_of_run", "some_weights", "start"]
+__all__ = ["Bench", "config_of_run", "errors", "some_weights", "start"]
 
-ERRORS = ("header", "short", "long")
+errors = ErrorPlan("unpacker")
 
 
 def config_of_run() -> Config:
@@ -51,15 +53,30 @@ class Bench:
             )
             for name, shape in shapes.items()
         }
-        self.errors = PulseCounter(domain, [f"error_{name}" for name in ERRORS])
+        self.errors = ErrorCounter(domain, errors)
+        self._refused: deque[bool] = deque()  # of the legal packets whose header has not been accepted
         self.wanted = dict.fromkeys(shapes, 0)
 
     def _observer(self, name: str) -> Any:
         def observe(bits: int) -> None:
             self.arrivals[name].append(self.domain.cycle)
             self.boards[name].observe(bits)
+            if name == "header":
+                self._refused.popleft()
+                self._answer_next()
 
         return observe
+
+    def _answer_next(self) -> None:
+        """Set what the next header is answered."""
+        self.dut.reject.value = int(bool(self._refused) and self._refused[0])
+
+    def expect_header(self, expected: Expected, refused: bool = False) -> None:
+        """Expect the header of a packet, which is then refused or not."""
+        self.boards["header"].expect(expected.header)
+        self.wanted["header"] += 1
+        self._refused.append(refused)
+        self._answer_next()
 
     def send(self, words: list[int]) -> None:
         """Queue a packet of raw words."""
@@ -68,10 +85,16 @@ class Bench:
 
     def expect(self, expected: Expected) -> None:
         """Expect every beat of a packet."""
-        for name, board in self.boards.items():
-            beats = [expected.header] if name == "header" else getattr(expected, name)
-            board.expect_all(beats)
+        self.expect_header(expected)
+        for name in ("chunks", "scales", "channels"):
+            beats = getattr(expected, name)
+            self.boards[name].expect_all(beats)
             self.wanted[name] += len(beats)
+
+    def send_refused(self, q: QuantizedWeights) -> None:
+        """Queue a packet that is refused when its header is there: it gives nothing else."""
+        self.send(self.words_of(q))
+        self.expect_header(Expected(self.config, q), refused=True)
 
     def send_intact(
         self, q: QuantizedWeights, output: str = "fp16", keep_activations: bool = False
@@ -91,7 +114,7 @@ class Bench:
         size = config.word_bits // 8
         return [int.from_bytes(buf[start : start + size], "little") for start in range(0, len(buf), size)]
 
-    async def finish(self, **errors: int) -> None:
+    async def finish(self, spacing: str = SPACINGS[0], **counts: int) -> None:
         """Wait for every expected beat, see that no other comes, and compare the error counts."""
         for name, sink in self.sinks.items():
             await sink.wait_for(self.wanted[name])
@@ -99,7 +122,7 @@ class Bench:
         await self.domain.cycles(12)
         for board in self.boards.values():
             board.finish()
-        self.errors.expect({f"error_{name}": count for name, count in errors.items()})
+        self.errors.expect({f"error_{name}": count for name, count in counts.items()}, spacing)
 
 
 async def start(dut: Any, stalls: str, cycle_limit: int = 30_000) -> Bench:
