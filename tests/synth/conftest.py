@@ -9,27 +9,23 @@ from golden import optional
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SHARED = Path(os.environ.get("KVLOOM_SHARED", REPOSITORY.parent / "shared"))
+TINY = Path(__file__).with_name("tiny.lib")
 NANGATE = SHARED / "pdk" / "nangate45" / "nangate45_typ.lib.gz"
+LIBRARIES = [path for path in (TINY, NANGATE) if path.exists()]
 
 
 @pytest.fixture(scope="session")
 def tiny() -> str:
-    """A made-up library with timing, power, full adder and clock gate."""
-    return str(Path(__file__).with_name("tiny.lib"))
+    """A made-up library with timing, power, a full adder and a clock gate."""
+    return str(TINY)
 
 
-@pytest.fixture(scope="session")
-def nangate45() -> str:
-    """A library that lies outside of the repository."""
-    if not NANGATE.exists():
-        pytest.skip("nangate45/nangate45_typ.lib.gz is in pdk of neither KVLOOM_SHARED nor ../shared")
-    return str(NANGATE)
-
-
-@pytest.fixture
-def target(request: pytest.FixtureRequest) -> str:
-    """The library of a name: ``generic``, ``tiny`` or ``nangate45``."""
-    return request.param if request.param == "generic" else request.getfixturevalue(request.param)
+@pytest.fixture(
+    scope="session", params=map(str, LIBRARIES), ids=[path.name.split(".")[0] for path in LIBRARIES]
+)
+def library(request: pytest.FixtureRequest) -> str:
+    """The made-up library, and Nangate45 where it lies in KVLOOM_SHARED or beside the repository."""
+    return request.param
 
 
 @pytest.fixture(scope="session")

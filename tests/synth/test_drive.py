@@ -10,8 +10,6 @@ from amaranth.lib.wiring import In, Out
 from synth import asic, drive, liberty, targets
 from synth.measure import measure
 
-LIBRARIES = pytest.mark.parametrize("target", ["tiny", "nangate45"], indirect=True)
-
 
 def loaded(count: int) -> dict:
     """A flat netlist of one register that drives ``count`` inverters, each inside its own instance."""
@@ -115,20 +113,18 @@ class Enabled(wiring.Component):
         return m
 
 
-@LIBRARIES
-def test_registers_with_an_enable_share_a_clock_gate(target):
-    found = measure(Enabled(), "enabled", target, recipes=(asic.Recipe(mapper="nf"),))
-    cells = targets.parse(target).cells
+def test_registers_with_an_enable_share_a_clock_gate(library):
+    found = measure(Enabled(), "enabled", library, recipes=(asic.Recipe(mapper="nf"),))
+    cells = targets.parse(library).cells
     assert sum(number for cell, number in found.counts.items() if cells[cell].clock_gate) == 1
     assert not [cell for cell in found.counts if cell.lower().startswith("mux2")]
 
 
-@LIBRARIES
 @pytest.mark.usefixtures("opensta")
-def test_a_mixed_design_is_as_small_as_its_smallest_parts_allow_and_faster_on_demand(target):
+def test_a_mixed_design_is_as_small_as_its_smallest_parts_allow_and_faster_on_demand(library):
     mixed, alone = asic.Recipe(), [asic.Recipe(mapper=mapper) for mapper in asic.MAPPERS]
-    slow = measure(Enabled(), "enabled", target, 5.0, recipes=(mixed, *alone))
-    fast = measure(Enabled(), "enabled", target, 0.5, recipes=(mixed,))
+    slow = measure(Enabled(), "enabled", library, 5.0, recipes=(mixed, *alone))
+    fast = measure(Enabled(), "enabled", library, 0.5, recipes=(mixed,))
     assert slow.met
     areas = {name: tried["area"] for name, tried in slow.tried.items()}
     assert len(areas) == 1 + len(alone)

@@ -55,13 +55,13 @@ needs_gates = pytest.mark.usefixtures("opensta", "icarus")
 
 
 @pytest.fixture
-def library() -> power_library.PowerLibrary:
+def two_cells() -> power_library.PowerLibrary:
     return power_library.read([LIBRARY], ["INV", "DFF"])
 
 
 @pytest.mark.quick
-def test_tables_are_interpolated_and_held_at_their_borders(library) -> None:
-    ((rise, half), (fall, other)) = library.cells["INV"].energy["Z"]
+def test_tables_are_interpolated_and_held_at_their_borders(two_cells) -> None:
+    ((rise, half), (fall, other)) = two_cells.cells["INV"].energy["Z"]
     assert half == other == 0.5
     assert rise(0.0, 0.0) == 1.0
     assert rise(0.1, 0.0) == 2.0  # the template has loads outside
@@ -72,12 +72,17 @@ def test_tables_are_interpolated_and_held_at_their_borders(library) -> None:
 
 
 @pytest.mark.quick
-def test_states_are_averaged(library) -> None:
+def test_states_are_averaged(two_cells) -> None:
     """Two states of 2 + 4 and 0 + 8 a cycle: a clock's two changes cost 7, not 14."""
-    cell = library.cells["DFF"]
+    cell = two_cells.cells["DFF"]
     assert sum(weight * table(0, 0) for table, weight in cell.energy["CK"]) * 2 == 7.0
     assert cell.leakage == 3.0
-    assert (library.voltage, library.capacitance, library.leakage, library.time) == (2.0, 1e-15, 1e-9, 1.0)
+    assert (two_cells.voltage, two_cells.capacitance, two_cells.leakage, two_cells.time) == (
+        2.0,
+        1e-15,
+        1e-9,
+        1.0,
+    )
 
 
 @pytest.mark.quick
@@ -125,11 +130,10 @@ class Counter(wiring.Component):
         return m
 
 
-@pytest.fixture(scope="module", params=["tiny", "nangate45"])
-def counter(request, opensta, tmp_path_factory) -> Netlist:
+@pytest.fixture(scope="module")
+def counter(library, opensta, tmp_path_factory) -> Netlist:
     folder = tmp_path_factory.mktemp("counter")
     recipe = (asic.Recipe(mapper="nf"),)
-    library = request.getfixturevalue(request.param)
     report = measure(Counter(), "counter", library, 1.0, recipes=recipe, keep=folder)
     assert report.netlist is not None
     return report.netlist
