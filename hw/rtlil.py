@@ -159,7 +159,7 @@ class Modules:
     def _claim(self, design: Design, outside: SignalDict, name: str) -> None:
         """See that each signal lives in one module; ``outside`` are those that are ports."""
         for signal in design.fragments[design.fragment].used_signals:
-            if signal in outside and name != self.top:
+            if not len(signal) or (signal in outside and name != self.top):
                 continue
             home = self._homes.get(signal, name)
             if home != name:

@@ -6,6 +6,7 @@ import wave
 from collections.abc import Callable
 from itertools import combinations, islice, takewhile
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -174,14 +175,11 @@ def test_a_whole_table_leaves_out_what_does_not_fit(
     tiny_file: Checkpoint,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for name in set(RECIPES) - {"int4", "q4_0"}:
-        monkeypatch.delitem(RECIPES, name)
-    for name in set(SCHEMES) - {"atom4"}:
-        monkeypatch.delitem(SCHEMES, name)
     arguments = ["--model", str(tiny_file.path), "--text", "self", "--tokens", "40", "--table"]
-    assert evaluate.main([*arguments, "--group", "64", "--out", str(tmp_path)]) == 0
+    few = {"int4": RECIPES["int4"], "q4_0": RECIPES["q4_0"]}
+    with patch.dict(RECIPES, few, clear=True), patch.dict(SCHEMES, {"atom4": SCHEMES["atom4"]}, clear=True):
+        assert evaluate.main([*arguments, "--group", "64", "--out", str(tmp_path)]) == 0
     problem = capsys.readouterr().err
     assert (
         problem
@@ -212,8 +210,7 @@ def test_pictures(tmp_path: Path) -> None:
         if self.get_text().split(" ")[0] in RECIPES:
             boxes.append((self.get_text(), Text2D.get_window_extent(self)))
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Annotation, "draw", noted)
+    with patch.object(Annotation, "draw", noted):
         pictures.draw(results, base, "weights", "title", tmp_path / "weights.png")
     assert (tmp_path / "weights.png").read_bytes()[1:4] == b"PNG"
     pictures.draw(results, base, "kv", "title", tmp_path / "kv.png")

@@ -108,7 +108,9 @@ def _attend(cache: PagedCache, q: ArrayLike, scores_of: _Part, outputs_of: _Part
     scores = np.concatenate([paged, queries @ keys.swapaxes(1, 2)], -1) / np.float32(np.sqrt(cache.channels))
     weights = np.exp(scores - scores.max(-1, keepdims=True))
     first = paged.shape[-1]
-    result = outputs_of(cache, weights[..., :first]) + weights[..., first:] @ values
+    result = weights[..., first:] @ values
+    if first:  # NumPy's sums over no pages at all are not always zero
+        result += outputs_of(cache, weights[..., :first])
     return (result / weights.sum(-1, keepdims=True)).reshape(-1, cache.channels)
 
 
