@@ -4,7 +4,6 @@ A build is kept in the cache under the hash of everything it depends on; process
 wait for each other.
 """
 
-import contextlib
 import hashlib
 import os
 import re
@@ -174,22 +173,32 @@ def build(design: Design, simulator: str) -> Path:
 
 
 def _verilate(folder: Path, sources: Sequence[Path]) -> None:
-    """Compile with Verilator, whose run-time library is the same for every design and is kept."""
-    versions = hashlib.sha256(f"{toolchain.versions('verilator')} {waves()}".encode()).hexdigest()[:20]
-    library = toolchain.cache_directory() / f"runtime-{versions}"
-    first = toolchain.locked(library.with_name(f"{library.name}.lock"))
-    with contextlib.nullcontext() if library.exists() else first:
-        for compiled in library.glob("*.o"):
-            shutil.copy(compiled, folder)
-        _compile(cocotb_runner_for("verilator", toolchain.build_environment()), folder, sources)
-        if not library.exists():
-            unfinished = Path(tempfile.mkdtemp(prefix=".runtime-", dir=library.parent))
-            for compiled in folder.glob("verilated*.o"):
-                shutil.copy(compiled, unfinished)
-            unfinished.rename(library)
+    """Compile with Verilator; what is left is the program and its log."""
+    for compiled in _runtime().glob("*.o"):
+        shutil.copy(compiled, folder)
+    _compile(cocotb_runner_for("verilator", toolchain.build_environment()), folder, sources)
     for path in folder.iterdir():
         if path not in sources and path.name not in (TOP, "build.log"):
             path.unlink()
+
+
+def _runtime() -> Path:
+    """Verilator's compiled run-time library, the same for every design; made once, with a wire for a design."""
+    versions = hashlib.sha256(f"{toolchain.versions('verilator')} {waves()}".encode()).hexdigest()[:20]
+    library = toolchain.cache_directory() / f"runtime-{versions}"
+    if library.exists():
+        return library
+    with toolchain.locked(library.with_name(f"{library.name}.lock")):
+        if not library.exists():
+            folder = Path(tempfile.mkdtemp(prefix=".runtime-", dir=library.parent))
+            source = folder / f"{TOP}.v"
+            source.write_text(f"module {TOP}(i, o); input i; output o; assign o = i; endmodule\n")
+            _compile(cocotb_runner_for("verilator", toolchain.build_environment()), folder, [source])
+            for path in folder.iterdir():
+                if not path.match("verilated*.o"):
+                    path.unlink()
+            folder.rename(library)
+    return library
 
 
 def _compile(runner: _Verilator | _Icarus, folder: Path, sources: Sequence[Path]) -> None:

@@ -149,5 +149,5 @@ def test_golden_models_agree_on_codes() -> None:
 @pytest.mark.parametrize("unit", blocks.baselines())
 def test_circuit(unit: str, simulator: str) -> None:
     many = simulator == "verilator"
-    amount = {"operations": 120_000 if many else 20_000, "groups": 2_000 if many else 300}
+    amount = {"operations": 60_000 if many else 6_000, "groups": 2_000 if many else 300}
     runner.run(blocks.get(unit)(preset("tiny")), f"sim.benches.baseline.{unit}", simulator, amount)

@@ -31,8 +31,8 @@ def test_tiny(simulator: str) -> None:
 
 
 @pytest.mark.slow
-def test_edge(simulator: str) -> None:
-    run(preset("edge"), simulator, None if simulator == "verilator" else "every_type|stalls.*=3|short.*=1")
+def test_edge() -> None:
+    run(preset("edge"), "verilator")
 
 
 @pytest.mark.slow
