@@ -183,7 +183,7 @@ def _verilate(folder: Path, sources: Sequence[Path]) -> None:
 
 
 def _runtime() -> Path:
-    """Verilator's compiled run-time library, the same for every design; made once, with a wire for a design."""
+    """Verilator's compiled run-time library, the same for every design; made once, with a wire as design."""
     versions = hashlib.sha256(f"{toolchain.versions('verilator')} {waves()}".encode()).hexdigest()[:20]
     library = toolchain.cache_directory() / f"runtime-{versions}"
     if library.exists():
