@@ -9,8 +9,11 @@ import pytest
 
 from golden import accuracy
 from golden.accuracy import Measurement, measure, summarise
+from golden.matvec import matvec
 from golden.model.capture import Linear, layer_inputs, sample_tokens
 from golden.model.checkpoint import Checkpoint
+from golden.numbers.numerics import Numerics
+from golden.weights.quantized import quantize
 
 
 def errors(linear: Linear, **options: int) -> dict[int, float]:
@@ -31,6 +34,17 @@ def test_random_data() -> None:
     for width in (10, 12, 14):
         assert found[width] < found[width - 2] / 3
     assert found[16] < found[14]
+
+
+@pytest.mark.quick
+def test_relative_error(rng: np.random.Generator) -> None:
+    """Root of the squared differences from float64 over that of the squares, FP16 inputs being exact."""
+    weights, inputs = rng.standard_normal((8, 256)), rng.standard_normal((3, 256))
+    (one,) = measure(Linear("a", weights.astype(np.float32), inputs.astype(np.float32)), 8, ("int4",), (8,))
+    q = quantize(weights.astype(np.float32), "int4", 128)
+    exact = inputs.astype(np.float32).astype(np.float16).astype(np.float64) @ q.dequantize().T
+    got = matvec(q, inputs.astype(np.float32), accuracy._Widths(Numerics(8, 128)), output="fp32")
+    assert one.error == pytest.approx(np.linalg.norm(got - exact) / np.linalg.norm(exact))
 
 
 @pytest.mark.quick

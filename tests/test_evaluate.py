@@ -288,16 +288,18 @@ def test_sampling(tiny_llama: Llama) -> None:
 
 
 @pytest.mark.quick
-def test_generate(tiny_file: Checkpoint, tiny_llama: Llama, capsys: pytest.CaptureFixture[str]) -> None:
+def test_generate(tiny_file: Checkpoint, capsys: pytest.CaptureFixture[str]) -> None:
     """First the likeliest tokens of the model as stored, then those of the quantised one."""
     begin = ["the sea", "--model", str(tiny_file.path), "--tokens", "12"]
     assert generate.main([*begin, "--weights", "int2", "--activations", "12", "--kv", "atom4"]) == 0
     shown = capsys.readouterr().out
-    assert shown.startswith("[none weights, fp32 activations, KV none]\n")
-    following = continuation(tiny_llama, of(tiny_file).encode("the sea"))
-    said = list(takewhile(lambda token: token not in (1, 2), islice(following, 12)))
-    assert f"]\n{of(tiny_file).decode(said)}\n[{len(said)} tokens, " in shown
-    assert "\n[int2 weights, 12 activations, KV atom4]\n" in shown
+    ids = of(tiny_file).encode("the sea")
+    for setting in (Setting(), Setting("int2", "12", "atom4")):
+        model = Llama(tiny_file, setting.linear())
+        following = continuation(model, ids, model.memories(setting.memory))
+        said = list(takewhile(lambda token: token not in (1, 2), islice(following, 12)))
+        begins = f"[{setting.weights} weights, {setting.activations} activations, KV {setting.kv}]\n"
+        assert f"{begins}{of(tiny_file).decode(said)}\n[{len(said)} tokens, " in shown
     assert re.fullmatch(r"\[the first \d+ tokens are the same\]", shown.splitlines()[-1])
     assert generate.main(begin) == 0
     assert "[the first" not in capsys.readouterr().out
