@@ -63,10 +63,18 @@ def test_layers_of_the_default_accelerator() -> None:
     check_layers(preset("edge"), ((8, 2), (16, 4.5), (12, 8), (32, 4)), ("bitmod4", "bitmod3", "int8"))
 
 
-@pytest.mark.slow
-def test_pages(eight_rows: Config) -> None:
+TWO_UNITS = preset("tiny").changed(
+    rows=8,
+    word_bits=128,
+    rescale_units=2,
+    types=("binary01", "ternary", "int2_asym", "int3_asym", "int4_asym", "int8_asym"),
+)
+"""Fewer turns of the rescale units than rows."""
+
+
+def test_pages() -> None:
     """Four pages of a run of eight: the rest is the first pages' latency. `tiny` is checked by its bench."""
-    config, kinds = eight_rows, []
+    config, kinds = TWO_UNITS, []
     channels = config.kv.channels
     for rule, bits in (("native", 2), ("native", 3), ("native", 8), ("sign", 1), ("ternary_mean", 2)):
         kinds += [(rule, bits, "key", "channel", 32), (rule, bits, "value", "token", 32)]
