@@ -24,7 +24,6 @@ def show_cycles(log: str) -> None:
     print(*lines, sep="\n")
 
 
-@pytest.mark.quick
 def test_tiny() -> None:
     show_cycles(run(preset("tiny"), "verilator"))
 

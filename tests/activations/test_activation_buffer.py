@@ -29,7 +29,6 @@ def run_bench(fields: dict[str, Any], simulator: str) -> None:
     runner.run(buffer, "sim.benches.activations.activation_buffer", simulator, {"config": config})
 
 
-@pytest.mark.quick
 def test_circuit(simulator: str) -> None:
     run_bench({}, simulator)
 

@@ -14,7 +14,6 @@ def parameters(config: Config) -> dict[str, object]:
     return {"config": config.model_dump()}
 
 
-@pytest.mark.quick
 def test_array(simulator: str) -> None:
     runner.run(Array(TWO_COLUMNS), "sim.benches.pe.array", simulator, parameters(TWO_COLUMNS))
 

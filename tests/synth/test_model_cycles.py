@@ -52,7 +52,6 @@ def check_layers(config: Config, blocks: tuple[tuple[int, float], ...], types: t
         assert ours == pytest.approx(int(cycles), rel=LARGEST_ERROR), (outputs, inputs, dtype, scale, offset)
 
 
-@pytest.mark.quick
 def test_layers_of_the_tiny_accelerator() -> None:
     shapes = ((8, 2), (8, 4), (16, 4.5), (16, 8), (5, 3), (24, 2.25), (40, 16))
     check_layers(preset("tiny"), shapes, ("bitmod4", "bitmod3", "int4_asym", "int6", "ternary"))
