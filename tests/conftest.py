@@ -126,10 +126,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_report_header() -> list[str]:
     """Parts that some tests skip without."""
-    needs = [("benches on Icarus and gate-level energies", optional.ICARUS), ("timing", optional.OPENSTA)]
-    needs += [("placed designs", optional.NEXTPNR), ("a cluster", optional.DASK)]
-    needs += [("every bench", part) for part in (optional.COCOTB, optional.VERILATOR, optional.COMPILER)]
-    needs += [(f"tests of {name}", part) for name, part in optional.MODELS.items()]
+    needs = [("the second simulator", optional.ICARUS), ("timing", optional.OPENSTA)]
+    needs += [("place and route", optional.NEXTPNR), ("a cluster", optional.DASK)]
+    needs += [
+        ("every bench", part)
+        for part in (optional.COCOTB, optional.VERILATOR, optional.COMPILER, optional.MAKE)
+    ]
+    needs += [(name, part) for name, part in optional.MODELS.items()]
     return optional.lacking(*((what, part, True) for what, part in needs))
 
 

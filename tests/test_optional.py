@@ -120,6 +120,23 @@ def test_extras_are_enough() -> None:
     subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, check=True)
 
 
+def test_sessions_of_tests_begin_with_what_is_missing(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "--collect-only",
+        "-p",
+        "no:cacheprovider",
+        "tests/test_rooms.py",
+    ]
+    environment = {"PATH": str(tmp_path), "KVLOOM_BUILD": str(tmp_path)}
+    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True)
+    header = done.stdout.partition("collected")[0].splitlines()
+    assert ICARUS.missing("the second simulator") in header
+    assert optional.COMPILER.missing("every bench") in header
+
+
 def test_pictures_are_left_out_of_evaluations(here: Path, hide: Callable, capsys) -> None:
     """The figures do not need them; it is said before anything else, here before the model is missed."""
     hide(MATPLOTLIB)

@@ -251,7 +251,7 @@ def _table(result: Comparison, width: int) -> Table:
     shown = [place for place, head in enumerate(heads) if head]
     table = Table(
         header_style="bold",
-        title=f"on {result.target}",
+        title=f"on {result.where}",
         title_justify="left",
         caption=render.made_with(result.tools),
         caption_justify="left",

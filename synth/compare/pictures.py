@@ -108,7 +108,7 @@ def _area_by_type(comparison: Comparison, path: Path) -> None:
     axes.grid(axis="y", color="#e4e4e4", linewidth=0.6)
     axes.legend(frameon=False, fontsize=8.5, loc="upper left", ncols=3)
     axes.set_ylim(0, axes.get_ylim()[1] * 1.25)
-    _save(figure, f"Area by width of weights, {comparison.target}", path)
+    _save(figure, f"Area by width of weights, {comparison.where}", path)
 
 
 def _area_and_error(comparison: Comparison, errors: Mapping[tuple[str, str], float], path: Path) -> None:
@@ -145,7 +145,7 @@ def _area_and_error(comparison: Comparison, errors: Mapping[tuple[str, str], flo
     axes.set_ylabel(f"area of one multiplication a cycle ({unit})", fontsize=9)
     axes.grid(which="both", color="#e8e8e8", linewidth=0.6)
     axes.legend(frameon=False, fontsize=8.5)
-    _save(figure, f"Area and accuracy, {comparison.target}", path)
+    _save(figure, f"Area and accuracy, {comparison.where}", path)
 
 
 def _energy(comparison: Comparison, path: Path) -> None:

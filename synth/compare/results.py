@@ -77,6 +77,11 @@ class Comparison:
         """Why nothing was timed; empty where it was."""
         return self.ours[0].result.report.untimed
 
+    @property
+    def where(self) -> str:
+        """The library, and that it was used without timing if it was."""
+        return f"{self.target}, no timing" if self.untimed else self.target
+
     def ratio(self, other: Measured) -> float:
         """How many times smaller the block is than another design, for one multiplication a cycle."""
         return other.area_per_mac(self.datatype) / self.ours[0].area_per_mac(self.datatype)
@@ -190,7 +195,7 @@ def markdown(comparisons: Sequence[Comparison], pictures: Mapping[str, Sequence[
     """All comparisons as Markdown; ``pictures`` has the file names by target."""
     lines: list[str] = []
     for one in comparisons:
-        lines += [f"# {one.ours[0].label} on {one.target}", "", f"{one.verdict()}.", ""]
+        lines += [f"# {one.ours[0].label} on {one.where}", "", f"{one.verdict()}.", ""]
         lines += [*render.table(one.heads, one.rows()), "", f"{render.made_with(one.tools)}.", ""]
         lines += [f"![{name}]({name})" for name in pictures.get(one.target, ())]
         rows = [

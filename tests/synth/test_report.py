@@ -406,6 +406,7 @@ def test_comparisons_without_timing_are_labelled(tiny, hide, tmp_path, capsys, m
         assert (content[0] if isinstance(content, list) else content)["untimed"] == targets.NO_OPENSTA
     for text in (shown, (tmp_path / "out" / "comparison.md").read_text()):
         assert render.areas_only(targets.NO_OPENSTA) in text
+        assert "on tiny, no timing" in text
         assert "made with Yosys" in text
     assert areas.load(tmp_path / "out" / "areas-tiny.json").untimed
 
