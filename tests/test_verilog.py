@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 
 import pytest
-from amaranth.hdl import ClockDomain, DomainRenamer, EnableInserter, Module, Signal
+from amaranth.hdl import ClockDomain, DomainRenamer, EnableInserter, Fragment, Module, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.memory import Memory
@@ -21,12 +21,16 @@ PAIR = data.StructLayout({"low": 3, "high": data.ArrayLayout(2, 2)})
 class Inner(wiring.Component):
     """Has a register; a user may take some bits of its outputs only."""
 
-    config = None
-
     def __init__(self, edit: Callable[[Module], None] = lambda m: None) -> None:
         self.edit = edit
         super().__init__(
-            {"taken": In(PAIR), "given": Out(stream.Signature(PAIR)), "spare": Out(4), "a": In(1)}
+            {
+                "taken": In(PAIR),
+                "given": Out(stream.Signature(PAIR)),
+                "spare": Out(4),
+                "none": In(0),
+                "a": In(1),
+            }
         )
 
     def elaborate(self, platform: object) -> Module:
@@ -42,12 +46,14 @@ class Shared(wiring.Component):
     """Stands in the design twice; half of its output is used."""
 
     config = None
+    elaborated = 0
 
     x: In(3)
     given: Out(stream.Signature(PAIR))
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
+        Shared.elaborated += 1
         m.d.comb += self.given.payload.low.eq(~self.x)
         return m
 
@@ -153,6 +159,16 @@ def test_unrelated_edit() -> None:
         (changed,) = (name for name in old if old[name] != new[name])
         assert any(re.search(r"\bextra\b", line) for line in new[changed])
         assert old[changed] < new[changed]
+
+
+@pytest.mark.quick
+def test_shared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shared component is elaborated once; in Amaranth's simulator each one is a component of its own."""
+    monkeypatch.setattr(Shared, "elaborated", 0)
+    verilog.modules(Outer(), "top")
+    assert Shared.elaborated == 1
+    Fragment.get(Outer(), None)
+    assert Shared.elaborated == 3
 
 
 @pytest.mark.quick
