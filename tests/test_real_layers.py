@@ -71,11 +71,8 @@ def run(config: Config, simulator: str, linears: list[Linear], rows: int) -> Non
 
 def test_tiny_llama(tiny_layers: dict[str, Linear], simulator: str) -> None:
     """Inputs of 64 and 172: two groups of 32, and five and a short one."""
-    names = [f"layers.1.w{part}" for part in "qkvo132"]
-    if simulator == "verilator":
-        run(preset("tiny"), simulator, [tiny_layers[name] for name in names], 32)
-    else:
-        run(preset("tiny"), simulator, [tiny_layers[name] for name in names[::6]], 8)
+    parts, rows = ("qko2", 32) if simulator == "verilator" else ("q2", 8)
+    run(preset("tiny"), simulator, [tiny_layers[f"layers.1.w{part}"] for part in parts], rows)
 
 
 @pytest.mark.slow
@@ -89,4 +86,6 @@ def test_smollm2_tiny(smollm2_layers: list[Linear]) -> None:
 @pytest.mark.llm
 def test_smollm2_edge(smollm2_layers: list[Linear]) -> None:
     """Groups of 128: 576 inputs end with a group of 64, 1536 are twelve whole ones."""
-    run(preset("edge"), "verilator", smollm2_layers, 16)
+    chosen = ("attn_q", "attn_k", "attn_output", "ffn_gate", "ffn_down")
+    linears = [one for part, one in zip(PARTS, smollm2_layers, strict=True) if part in chosen]
+    run(preset("edge"), "verilator", linears, 16)
