@@ -82,6 +82,7 @@ class CodecBench:
     Attributes:
         departures, arrivals: cycles of the input's and of the output's beats.
         compares: whether anything of the output counts.
+        valid: reads whether the output has a beat.
     """
 
     def __init__(
@@ -101,6 +102,7 @@ class CodecBench:
         self._word_bits, self._beats_in, self._beats_out = word_bits, taken[2], given[2]
         self.board = Scoreboard(*given[:2])
         self._last_place = given[1].size - 1
+        self.valid = domain.reader(f"{given[0]}_valid")
         self._known: deque[bool] = deque()  # of the pages that are to come
         self.source = StreamSource(
             domain, *taken[:2], where.source, lambda _: self.departures.append(domain.cycle)
@@ -124,6 +126,10 @@ class CodecBench:
         self.source.send_all(self._beats_in(page))
         self.board.expect_all(self._beats_out(page))
         self._known.append(True)
+
+    def send_beginning(self, page: CodedPage, length: int) -> None:
+        """The first beats of a page."""
+        self.source.send_all(self._beats_in(page)[:length])
 
     def send_wrong(self, beats: list[dict[str, Any]], expected: list[tuple[Any, Any]] | None = None) -> None:
         """Beats of a page of which anything may come, or what is expected: beats and their unknown bits."""

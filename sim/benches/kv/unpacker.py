@@ -1,6 +1,5 @@
 """KV unpacker: the codes of golden pages, whatever the stalls and the codings of the pages before."""
 
-import itertools
 import random
 from collections.abc import Callable
 from typing import Any
@@ -12,8 +11,8 @@ from golden.numbers.trits import TRITS, is_legal
 from hw.config import Config
 from hw.kv.payloads import Coding, code_beat, coded_word
 from sim import context
-from sim.benches.kv.coded_pages import NAMES, SHORTEST, CodecBench, CodedPage, some_names
-from sim.coverage import Coverage
+from sim.benches.kv import codec_stories as stories
+from sim.benches.kv.coded_pages import NAMES, SHORTEST, CodecBench, CodedPage
 from sim.errors import ErrorCounter, ErrorPlan
 from sim.spacing import SPACINGS, send_spaced
 from sim.streams import SITUATIONS, Domain, StreamMonitor, reset
@@ -23,9 +22,7 @@ WIDTH = config.kv.word_bits
 PAGES = context.parameters()["pages"]
 FLOWING_WORDS = context.parameters()["flowing_words"]
 
-coverage_stalls = Coverage("kv_unpacker_stalls", {"situation": SITUATIONS, "coding": NAMES})
-coverage_switches = Coverage("kv_unpacker_switches", {"before": NAMES, "after": NAMES})
-coverage_rate = Coverage("kv_unpacker_rate", {"coding": (*NAMES, "mixed")})
+plans = stories.CodecPlans("kv_unpacker")
 errors = ErrorPlan("kv_unpacker")
 
 
@@ -39,32 +36,15 @@ def bench_of(domain: Domain, stalls: str) -> CodecBench:
 @cocotb.parametrize(stalls=SITUATIONS)
 async def pages(dut: Any, stalls: str) -> None:
     """Pages of all codings back to back."""
-    bench = bench_of(await reset(dut, 200_000), stalls)
-    names = some_names(SITUATIONS.index(stalls), PAGES)
-    for name in names:
-        bench.send(bench.page(name, random.choice((1, 1, 2, 3))))
-        coverage_stalls.hit(situation=stalls, coding=name)
-    await bench.finish()
-    for before, after in itertools.pairwise(names):
-        coverage_switches.hit(before=before, after=after)
+    await stories.every_coding(bench_of(await reset(dut, 200_000), stalls), plans, stalls, PAGES)
 
 
 @cocotb.test()
-@cocotb.parametrize(name=(*NAMES, "mixed"))
+@cocotb.parametrize(name=stories.FLOWS)
 async def full_throughput(dut: Any, name: str) -> None:
     """Without stalls n words are taken in n cycles, within pages and between them."""
     bench = bench_of(await reset(dut, 200_000), "free_running")
-    words = 0
-    while words < FLOWING_WORDS:
-        page = bench.page(random.choice(NAMES) if name == "mixed" else name, random.choice((1, 2, 8)))
-        bench.send(page)
-        words += len(page.words)
-    await bench.finish()
-    cycles = bench.departures[-1] - bench.departures[0] + 1
-    assert len(bench.departures) == words
-    assert cycles == words, f"{cycles} cycles for {words} words"
-    coverage_rate.hit(coding=name)
-    dut._log.info(f"{name}: {words} words in {cycles} cycles")
+    await stories.flow(bench, plans, name, FLOWING_WORDS, lambda page: len(page.words), bench.departures)
 
 
 def page_with(bench: CodecBench, byte: int) -> Callable[[], None]:
@@ -108,18 +88,7 @@ async def illegal_bytes(dut: Any, spacing: str) -> None:
 async def wrong_lengths(dut: Any, spacing: str) -> None:
     """After pages that are cut short, too long or of a reserved coding the next one is intact."""
     bench = bench_of(await reset(dut), "free_running")
-    acts = []
-    for words, coding in itertools.product(range(1, 10), range(8)):
-        wrong = [
-            {"data": random.getrandbits(WIDTH), "coding": coding, "last": number == words - 1}
-            for number in range(words)
-        ]
-        acts.append(lambda wrong=wrong: bench.send_wrong(wrong))
-        if (words + coding) % 3:  # or another wrong one follows
-            acts.append(lambda: bench.send(bench.page(random.choice(NAMES), 1)))
-    acts.append(lambda: bench.send(bench.page(random.choice(NAMES), 1)))
-    await send_spaced(bench.domain, (bench.source,), acts, spacing)
-    await bench.finish()
+    await stories.recover(bench, lambda: {"data": random.getrandbits(WIDTH)}, spacing)
 
 
 @cocotb.test()
@@ -127,12 +96,5 @@ async def wrong_lengths(dut: Any, spacing: str) -> None:
 async def reset_forgets(dut: Any, name: str) -> None:
     """A reset in the middle of a page leaves nothing behind."""
     bench = bench_of(await reset(dut), "free_running")
-    for words in range(1, len(bench.page(name, 2).words)):
-        bench.compares = False
-        bench.source.send_all(bench.page(name, 2).word_beats()[:words])
-        await bench.source.drained()
-        await bench.domain.reset()
-        assert bench.domain.reader("beats_valid")() == 0
-        bench.compares = True
-        bench.send(bench.page(random.choice(NAMES), 1))
-        await bench.finish()
+    lengths = range(1, len(bench.page(name, 2).words))
+    await stories.forget(bench, name, lengths, lambda _: bench.source.drained())
