@@ -168,10 +168,11 @@ class ArrayFeed(wiring.Component):
         group = Signal.like(self.last_group, name="chunks_group")
         damaged = Signal()
         beat = self.beats.payload.beat
-        codes = [
-            Cat(beat.codes[part * size + number] for part in range(parts)).word_select(place, LANE_BITS)
-            for number in range(size)
-        ]
+        taken_codes = Signal(data.ArrayLayout(LANE_BITS, size))
+        m.d.comb += taken_codes.eq(beat.codes.as_value())
+        if parts > 1:
+            m.d.comb += taken_codes.eq(beat.codes.as_value().word_select(place, size * LANE_BITS))
+        codes = [taken_codes[number] for number in range(size)]
         carried = [Signal(LANE_BITS, name=f"carried_{number}") for number in range(size)]
         with m.Switch(self.form.coding):
             for coding, entry in _DATATYPES.items():

@@ -1,6 +1,7 @@
 """KV packer: beats of codes to words of a page."""
 
 from collections.abc import Callable
+from typing import Any
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
@@ -81,17 +82,19 @@ class Packer(wiring.Component):
         """The word that the phase calls for."""
         at, dense = turn.at, turn.dense
         quarters = self._quarters(m, turn, flush)
-        halves = self._halves(turn, quarters)
-        eighth = [self._plane(0, n) for n in range(CODE_BITS)]
+        halves = self._halves(m, turn, quarters)
+        eighth = self._planes("eighth", CODE_BITS)
         for n in range(CODE_BITS):
             if n < 4:
-                eighth[n] = halves[0][n] | halves[1][n]
+                m.d.comb += eighth[n].eq(halves[0][n] | halves[1][n])
             else:
-                eighth[n] = choose(at, [self._plane(granule, n) for granule in range(GRANULES)])
-        triples = Cat(self.beats.p.codes[code][:3] for code in range(self.width))
+                granules = [self._plane(granule, n) for granule in range(GRANULES)]
+                m.d.comb += eighth[n].eq(choose(at, granules))
+        codes = self.beats.p.codes
+        triples = Cat(codes[code][:3] for code in range(self.width))
         lines = [dense[1], dense[2], dense[4], dense[8], turn.trits, *(dense[3] & at[j] for j in range(3))]
         words = [
-            Cat(code[0] for code in self.beats.p.codes),
+            Cat(code[0] for code in codes),
             Cat(_interleaved(quarters[q][:2]) for q in range(4)),
             Cat(_interleaved(halves[h][:4]) for h in range(2)),
             _interleaved(eighth),
@@ -116,44 +119,50 @@ class Packer(wiring.Component):
                 lines.append(fresh)
                 sources.append([self._plane(granule, n) for n in range(TRIT_BITS)])
             late = residue + 4
-            kept = [
-                Signal(self.width // GRANULES, name=f"kept_{n}_{late}", reset_less=True)
-                for n in range(TRIT_BITS)
-            ]
+            kept = self._planes("kept", TRIT_BITS, late, reset_less=True)
             with m.If(keep):
                 m.d.sync += [kept[n].eq(self._plane(late, n)) for n in range(TRIT_BITS)]
             lines.append(turn.trits & turn.when(_kept(late)))
             sources.append(kept)
-            planes = [Signal(self.width // GRANULES, name=f"quarter_{n}_{residue}") for n in range(TRIT_BITS)]
+            planes = self._planes("quarter", TRIT_BITS, residue)
             m.d.comb += [
                 planes[n].eq(choose(lines, [source[n] for source in sources])) for n in range(TRIT_BITS)
             ]
             result.append(planes)
         return result
 
-    def _halves(self, turn: CodingPhase, quarters: list[list[Value]]) -> list[list[Value]]:
+    def _halves(self, m: Module, turn: CodingPhase, quarters: list[list[Value]]) -> list[list[Signal]]:
         """Bits 0 to 3 of the even and of the odd granule wanted; one of them is 0 for codes of 8 bits."""
-        result: list[list[Value]] = []
+        result: list[list[Signal]] = []
         for half in range(2):
             granules = range(half, GRANULES, 2)
             lines = [(turn.dense[4] & turn.at[g // 2]) | (turn.dense[8] & turn.at[g]) for g in granules]
-            planes = [quarters[half][n] | quarters[half + 2][n] for n in range(2)]
-            planes += [choose(lines, [self._plane(g, n) for g in granules]) for n in (2, 3)]
+            planes = self._planes("half", 4, half)
+            m.d.comb += [planes[n].eq(quarters[half][n] | quarters[half + 2][n]) for n in (0, 1)]
+            m.d.comb += [planes[n].eq(choose(lines, [self._plane(g, n) for g in granules])) for n in (2, 3)]
             result.append(planes)
         return result
 
     def _bytes(self, m: Module, turn: CodingPhase, flush: Value, quarters: list[list[Value]]) -> Value:
         """Bytes of the five granules of trits wanted."""
-        slots: list[list[Value]] = []
+        slots = [self._planes("slot", TRIT_BITS, slot) for slot in range(5)]
         for slot in range(4):
             firsts = [(residue - slot) % 4 for residue in range(4)]
             lines = [turn.at[first] | turn.at[first + 4] for first in firsts]
-            slots.append([choose(lines, [quarters[r][n] for r in range(4)]) for n in range(TRIT_BITS)])
+            for n in range(TRIT_BITS):
+                m.d.comb += slots[slot][n].eq(choose(lines, [quarters[r][n] for r in range(4)]))
         last = [places(phase)[-1].granule for phase in range(GRANULES)]
         lines = [line & ~flush for line in turn.at]
-        slots.append([choose(lines, [self._plane(g, n) for g in last]) for n in range(TRIT_BITS)])
+        for n in range(TRIT_BITS):
+            m.d.comb += slots[4][n].eq(choose(lines, [self._plane(g, n) for g in last]))
         digits = [Cat(bits) for planes in slots for bits in zip(*planes, strict=True)]
         return trit_bytes(m, digits, "encoder")
+
+    def _planes(self, name: str, count: int, number: int | None = None, **options: Any) -> list[Signal]:
+        """Signals for the first bits of a granule's codes."""
+        tail = "" if number is None else f"_{number}"
+        size = self.width // GRANULES
+        return [Signal(size, name=f"{name}_{n}{tail}", **options) for n in range(count)]
 
     def _plane(self, granule: int, n: int) -> Value:
         """Bit ``n`` of the codes of a granule at the input."""

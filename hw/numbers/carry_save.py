@@ -74,5 +74,6 @@ def _adder(m: Module, bits: list[Value], name: str) -> tuple[Value, Value]:
         m.d.comb += [total.eq(bits[0] ^ bits[1]), carry.eq(bits[0] & bits[1])]
     else:
         a, b, c = bits
-        m.d.comb += [total.eq(a ^ b ^ c), carry.eq((a & b) | (c & (a ^ b)))]
+        half = Signal(name=f"{name}_half")
+        m.d.comb += [half.eq(a ^ b), total.eq(half ^ c), carry.eq((a & b) | (c & half))]
     return total, carry

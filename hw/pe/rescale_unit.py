@@ -96,13 +96,13 @@ def _partial_products(m: Module, name: str, factor: Value, multiplier: Value, wi
     rows: list[Value] = []
     constant = 0
     for place in range(len(multiplier)):
-        taken = Signal(bits, name=f"{name}_row_{place}")
-        m.d.comb += taken.eq(Mux(multiplier[place], factor, 0))
+        taken = Mux(multiplier[place], factor, 0)[:bits]
+        row = Signal(bits, name=f"{name}_row_{place}")
         if place + 1 < len(multiplier):
-            row = Cat(taken[:-1], ~taken[-1])
+            m.d.comb += row.eq(Cat(taken[:-1], ~taken[-1]))
             constant -= 1 << place + bits - 1
         else:
-            row = Cat(~taken[:-1], taken[-1])
+            m.d.comb += row.eq(Cat(~taken[:-1], taken[-1]))
             constant += (1 - (1 << bits - 1)) << place
         rows.append(Cat(Const(0, place), row)[:width] if place else row[:width])
     return [*rows, Const(constant % (1 << width), width)]

@@ -154,5 +154,10 @@ class LaneMapper(wiring.Component):
 
 def lane_of(code: Value, wires: tuple[Wire, ...]) -> Value:
     """A code in its byte."""
-    bits = [Const(1, 1) if wire == _ONE else Cat(code[source] for source in wire).any() for wire in wires]
-    return Cat(bits)
+    return Cat(_driven(code, wire) for wire in wires)
+
+
+def _driven(code: Value, wire: Wire) -> Value:
+    """The bit of a lane that a wire makes of a code."""
+    sources = [Const(1, 1) if source < 0 else code[source] for source in wire] or [Const(0, 1)]
+    return Cat(sources).any() if len(sources) > 1 else sources[0]
