@@ -68,6 +68,13 @@ CACHED = {
 ATTENTION = Rules(attention_shapes=True, kv_traffic=True, kv_precision=True)
 
 
+def test_remainders_take_whole_steps():
+    """Of dot products of 4, rows and columns of 32, and 32 bytes a cycle; published shapes have few."""
+    product = published.Product(3, 5, 65, 33, 4.0, 7, 11, 15)
+    cost = published.cost(DESIGNS["BitMoD-LY"], product, False, Rules())
+    assert (cost.compute, cost.memory) == (3 * (2 * 3 * 2) * 2, 3 * 2)
+
+
 @pytest.mark.parametrize(("task", "design"), CYCLES)
 def test_published_cycles(task, design):
     for network, wanted in zip(PUBLISHED, CYCLES[task, design], strict=True):

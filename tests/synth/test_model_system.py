@@ -56,6 +56,13 @@ def test_bytes_of_a_cache_are_those_of_the_golden_one(scheme: str, context: int,
     assert kvloom(AREAS, "bitmod3", scheme).cached(SMALL, context) == wanted
 
 
+def test_long_prompts_read_their_cache_again():
+    """1,024 queries of 2 heads by 1,024 tokens are 4 MiB of scores, of which the buffer holds an eighth."""
+    step = system.prefill(design("FP16 W16 KV16"), SMALL, 1024)
+    cached = 2 * 1024 * 128 * 2
+    assert step.bytes("kv") == SMALL.layers * (8 + 1) * cached
+
+
 def test_kept_tokens_are_counted():
     """KIVI's order: keys leave 128 at a time, values one by one, in pages that are filled up."""
     one, context = kvloom(AREAS, "bitmod3", "native2"), 1000

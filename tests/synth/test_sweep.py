@@ -125,13 +125,25 @@ def test_damaged_results(
 
 
 @pytest.mark.quick
-def test_what_a_result_depends_on(tmp_path: Path) -> None:
-    texts = [SPACE, SPACE.replace("quick = true", ""), SPACE.replace("int4", "int8"), "period = 2\n" + SPACE]
+def test_what_a_result_depends_on(tmp_path: Path, tiny: str) -> None:
+    """On everything that is measured and how; of a library on what is in it."""
+    other = tmp_path / Path(tiny).name
+    other.write_text(Path(tiny).read_text() + "\n")
+    both = SPACE.replace('["int4"]', '["int4", "int8"]')
+    texts = [
+        SPACE,
+        SPACE.replace("quick = true", ""),
+        SPACE.replace('"array"', '"tile"'),
+        "period = 2\n" + SPACE,
+        both,
+        both.replace('datatype = "int4"', 'datatype = "int8"'),
+        *(f'target = "{library}"\n{SPACE}' for library in (tiny, other)),
+    ]
     keys = set()
     for text in texts:
         written(tmp_path, text)
         keys |= {one.key for one in space.load(tmp_path / "space.toml").points()}
-    assert len(keys) == 8
+    assert len(keys) == 2 * len(texts)
     assert {"command.py", "measure.py", "point.py", "yosys.py"} < {path.name for path in space._flow()}
 
 
@@ -228,6 +240,22 @@ def test_results_of_other_tools_are_not_taken(tmp_path: Path, hide: Callable) ->
     timed = keys()
     hide(optional.OPENSTA)
     assert not timed & keys()
+
+
+@pytest.mark.quick
+def test_results_of_other_sources_are_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A byte more in one file of the flow, of the circuits or of the golden model."""
+    monkeypatch.setattr(space, "_sources", space._sources.__wrapped__)  # without its cache
+    written(tmp_path)
+    read = Path.read_bytes
+
+    def keys(changed: str) -> set[str]:
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "read_bytes", lambda path: read(path) + b"#" * (path.name == changed))
+            return {one.key for one in space.load(tmp_path / "space.toml").points()}
+
+    files = ("", "measure.py", "processing_element.py", "floats.py")
+    assert len(set().union(*map(keys, files))) == 2 * len(files)
 
 
 @pytest.mark.quick
