@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from golden.pe.dot import group_dot
@@ -20,6 +20,7 @@ def slow(activations: list[int], values: list[int], group: int) -> list[int]:
     st.lists(st.tuples(st.integers(-32767, 32767), st.integers(-128, 448)), min_size=1, max_size=40),
     st.integers(1, 45),
 )
+@example(pairs=[(3, -5), (-7, 11)] * 20, group=16)
 def test_matches_python(pairs: list[tuple[int, int]], group: int) -> None:
     """Any length and group, the last group short."""
     activations, values = (list(column) for column in zip(*pairs, strict=True))

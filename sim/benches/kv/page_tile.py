@@ -30,7 +30,8 @@ COUNT: int = context.parameters().get("pages", 0)
 PACES = context.parameters().get("paces", [])
 PERIODS = context.parameters().get("periods", [])
 WIDTH = config.kv.word_bits
-TOP = 29
+TOPS = {"normal": 29, "subnormal": 4}
+"""Exponent field that bounds steps and offsets, by kind of elements."""
 
 errors = ErrorPlan("kv_page_tile")
 coverage = Coverage(
@@ -47,7 +48,7 @@ coverage_rate = Coverage("kv_page_tile_rate", {"side": ("key", "value"), "folded
 class Product:
     """Some outputs of a page, with activations of their own."""
 
-    def __init__(self, layout: PageLayout, integers: np.ndarray, group: int, scales: tuple | None) -> None:
+    def __init__(self, layout: PageLayout, integers: np.ndarray, scales: tuple | None, top: int) -> None:
         """Args: integers [outputs, inputs]; steps and offsets [outputs, groups], or None where folded."""
         rng = np.random.default_rng(random.getrandbits(32))
         self.activations = (rng.standard_normal(integers.shape[1]) * 2.0 ** rng.integers(-6, 6)).astype(
@@ -55,10 +56,9 @@ class Product:
         )
         step, offset = scales or (None, None)
         form = layout.format
-        numbers = {} if scales is None else {"step": step, "offset": offset, "top": TOP}
-        result = accumulate(
-            integers, self.activations.astype(np.float32), group, form.dtype, config.numerics, **numbers
-        )
+        numbers = {} if scales is None else {"step": step, "offset": offset, "top": top}
+        activations = self.activations.astype(np.float32)
+        result = accumulate(integers, activations, config.group, form.dtype, config.numerics, **numbers)
         self.results = result.astype(np.float32).view(np.uint32).tolist()
 
     def beats(self) -> list[dict[str, Any]]:
@@ -76,11 +76,11 @@ class Product:
 
 
 class Bench:
-    """The page tile with its streams."""
+    """The page tile with its streams, for pages of one kind of elements."""
 
-    def __init__(self, domain: Domain, stalls: str) -> None:
+    def __init__(self, domain: Domain, stalls: str, kind: str) -> None:
         where = situation(stalls)
-        self.domain = domain
+        self.domain, self.kind = domain, kind
         self.formats = StreamSource(domain, "formats", page_format(config), where.source)
         self.words = StreamSource(domain, "words", word(WIDTH), where.source)
         beat = payloads.activation_beat(config)
@@ -92,7 +92,7 @@ class Bench:
         self.taken = 0
         self.results = StreamSink(domain, "results", payloads.result(config), where.sink, where.sink_waits)
         self.errors = ErrorCounter(domain, errors)
-        domain.dut.top_field.value = TOP
+        domain.dut.top_field.value = TOPS[kind]
         self.wanted: list[tuple[int | None, bool, bool]] = []
 
     def send(self, page: SentPage) -> None:
@@ -105,7 +105,7 @@ class Bench:
         if is_folded(layout):
             self.board.expect_all(streams_of(layout, page.kept, WIDTH, False)[0])
         unknown = unknown_outputs(page)
-        products = list(products_of(layout, layout.unpack(page.kept)))
+        products = list(products_of(layout, layout.unpack(page.kept), TOPS[self.kind]))
         for number, product in enumerate(products):
             self.activations.send_all(product.beats())
             count = len(product.results)
@@ -141,19 +141,19 @@ def is_folded(layout: PageLayout) -> bool:
     return (layout.format.axis == "channel") == (layout.side == "key")
 
 
-def products_of(layout: PageLayout, quantized: Quantized) -> Iterator[Product]:
+def products_of(layout: PageLayout, quantized: Quantized, top: int) -> Iterator[Product]:
     """The products of a page, in order."""
     form = layout.format
     integers = form.integers(quantized.codes)
     outputs = integers if layout.side == "key" else integers.T
     if is_folded(layout):
         for own in np.split(outputs, len(outputs) // form.group):
-            yield Product(layout, own, config.group, None)
+            yield Product(layout, own, None, top)
     else:
         step, offset = (part.astype(np.float16) for part in form.line(quantized.scale, quantized.zero))
         if layout.side == "value":
             step, offset = step.T, offset.T
-        yield Product(layout, outputs, config.group, (step, offset))
+        yield Product(layout, outputs, (step, offset), top)
 
 
 def random_layout(rule: str, bits: int, side: str, folded: bool) -> PageLayout:
@@ -170,9 +170,9 @@ def random_layout(rule: str, bits: int, side: str, folded: bool) -> PageLayout:
     return PageLayout(form, side, config.kv.page_tokens, channels, config.rows, config.lanes)
 
 
-async def start(dut: Any, stalls: str = "free_running") -> Bench:
+async def start(dut: Any, stalls: str = "free_running", kind: str = "normal") -> Bench:
     domain = await reset(dut, cycle_limit=1_000_000)
-    return Bench(domain, stalls)
+    return Bench(domain, stalls, kind)
 
 
 def unknown_outputs(page: SentPage) -> set[int]:
@@ -198,12 +198,12 @@ def page_of_other_groups() -> SentPage:
 @cocotb.test()
 @cocotb.parametrize(stalls=SITUATIONS)
 async def every_format(dut: Any, stalls: str) -> None:
-    """Keys and values of every format, folded and not, page after page."""
-    bench = await start(dut, stalls)
+    """Keys and values of every format, folded and not, page after page, with normal or subnormal scales."""
+    bench = await start(dut, stalls, tuple(TOPS)[SITUATIONS.index(stalls) % 2])
     kinds = list(itertools.product(FORMATS, ("key", "value"), (False, True)))
     random.shuffle(kinds)
     for (rule, bits), side, folded in kinds[:COUNT]:
-        bench.send(intact_page(random_layout(rule, bits, side, folded), WIDTH))
+        bench.send(intact_page(random_layout(rule, bits, side, folded), WIDTH, bench.kind))
         coverage.hit(format=f"{rule}{bits}", side=side, folded=folded)
     await bench.finish()
 

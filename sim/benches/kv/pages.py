@@ -152,11 +152,12 @@ def random_elements(layout: PageLayout, kind: str) -> NDArray[np.float16]:
     return KINDS[kind]((layout.tokens, layout.channels)).astype(np.float16)
 
 
-def tied_elements(layout: PageLayout, sign: int) -> NDArray[np.float16]:
+def tied_elements(layout: PageLayout, sign: int, off: int = 0) -> NDArray[np.float16]:
     """Elements [P, D] that lie halfway between two codes, all such places of an affine or symmetric format.
 
     Every group has both its extremes, which leave the scale a power of two. Affine groups lie on one side of
-    zero, which ``sign`` says; symmetric ones on both.
+    zero, which ``sign`` says; symmetric ones on both. Minima of 0 are ``off`` by so many times 2**-24, which
+    leaves nothing quite halfway.
     """
     form = layout.format
     top = (1 << form.bits - 1) - 1 if form.signed else (1 << form.bits) - 1
@@ -166,7 +167,9 @@ def tied_elements(layout: PageLayout, sign: int) -> NDArray[np.float16]:
     x = np.resize(ties, (layout.tokens, layout.channels))
     place = np.indices(x.shape).sum(0) % SHORTEST_GROUP
     x[place == 0], x[place == 1] = low, low + (2 * top if form.signed else top)
-    return (x * 2.0 ** random.randint(-6, 6)).astype(np.float16)
+    x *= 2.0 ** random.randint(-6, 6)
+    x[place == 0] += off * 2.0**-24
+    return x.astype(np.float16)
 
 
 def elements_of(x: NDArray[np.float16], lanes: int) -> list[dict[str, Any]]:

@@ -130,15 +130,26 @@ async def stalls_on_every_port(dut: Any, stalls: str) -> None:
 
 @cocotb.test()
 async def every_tie(dut: Any) -> None:
-    """Elements halfway between any two codes, of both signs, go to the even one."""
+    """Elements halfway between any two codes, of both signs, go to the even one, others to the nearest."""
     bench = await start(dut)
-    for (rule, bits), sign in itertools.product(DIVIDED, (1, -1)):
-        if sign > 0 or rule == "native":
+    for (rule, bits), (sign, off) in itertools.product(DIVIDED, ((1, 0), (-1, 0), (1, 1), (1, -1))):
+        if rule == "native" or (sign, off) == (1, 0):
             layout = random_layout(config, rule, bits, short=True)
-            x = tied_elements(layout, sign)
+            x = tied_elements(layout, sign, off)
             bench.send(sent_elements(layout, x, LANES))
             for negative in {*(x < 0).ravel().tolist()}:
                 coverage_ties.hit(format=f"{rule}{bits}", negative=negative)
+    await bench.finish()
+
+
+@cocotb.test()
+async def largest_scales(dut: Any) -> None:
+    """Ranges on both sides of those that would round to infinity."""
+    bench = await start(dut)
+    for low in (0, 1, 15, 16, 17, 32, 48, 64, 65504):
+        layout = random_layout(config, "native", 1, short=True)
+        first = np.indices((layout.tokens, layout.channels)).sum(0) & 1
+        bench.send(sent_elements(layout, np.where(first, 65504, -low).astype(np.float16), LANES))
     await bench.finish()
 
 
