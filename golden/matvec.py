@@ -76,14 +76,15 @@ def matvec_bits(
         infinite.
 
     Raises:
-        ValueError: shapes do not fit, or groups are not the configuration's.
+        ValueError: shapes do not fit, or activations cannot be aligned in such groups.
     """
     numerics = config.numerics
     outputs, inputs = q.shape
     if bits.ndim != 2 or bits.shape[1] != inputs:
         raise ValueError(f"activations of shape {bits.shape} must be [N, {inputs}]")
-    if q.groups > 1 and q.group != numerics.group:
-        raise ValueError(f"group {q.group} must be {numerics.group}, the one the activations are aligned in")
+    if q.groups > 1 and q.group not in numerics.group_lengths:
+        allowed = ", ".join(map(str, numerics.group_lengths))
+        raise ValueError(f"group {q.group} must be one of {allowed}, which activations are aligned in")
     if inputs > numerics.maximum_inputs:
         raise ValueError(f"inputs {inputs} must be at most {numerics.maximum_inputs}")
     values = q.integers()

@@ -28,9 +28,9 @@ class Accelerator(wiring.Component):
 
     Packets and vectors are paired in the order in which they come. A packet is multiplied by the present
     vector, which then makes way for the next one unless the packet's header says ``keep_activations``. If the
-    vector's length in beats is not ceil(inputs / activation_lanes), the packet is dropped without results and
-    counted, and the vector goes or stays as the header says, so that the packets behind it meet their own
-    vectors. An illegal header drops its packet and no vector. No bad input stops the streams.
+    vector's length in beats is not ceil(inputs / activation_lanes), or its groups are not the packet's, the
+    packet is dropped without results and counted, and the vector goes or stays as the header says, so that the
+    packets behind it meet their own vectors. An illegal header drops its packet and no vector. No bad input stops the streams.
 
     A row block takes the sum over its groups of chunks * terms cycles while words, activations and results
     keep up; the last result comes ``tile.fill_latency`` cycles after the last chunk was unpacked. The
@@ -40,7 +40,8 @@ class Accelerator(wiring.Component):
         weights (AXI4-Stream in): packets of ``golden.weights.layout``, whole words, ``tlast`` in the last
         one. activations (AXI4-Stream in): ``activation_lanes`` elements of every token column a beat,
             ``[column][lane]``; missing bytes (``tkeep``) read as +0, ``tlast`` closes the vector. The
-            format is the one that CONTROL holds when a vector's first beat is taken.
+            format is the one that CONTROL holds when a vector's first beat is taken; in that beat ``tuser``
+            says how often ``group`` is halved, to no less than 16, for the groups that it is aligned in.
         results (AXI4-Stream out): ``[unit][column]`` results of 32 bits, of consecutive output rows; 16-bit
             formats are in the low half. ``tkeep`` marks the rows that are meant, ``tlast`` ends a packet's
             results, ``tuser`` says that the packet was too short for its header.
@@ -54,7 +55,11 @@ class Accelerator(wiring.Component):
             {
                 "weights": In(axi_stream.Signature(config.word_bits)),
                 "activations": In(
-                    axi_stream.Signature(payloads.activation_beat(config)["elements"].shape, keep=True)
+                    axi_stream.Signature(
+                        payloads.activation_beat(config)["elements"].shape,
+                        keep=True,
+                        user=payloads.HALVING_BITS,
+                    )
                 ),
                 "results": Out(axi_stream.Signature(self.result_rows, keep=True, user=1)),
                 "control": In(registers.bus_signature()),
@@ -111,7 +116,7 @@ class Accelerator(wiring.Component):
         special = Signal()
         taken = tile.beats.valid & tile.beats.ready
         vector_form = Mux(inside, kept_form, form)
-        m.d.comb += beat.format.eq(vector_form)
+        m.d.comb += [beat.format.eq(vector_form), beat.halvings.eq(self.activations.tuser)]
         with m.If(taken):
             m.d.sync += [inside.eq(~beat.last), kept_form.eq(vector_form)]
 
@@ -130,9 +135,9 @@ class Accelerator(wiring.Component):
         beats = (header.p.inputs + (lanes - 1)) >> ceil_log2(lanes)
         fits = Signal()
         refused = Signal()
-        full = header.p.group_chunks == self.config.chunks  # as the activations are aligned
         m.d.comb += [
-            fits.eq((beats == tile.vector_beats) & ((header.p.groups == 1) | full)),
+            # Vectors of one length in as many groups have groups of one length, as each is half the next one.
+            fits.eq((beats == tile.vector_beats) & (header.p.groups == tile.vector_groups)),
             unpacker.reject.eq(~fits),
             passes.valid.eq(header.valid & tile.vector_valid),
             header.ready.eq(passes.ready & tile.vector_valid),

@@ -55,7 +55,8 @@ class Config(BaseModel):
         rows: output rows R of the array; each has its own codes, scales and results.
         columns: token columns N; they share the codes and have their own activations.
         lanes: multiplications L that one processing element does in a cycle.
-        group: longest group G along the reduction axis, in elements; a multiple of ``lanes``.
+        group: longest group G along the reduction axis, in elements; a vector may also be aligned in groups
+            of a half, a quarter and so on down to 16.
         activation_bits: width A of an aligned activation, sign included.
         activation_lanes: FP16 or BF16 elements in one beat of the activation stream.
         maximum_inputs: longest activation vector, in elements.
@@ -72,7 +73,7 @@ class Config(BaseModel):
     rows: Literal[4, 8, 16, 32] = 8
     columns: Annotated[int, Field(ge=1, le=64)] = 1
     lanes: Literal[4, 8, 16] = 16
-    group: Annotated[int, Field(ge=8, le=256)] = 128
+    group: Literal[16, 32, 64, 128] = 128
     activation_bits: Annotated[int, Field(ge=8, le=16)] = 12
     activation_lanes: Literal[1, 2, 4, 8, 16] = 4
     maximum_inputs: Annotated[int, Field(ge=16, le=65536)] = 16384
@@ -94,8 +95,6 @@ class Config(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Config":
-        if self.group % self.lanes:
-            raise ValueError(f"group {self.group} must be a multiple of lanes {self.lanes}")
         if self.lanes % self.activation_lanes:
             raise ValueError(f"activation_lanes {self.activation_lanes} must divide lanes {self.lanes}")
         if self.rows % self.rescale_units:
@@ -137,9 +136,14 @@ class Config(BaseModel):
         return self.group // self.lanes
 
     @property
+    def group_lengths(self) -> tuple[int, ...]:
+        """Lengths of group, the longest one first; place k is reached by halving k times."""
+        return self.numerics.group_lengths
+
+    @property
     def maximum_groups(self) -> int:
-        """Groups in the longest vector."""
-        return self.maximum_inputs // self.group
+        """Groups in the longest vector when they are as short as can be."""
+        return self.maximum_inputs // self.group_lengths[-1]
 
     @property
     def largest_activation(self) -> int:

@@ -30,6 +30,7 @@ MANTISSA_BITS = 11
 DISTANCE_BITS = 8
 EXPONENT_BITS = 8
 REACH_BITS = 6
+HALVING_BITS = 2
 
 
 class ActivationFormat(enum.Enum, shape=1):
@@ -58,10 +59,15 @@ def word(config: Config) -> data.StructLayout:
 
 
 def activation_beat(config: Config) -> data.StructLayout:
-    """FP16 or BF16 elements of every token column; ``last`` closes the vector, missing elements are +0."""
+    """FP16 or BF16 elements of every token column; ``last`` closes the vector, missing elements are +0.
+
+    The vector is aligned in groups of ``config.group`` elements, halved ``halvings`` times (at most to 16).
+    """
     lanes = data.ArrayLayout(16, config.activation_lanes)
     elements = data.ArrayLayout(lanes, config.columns)
-    return data.StructLayout({"elements": elements, "last": 1, "format": ActivationFormat})
+    return data.StructLayout(
+        {"elements": elements, "last": 1, "format": ActivationFormat, "halvings": HALVING_BITS}
+    )
 
 
 def aligned_beat(config: Config) -> data.StructLayout:

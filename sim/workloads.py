@@ -93,6 +93,7 @@ def _tile(config: Config, linear: Linear, datatype: str) -> Trace:
             "elements": [vector[start : start + lanes].tolist()] * config.columns,
             "last": int(start + lanes >= inputs),
             "format": payloads.ActivationFormat.FP16,
+            "halvings": 0,
         }
         for vector in bits
         for start in range(0, inputs, lanes)

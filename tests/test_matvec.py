@@ -275,7 +275,7 @@ def test_shapes_are_checked() -> None:
     q = random_weights(np.random.default_rng(8), "int4")
     with pytest.raises(ValueError, match=r"must be \[N, 80\]"):
         matvec_bits(q, np.zeros((1, 79), np.uint16), TINY)
-    with pytest.raises(ValueError, match="group 32 must be 8"):
-        matvec_bits(q, np.zeros((1, 80), np.uint16), Config(lanes=4, group=8, maximum_inputs=512))
+    with pytest.raises(ValueError, match="group 32 must be one of 16, which activations"):
+        matvec_bits(q, np.zeros((1, 80), np.uint16), Config(lanes=4, group=16, maximum_inputs=512))
     with pytest.raises(ValueError, match="inputs 80 must be at most 64"):
         matvec_bits(q, np.zeros((1, 80), np.uint16), Config(lanes=4, group=32, maximum_inputs=64))

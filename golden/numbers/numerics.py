@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass
 
-__all__ = ["Numerics"]
+__all__ = ["SHORTEST_GROUP", "Numerics"]
+
+SHORTEST_GROUP = 16
+"""Elements of the shortest group that a vector can be aligned in."""
 
 
 @dataclass(frozen=True)
@@ -11,7 +14,7 @@ class Numerics:
 
     Attributes:
         activation_bits: width A of an aligned activation, sign included.
-        group: longest group G the hardware is built for, in elements.
+        group: longest group G the hardware is built for, in elements; ``group_lengths`` has all of them.
         accumulator_bits: width of an output's accumulator, sign included.
         maximum_inputs: longest activation vector, in elements.
     """
@@ -20,6 +23,16 @@ class Numerics:
     group: int = 128
     accumulator_bits: int = 36
     maximum_inputs: int = 16384
+
+    @property
+    def group_lengths(self) -> tuple[int, ...]:
+        """Lengths of group that a vector can be aligned in: the longest one, its half and so on down to 16.
+
+        A group half as long has half the bound (``golden.numbers.reach``) and may come twice as often, so
+        that shifts and exponents of the accumulator are the same for all of them.
+        """
+        halves = range(max(self.group // SHORTEST_GROUP, 1).bit_length())
+        return tuple(self.group >> half for half in halves)
 
     @property
     def maximum_groups(self) -> int:

@@ -10,17 +10,21 @@ from collections.abc import Sequence
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
 
 from hw import payloads
 from hw.activations.aligner_column import AlignerColumn
 from hw.activations.exponent_keys import KeyQueue, MaximumKey, maximum_stages, queued_groups, unit_key
 from hw.config import Config
+from hw.payloads import HALVING_BITS
 
 __all__ = ["Aligner"]
 
 
 class Aligner(wiring.Component):
-    """Align each group of ``group`` elements, or fewer at a vector's end, to its own largest exponent.
+    """Align each group, or what is left of one at a vector's end, to its own largest exponent.
+
+    Groups have ``config.group`` elements, halved as often as the vector's first beat says.
 
     One beat a cycle in and out, without a gap between groups, vectors or formats. A group's first beat is
     offered ``4 + stages`` cycles after its last beat was accepted, where
@@ -32,7 +36,7 @@ class Aligner(wiring.Component):
     Every output but ``beats.ready`` comes from a register; that one depends on registers only.
 
     Members:
-        beats (in): vectors, each closed by ``last``; ``format`` counts in a vector's first beat.
+        beats (in): vectors, each closed by ``last``; ``format`` and ``halvings`` count in their first beats.
         aligned (out): ``payloads.aligned_beat``.
         error_long (out): high for one cycle for each vector that is too long.
     """
@@ -70,6 +74,7 @@ class Aligner(wiring.Component):
             groups.valid.eq(self.beats.valid & self.beats.ready),
             groups.beat_last.eq(self.beats.p.last),
             groups.beat_format.eq(self.beats.p.format),
+            groups.beat_halvings.eq(self.beats.p.halvings),
             write.en.eq(write_beat),
             write.data.elements.eq(self.beats.p.elements),
             write.data.format.eq(groups.format),
@@ -183,7 +188,7 @@ class _GroupMarker(wiring.Component):
 
     Members:
         valid (in): a beat is accepted.
-        beat_last, beat_format (in): of that beat.
+        beat_last, beat_format, beat_halvings (in): of that beat.
         format (out): format of its vector.
         group_last, last (out): it closes a group, a vector.
         dropping (out): it is beyond ``maximum_inputs``.
@@ -193,32 +198,47 @@ class _GroupMarker(wiring.Component):
     def __init__(self, config: Config) -> None:
         self.config = config
         marks = {name: Out(1) for name in ("format", "group_last", "last", "dropping", "error_long")}
-        super().__init__({"valid": In(1), "beat_last": In(1), "beat_format": In(1), **marks})
+        super().__init__(
+            {
+                "valid": In(1),
+                "beat_last": In(1),
+                "beat_format": In(1),
+                "beat_halvings": In(HALVING_BITS),
+                **marks,
+            }
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        beats = self.config.group // self.config.activation_lanes
+        beats = self.config.maximum_inputs // self.config.activation_lanes
         beat = Signal(range(beats))
-        group = Signal(range(self.config.maximum_groups))
-        held = Signal(reset_less=True)
+        held_format = Signal(reset_less=True)
+        held_halvings = Signal(HALVING_BITS, reset_less=True)
+        halvings = Signal(HALVING_BITS)
         started = Signal()
         too_long = Signal()
         m.d.comb += [
-            self.format.eq(Mux(started, held, self.beat_format)),
-            self.group_last.eq(self.beat_last | (beat == beats - 1)),
-            too_long.eq((beat == beats - 1) & (group == self.config.maximum_groups - 1)),
+            self.format.eq(Mux(started, held_format, self.beat_format)),
+            halvings.eq(Mux(started, held_halvings, self.beat_halvings)),
+            too_long.eq(beat == beats - 1),
+            self.group_last.eq(self.beat_last | self._fills_group(beat, halvings)),
             self.last.eq(self.beat_last | too_long),
         ]
         m.d.sync += self.error_long.eq(self.valid & ~self.dropping & too_long & ~self.beat_last)
         with m.If(self.valid):
             m.d.sync += [
-                held.eq(self.format),
+                held_format.eq(self.format),
+                held_halvings.eq(halvings),
                 started.eq(~self.beat_last),
                 self.dropping.eq(~self.beat_last & (self.dropping | too_long)),
-                beat.eq(Mux(self.group_last, 0, beat + 1)),
+                beat.eq(Mux(self.last, 0, beat + 1)),
             ]
-            with m.If(self.last):
-                m.d.sync += group.eq(0)
-            with m.Elif(self.group_last):
-                m.d.sync += group.eq(group + 1)
         return m
+
+    def _fills_group(self, beat: Value, halvings: Value) -> Value:
+        """Whether this beat is the last one of a group of the vector's length."""
+        lengths = self.config.group_lengths
+        counted = [exact_log2(length // self.config.activation_lanes) for length in lengths]
+        ends = [beat[:bits].all() for bits in counted]
+        ends += ends[-1:] * ((1 << HALVING_BITS) - len(ends))  # no shorter group than 16
+        return Cat(ends).bit_select(halvings, 1)

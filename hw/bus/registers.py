@@ -109,7 +109,7 @@ TABLE = (
         "CONFIG1",
         0x0C,
         (
-            _constant("group", 0, 16, "Elements of a group."),
+            _constant("group", 0, 16, "Elements of the longest group."),
             _constant("word_bits", 16, 16, "Bits of a word of weights."),
         ),
     ),
@@ -143,7 +143,9 @@ TABLE = (
     _counter("ERROR_HEADER", 0x30, "header", "Packets dropped because of an illegal header."),
     _counter("ERROR_SHORT", 0x34, "short", "Packets that ended early; their results are marked."),
     _counter("ERROR_LONG", 0x38, "long", "Packets with words behind their end, which were dropped."),
-    _counter("ERROR_MISMATCH", 0x3C, "mismatch", "Packets dropped because their vector's length differs."),
+    _counter(
+        "ERROR_MISMATCH", 0x3C, "mismatch", "Packets dropped because their vector's length or groups differ."
+    ),
     _counter("ERROR_VECTOR", 0x40, "vector", "Activation vectors cut at the longest length."),
 )
 

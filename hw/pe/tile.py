@@ -57,7 +57,8 @@ class Tile(wiring.Component):
 
     Members:
         beats (in stream): FP16 or BF16 activations; two vectors are buffered.
-        vector_valid (out), vector_beats (out): a vector is complete for the next ``passes``; its length.
+        vector_valid (out): a vector is complete for the next ``passes``.
+        vector_beats, vector_groups (out): its length in beats and in groups.
         passes (in stream): how many row blocks to multiply by that vector, and whether to keep it.
         chunks, scales, channels (in streams): the matrix, from the unpacker.
         results (out stream): outputs.
@@ -73,6 +74,7 @@ class Tile(wiring.Component):
                 "beats": In(stream.Signature(payloads.activation_beat(config))),
                 "vector_valid": Out(1),
                 "vector_beats": Out(bits_for(beats)),
+                "vector_groups": Out(bits_for(config.maximum_groups)),
                 "passes": In(stream.Signature(payloads.passes)),
                 "chunks": In(stream.Signature(payloads.chunk(config))),
                 "scales": In(stream.Signature(payloads.group_scales(config))),
@@ -104,6 +106,7 @@ class Tile(wiring.Component):
             products.promise.eq(rescale.promise),
             self.vector_valid.eq(buffer.vector_valid),
             self.vector_beats.eq(buffer.vector_beats),
+            self.vector_groups.eq(buffer.vector_groups),
             self.error_long.eq(align.error_long),
             self.overflow.eq(rescale.overflow),
         ]

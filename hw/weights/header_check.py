@@ -94,11 +94,13 @@ class HeaderCheck(wiring.Component):
             choices &= header[name] == value
         for name in _RESERVED:
             choices &= header[name] == 0
+        has_length = Cat(header.group == length for length in config.group_lengths).any()
         m.d.sync += self.legal.eq(
             choices
             & (header.inputs == expected)
             & (header.inputs <= config.maximum_inputs)
             & (header.groups != 0)
+            & ((header.groups == 1) | has_length)
             & (header.group <= config.group)
             & (header.group[:lane_bits] == 0)
             & (header.last_inputs != 0)

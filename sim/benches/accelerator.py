@@ -251,7 +251,8 @@ async def format_of_a_vector(dut: Any) -> None:
     """A vector has the format that CONTROL held when its first beat was taken."""
     domain = await reset(dut)
     bench, story = Bench(domain), Story(config)
-    q, bits = story.matrix(config.rows, 2 * config.group), story.numbers(2 * config.group)
+    inputs = 2 * config.group
+    q, bits = story.matrix(config.rows, inputs), story.numbers(inputs)
     story.product(q, bits, "fp32")
     bench.activations.send_nowait(story.vectors.pop())
     while not (dut.activations_tvalid.value and dut.activations_tready.value):
@@ -341,16 +342,16 @@ async def layers(dut: Any) -> None:
     """Cycles from the first word to the last result of each layer from outside."""
     domain = await reset(dut, cycle_limit=2_000_000)
     bench = Bench(domain)
-    for outputs, inputs, dtype, scale, offset in LAYERS:
+    for outputs, inputs, dtype, scale, offset, group in LAYERS:
         story = Story(config)
-        q = random_weights(config, dtype, scale, outputs, inputs, config.group, offset)
+        q = random_weights(config, dtype, scale, outputs, inputs, group, offset)
         story.product(q, story.numbers(inputs), "fp16")
         bench.activations.send_nowait(story.vectors.pop())
         await domain.cycles(2 * inputs // config.activation_lanes + 16)
         bench.rules.restart()
         await bench.play(story)
         taken = bench.rules.last_result - bench.rules.first_word + 1
-        dut._log.info(f"layer {outputs} {inputs} {dtype} {scale} {int(offset)}: {taken} cycles")
+        dut._log.info(f"layer {outputs} {inputs} {dtype} {scale} {int(offset)} {group}: {taken} cycles")
 
 
 @cocotb.test(skip=not GIVEN)
@@ -362,7 +363,7 @@ async def given(dut: Any) -> None:
         packet = bytes.fromhex(product["packet"])
         story.packets.append(packet)
         if product["vector"]:
-            story.vector(np.array(product["vector"], np.uint16))
+            story.vector(np.array(product["vector"], np.uint16), config.group)
         values = np.array(product["results"], "<u4")
         story.results.append((values.T.tobytes(), [0] * (4 * values.size)))
         story.counts["PACKETS"] += 1

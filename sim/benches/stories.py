@@ -64,9 +64,12 @@ class Story:
         self.status = 0
         self.types: list[str] = []
 
-    def matrix(self, outputs: int, inputs: int, dtype: str | None = None) -> QuantizedWeights:
-        """A quantised Gaussian matrix, or one of any bit patterns."""
-        name, group = dtype or random.choice(self.config.types), self.config.group
+    def matrix(
+        self, outputs: int, inputs: int, dtype: str | None = None, group: int | None = None
+    ) -> QuantizedWeights:
+        """A quantised Gaussian matrix, or one of any bit patterns; groups of any length by default."""
+        name = dtype or random.choice(self.config.types)
+        group = group or random.choice(self.config.group_lengths)
         scale = random.choice(("int8", "fp16", "e8m0", "e4m3"))
         if random.random() < 0.6:
             return quantize(generator().standard_normal((outputs, inputs)), name, group, scale)
@@ -88,8 +91,8 @@ class Story:
         config = self.config
         return layout.pack(q, config.rows, config.lanes, output, keep, config.word_bits)
 
-    def vector(self, bits: np.ndarray, holes: bool = False) -> np.ndarray:
-        """Send a vector, garbage in its missing bytes; returns what it must read as."""
+    def vector(self, bits: np.ndarray, group: int, holes: bool = False) -> np.ndarray:
+        """Send a vector in groups of a length, garbage in its missing bytes; returns what it must read as."""
         columns, lanes = self.config.columns, self.config.activation_lanes
         padding = ((0, 0), (0, -bits.shape[1] % lanes))
         present = np.pad(np.ones(bits.shape, bool), padding)
@@ -102,7 +105,8 @@ class Story:
             return array.reshape(columns, -1, lanes).swapaxes(0, 1).ravel()
 
         kept = np.repeat(beats(present), 2).astype(int).tolist()
-        self.vectors.append(AxiStreamFrame(beats(sent).tobytes(), kept))
+        halvings = self.config.group_lengths.index(group)
+        self.vectors.append(AxiStreamFrame(beats(sent).tobytes(), kept, tuser=halvings))
         read = np.where(present, data, 0).astype(np.uint16)
         exponent = _SPECIAL[self.activations]
         self.status |= 4 * int((read & exponent == exponent).any())
@@ -126,15 +130,16 @@ class Story:
     def product(self, q: QuantizedWeights, bits: np.ndarray, output: str) -> None:
         """A vector and its packet."""
         self.packets.append(self.pack(q, output))
-        self.expect(q, self.vector(bits), output)
+        self.expect(q, self.vector(bits, q.group), output)
         self.types.append(q.dtype.name)
 
     def intact(self, keep: int = 0) -> None:
         """A vector and ``keep`` + 1 packets that share it, maybe with illegal ones between them."""
         inputs = self.size()[1]
-        bits = self.vector(self.numbers(inputs, random.random() < 0.1), random.random() < 0.2)
+        group = random.choice(self.config.group_lengths)
+        bits = self.vector(self.numbers(inputs, random.random() < 0.1), group, random.random() < 0.2)
         for left in range(keep, -1, -1):
-            q, output = self.matrix(self.size()[0], inputs), random.choice(OUTPUTS)
+            q, output = self.matrix(self.size()[0], inputs, group=group), random.choice(OUTPUTS)
             self.packets.append(self.pack(q, output, left > 0))
             self.expect(q, bits, output)
             self.types.append(q.dtype.name)
@@ -149,7 +154,7 @@ class Story:
         cut = word * random.randint(-(-HEADER_BITS // config.word_bits), len(data) // word - 1)
         self.packets.append(data[:cut])
         filled = layout.unpack(data[:cut] + bytes(len(data) - cut))
-        self.expect(filled, self.vector(self.numbers(q.shape[1])), output, 8 * cut)
+        self.expect(filled, self.vector(self.numbers(q.shape[1]), q.group), output, 8 * cut)
         self.counts["ERROR_SHORT"] += 1
 
     def long(self) -> None:
@@ -167,12 +172,17 @@ class Story:
         self.counts["ERROR_HEADER"] += 1
 
     def mismatch(self, keep: int = 0) -> None:
-        """Packets whose vector is some beats shorter or longer; the last of them takes it along."""
+        """Packets whose vector differs in beats or in groups; the last of them takes it along."""
         (outputs, inputs), lanes = self.size(), self.config.activation_lanes
+        group, *others = random.sample(self.config.group_lengths, len(self.config.group_lengths))
+        other = next((length for length in others if inputs > min(length, group)), None)
         lengths = [n for n in range(1, 3 * self.config.group) if -(-n // lanes) != -(-inputs // lanes)]
-        self.vector(self.numbers(random.choice(lengths)))
+        if other is not None and random.random() < 0.5:
+            self.vector(self.numbers(inputs), other)
+        else:
+            self.vector(self.numbers(random.choice(lengths)), group)
         for left in range(keep, -1, -1):
-            self.packets.append(self.pack(self.matrix(outputs, inputs), "fp16", left > 0))
+            self.packets.append(self.pack(self.matrix(outputs, inputs, group=group), "fp16", left > 0))
             self.counts["ERROR_MISMATCH"] += 1
 
     def overflow(self) -> None:
@@ -191,7 +201,7 @@ class Story:
         """A vector longer than the hardware holds: what is too much is dropped."""
         most = self.config.maximum_inputs
         q = self.matrix(self.config.rows + 1, most)
-        bits = self.vector(self.numbers(most + random.randint(1, 9)))
+        bits = self.vector(self.numbers(most + random.randint(1, 9)), q.group)
         self.packets.append(self.pack(q, "fp32"))
         self.expect(q, bits[:, :most], "fp32")
         self.counts["ERROR_VECTOR"] += 1

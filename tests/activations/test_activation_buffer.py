@@ -11,15 +11,21 @@ from sim import runner
 SMALL: dict[str, Any] = {
     "rows": 4,
     "lanes": 8,
-    "group": 16,
+    "group": 32,
     "activation_lanes": 2,
     "maximum_inputs": 64,
     "word_bits": 64,
 }
 SHAPES: dict[str, dict[str, Any]] = {
-    "two_columns": {"columns": 2, "activation_bits": 8, "lanes": 4, "group": 8},
-    "one_beat_a_chunk": {"activation_lanes": 8, "group": 24, "maximum_inputs": 72},
-    "one_chunk_a_vector": {"lanes": 16, "activation_lanes": 16, "maximum_inputs": 16, "activation_bits": 16},
+    "two_columns": {"columns": 2, "activation_bits": 8, "lanes": 4, "group": 16},
+    "one_beat_a_chunk": {"activation_lanes": 8, "group": 64, "maximum_inputs": 192},
+    "one_chunk_a_vector": {
+        "lanes": 16,
+        "activation_lanes": 16,
+        "group": 16,
+        "maximum_inputs": 16,
+        "activation_bits": 16,
+    },
 }
 
 

@@ -14,19 +14,19 @@ from sim import runner
 SMALL: dict[str, Any] = {
     "rows": 4,
     "lanes": 4,
-    "group": 16,
+    "group": 32,
     "activation_lanes": 4,
     "maximum_inputs": 64,
     "word_bits": 64,
 }
 SHAPES: dict[str, dict[str, Any]] = {
-    "two_columns": {"columns": 2, "activation_bits": 8, "activation_lanes": 2, "group": 8},
-    "whole_group_a_beat": {"lanes": 16, "activation_lanes": 16, "activation_bits": 16},
-    "odd_group": {
+    "two_columns": {"columns": 2, "activation_bits": 8, "activation_lanes": 2, "group": 16},
+    "whole_group_a_beat": {"lanes": 16, "activation_lanes": 16, "group": 16, "activation_bits": 16},
+    "four_lengths": {
         "lanes": 8,
         "activation_lanes": 8,
-        "group": 24,
-        "maximum_inputs": 72,
+        "group": 128,
+        "maximum_inputs": 384,
         "activation_bits": 11,
     },
     "one_lane": {"activation_lanes": 1, "maximum_inputs": 32},

@@ -7,7 +7,7 @@ from hw.pe.rescale_unit import RescaleUnit
 from sim import runner
 
 LONG = Config(rows=4, group=64, activation_bits=16, accumulator_bits=40, types=("int8",), word_bits=64)
-FEW_TYPES = Config(rows=4, lanes=4, group=8, activation_bits=8, types=("ternary",), word_bits=64)
+FEW_TYPES = Config(rows=4, lanes=4, group=16, activation_bits=8, types=("ternary",), word_bits=64)
 BENCH = "sim.benches.pe.rescale_unit"
 
 

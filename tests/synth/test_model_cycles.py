@@ -21,13 +21,21 @@ from synth.model.timeline import _Timeline, product_cycles
 LARGEST_ERROR = 0.01
 
 
-def packet(config: Config, outputs: int, inputs: int, dtype: str, scale: str, offset: bool = False) -> Packet:
+def packet(
+    config: Config,
+    outputs: int,
+    inputs: int,
+    dtype: str,
+    scale: str,
+    offset: bool = False,
+    group: int | None = None,
+) -> Packet:
     return Packet(
         datatypes.get(dtype),
         scales.get(scale),
         outputs,
         inputs,
-        config.group,
+        group or config.group,
         config.rows,
         config.lanes,
         offset,
@@ -37,19 +45,19 @@ def packet(config: Config, outputs: int, inputs: int, dtype: str, scale: str, of
 def check_layers(config: Config, blocks: tuple[tuple[int, float], ...], types: tuple[str, ...]) -> None:
     """Row blocks and groups of every shape, in every type: the model within 1 % of the simulation."""
     asked = [
-        (count * config.rows - odd, int(groups * config.group), dtype, scale, offset)
+        (count * config.rows - odd, int(groups * config.group), dtype, scale, offset, length)
         for number, dtype in enumerate(types)
         for odd, (count, groups) in enumerate(blocks)
+        for length in (config.group_lengths[(odd + number) % len(config.group_lengths)],)
         for scale, offset in ((("int8", False), ("fp16", number % 2 == 1))[odd % 2],)
     ]
     parameters = {"config": config.model_dump(), "layers": asked}
     log = runner.run(Accelerator(config), "sim.benches.accelerator", "verilator", parameters, "layers").log
-    found = re.findall(r"layer (\d+) (\d+) (\w+) (\w+) (\d): (\d+) cycles", log)
+    found = re.findall(r"layer (\d+) (\d+) (\w+) (\w+) (\d) (\d+): (\d+) cycles", log)
     assert len(found) == len(asked)
-    for outputs, inputs, dtype, scale, offset, cycles in found:
-        product = packet(config, int(outputs), int(inputs), dtype, scale, offset == "1")
-        ours = product_cycles(config, product)
-        assert ours == pytest.approx(int(cycles), rel=LARGEST_ERROR), (outputs, inputs, dtype, scale, offset)
+    for outputs, inputs, dtype, scale, offset, group, cycles in found:
+        product = packet(config, int(outputs), int(inputs), dtype, scale, offset == "1", int(group))
+        assert product_cycles(config, product) == pytest.approx(int(cycles), rel=LARGEST_ERROR), product
 
 
 def test_layers_of_the_tiny_accelerator() -> None:

@@ -43,19 +43,24 @@ coverage_rate = Coverage(
 
 @dataclass(frozen=True)
 class Vector:
-    """A random aligned vector: elements [columns, C], and exponents and sums [columns, groups]."""
+    """A random aligned vector: elements [columns, C], and exponents and sums [columns, groups].
+
+    ``length`` is that of its groups, in elements.
+    """
 
     elements: np.ndarray
     exponents: np.ndarray
     sums: np.ndarray
     special: np.ndarray
     format: ActivationFormat
+    length: int
 
     @classmethod
     def random(cls, beats: int) -> "Vector":
         rng = np.random.default_rng(random.getrandbits(32))
         inputs = beats * CONFIG.activation_lanes
-        groups = CONFIG.columns, -(-inputs // CONFIG.group)
+        length = random.choice(CONFIG.group_lengths)
+        groups = CONFIG.columns, -(-inputs // length)
         half = 1 << CONFIG.sum_bits - 1
         return cls(
             elements=rng.integers(-LARGEST, LARGEST + 1, (CONFIG.columns, inputs)),
@@ -63,6 +68,7 @@ class Vector:
             sums=rng.integers(-half, half, groups),
             special=rng.integers(0, 2, CONFIG.columns),
             format=random.choice(list(ActivationFormat)),
+            length=length,
         )
 
     @property
@@ -78,8 +84,8 @@ class Vector:
         for beat in range(self.beats):
             start, stop = beat * CONFIG.activation_lanes, (beat + 1) * CONFIG.activation_lanes
             last = beat == self.beats - 1
-            group_last = last or stop % CONFIG.group == 0
-            group = start // CONFIG.group
+            group_last = last or stop % self.length == 0
+            group = start // self.length
             columns = [
                 {
                     "exponent": int(self.exponents[column, group]),

@@ -14,7 +14,7 @@ import numpy as np
 from golden.activations.aligner import FORMATS, align
 from hw.activations.aligner import Aligner
 from hw.config import Config
-from hw.payloads import ActivationFormat, activation_beat, aligned_beat
+from hw.payloads import HALVING_BITS, ActivationFormat, activation_beat, aligned_beat
 from sim import context
 from sim.benches.activations.patterns import OUTCOMES, can_be, outcomes, pattern_groups
 from sim.coverage import Coverage
@@ -43,6 +43,7 @@ coverage_patterns = Coverage(
     lambda bits, format, outcome, negative: not can_be(format, bits, outcome),
 )
 coverage = Coverage("aligner", {"stalls": SITUATIONS, "format": ("fp16", "bf16"), "kind": KINDS})
+coverage_groups = Coverage("aligner_groups", {"group": CONFIG.group_lengths, "stalls": SITUATIONS})
 
 
 class Bench:
@@ -64,15 +65,15 @@ class Bench:
         self.errors = ErrorCounter(domain, errors)
         self.expected = 0
 
-    def send(self, bits: np.ndarray, format: str) -> None:
+    def send(self, bits: np.ndarray, format: str, group: int = CONFIG.group) -> None:
         """Queue the vector ``bits`` [columns, C], or [vectors, columns, C], and what must come of it.
 
         C is a number of whole beats.
         """
         vectors = bits.reshape(-1, *bits.shape[-2:])
         for vector in vectors:
-            self.source.send_all(input_beats(vector, format))
-        for beat in output_beats(vectors[..., : CONFIG.maximum_inputs], format):
+            self.source.send_all(input_beats(vector, format, group))
+        for beat in output_beats(vectors[..., : CONFIG.maximum_inputs], format, group):
             self.scoreboard.expect(beat)
             self.expected += 1
 
@@ -90,23 +91,27 @@ class Bench:
         self.scoreboard.finish()
 
 
-def input_beats(bits: np.ndarray, format: str) -> Iterator[dict[str, Any]]:
-    """The beats of a vector; only the first one tells the true format."""
-    true = ActivationFormat[format.upper()].value
+def input_beats(bits: np.ndarray, format: str, group: int) -> Iterator[dict[str, Any]]:
+    """The beats of a vector; only the first one tells the true format and length of groups."""
+    true, shortest = ActivationFormat[format.upper()].value, len(CONFIG.group_lengths) - 1
+    halvings = CONFIG.group_lengths.index(group)
+    if halvings == shortest:
+        halvings = random.randint(shortest, (1 << HALVING_BITS) - 1)
     for start in range(0, bits.shape[1], CONFIG.activation_lanes):
         stop = start + CONFIG.activation_lanes
         yield {
             "elements": bits[:, start:stop].tolist(),
             "last": int(stop == bits.shape[1]),
             "format": true if start == 0 else random.getrandbits(1),
+            "halvings": halvings if start == 0 else random.getrandbits(HALVING_BITS),
         }
 
 
-def output_beats(bits: np.ndarray, format: str) -> Iterator[dict[str, Any]]:
+def output_beats(bits: np.ndarray, format: str, length: int) -> Iterator[dict[str, Any]]:
     """The golden beats of vectors [vectors, columns, C]."""
     lanes = CONFIG.activation_lanes
-    beats, group_beats = bits.shape[-1] // lanes, CONFIG.group // lanes
-    aligned = align(bits, format, CONFIG.group, CONFIG.activation_bits)
+    beats, group_beats = bits.shape[-1] // lanes, length // lanes
+    aligned = align(bits, format, length, CONFIG.activation_bits)
     integers = aligned.integers.reshape(*bits.shape[:2], beats, lanes)
     special = align(bits.reshape(integers.shape), format, lanes, CONFIG.activation_bits).special
     special = np.logical_or.accumulate(special, axis=-1)
@@ -160,11 +165,14 @@ async def equals_golden(dut: Any, stalls: str) -> None:
     full = CONFIG.group // CONFIG.activation_lanes
     longest = CONFIG.maximum_inputs // CONFIG.activation_lanes
     lengths = [1, 1, 1, 2, full, full - 1 or 1, full + 1, 2 * full, longest, 1]
+    groups = itertools.cycle(CONFIG.group_lengths)
     for beats in lengths:
         for kind in KINDS:
             for format in random.sample(["fp16", "bf16"], 2):
-                bench.send(random_bits(kind, format, min(beats, longest)), format)
+                group = next(groups) if random.random() < 0.9 else random.choice(CONFIG.group_lengths)
+                bench.send(random_bits(kind, format, min(beats, longest)), format, group)
                 coverage.hit(stalls=stalls, format=format, kind=kind)
+                coverage_groups.hit(group=group, stalls=stalls)
     await bench.finish()
 
 
@@ -189,19 +197,19 @@ def consecutive(cycles: list[int]) -> bool:
 
 
 @cocotb.test()
-@cocotb.parametrize(beats=(1, 2, 3, 0))
-async def no_bubbles(dut: Any, beats: int) -> None:
+@cocotb.parametrize(beats=(1, 2, 3, 0), group=CONFIG.group_lengths)
+async def no_bubbles(dut: Any, beats: int, group: int) -> None:
     """Without stalls, every cycle takes a beat and gives one, at the latency that the docstring states."""
     bench = Bench(await reset(dut, cycle_limit=10_000))
     taken: list[int] = []
     given: list[int] = []
     StreamMonitor(bench.domain, "beats", observer=lambda _: taken.append(bench.domain.cycle))
     StreamMonitor(bench.domain, "aligned", observer=lambda _: given.append(bench.domain.cycle))
-    full = CONFIG.group // CONFIG.activation_lanes
-    beats = min(beats or 2 * full, 2 * full)
+    full = group // CONFIG.activation_lanes
+    beats = min(beats or 2 * full, 2 * full, CONFIG.maximum_inputs // CONFIG.activation_lanes)
     for number in range(12):
         format = ("fp16", "bf16")[number % 2]
-        bench.send(random_bits("random", format, beats), format)
+        bench.send(random_bits("random", format, beats), format, group)
     await bench.finish()
     stages = Aligner(CONFIG).stages
     assert consecutive(taken)

@@ -70,6 +70,7 @@ class Product:
                 "elements": [row] * config.columns,
                 "last": number == len(rows) - 1,
                 "format": payloads.ActivationFormat.FP16,
+                "halvings": 0,
             }
             for number, row in enumerate(rows)
         ]

@@ -22,6 +22,9 @@ from sim.stalls import Pattern, bursts
 from sim.streams import SITUATIONS, Domain, StreamSink, StreamSource, reset, situation
 
 config = Config.model_validate(context.parameters()["config"])
+LONGEST = config.numerics.maximum_groups
+"""Whole groups of the longest vector."""
+
 BLOCKS: int = context.parameters()["blocks"]
 ROOMS = ("none", "buffer")
 FLAGS = (False, True)
@@ -149,10 +152,7 @@ async def any_blocks(dut: Any, stalls: str, room: str) -> None:
     bench = Bench(domain, stalls, room)
     kinds = [number % 2 == 0 for number in range(BLOCKS)]
     random.shuffle(kinds)
-    blocks = [
-        random_block(offset, random.choice((1, 1, 2, random.randint(1, config.maximum_groups))))
-        for offset in kinds
-    ]
+    blocks = [random_block(offset, random.choice((1, 1, 2, random.randint(1, LONGEST)))) for offset in kinds]
     for block in blocks:
         bench.send(block)
         coverage.hit(stalls=stalls, room=room, offset=block.offset)
@@ -165,7 +165,7 @@ async def largest_sums(dut: Any, offset: bool) -> None:
     """As many groups as there can be, all of the largest numbers, do not overflow the accumulators."""
     domain = await reset(dut, cycle_limit=100_000)
     bench = Bench(domain, "free_running", "buffer")
-    blocks = [random_block(offset, config.maximum_groups, extreme=True) for _ in range(3)]
+    blocks = [random_block(offset, LONGEST, extreme=True) for _ in range(3)]
     for block in blocks:
         bench.send(block)
     await bench.check(blocks)

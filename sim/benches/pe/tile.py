@@ -41,6 +41,7 @@ coverage_formats = Coverage(
 coverage_rate = Coverage("tile_rate", {"type": config.types, "offset": (False, True)})
 errors = ErrorPlan("tile")
 coverage_data = Coverage("tile_data", {"data": DATA, "offset": (False, True)})
+coverage_groups = Coverage("tile_groups", {"group": config.group_lengths, "offset": (False, True)})
 
 
 def random_vector(inputs: int, data: str) -> np.ndarray:
@@ -80,6 +81,7 @@ class Product:
                 "elements": padded[:, start : start + lanes].tolist(),
                 "last": int(start == starts[-1]),
                 "format": payloads.ActivationFormat[self.activations.upper()],
+                "halvings": config.group_lengths.index(self.q.group),
             }
             for start in starts
         ]
@@ -144,9 +146,11 @@ def random_product(dtype: str, data: str = "moderate") -> Product:
     scale = random.choice(("int8", "fp16", "e8m0", "e4m3"))
     activations, output = random.choice(ACTIVATIONS), random.choice(OUTPUTS)
     outputs, inputs = random.randint(1, 2 * config.rows), random.randint(1, 3 * config.group)
-    q = random_weights(config, dtype, scale, outputs, inputs, config.group, offset)
+    group = random.choice(config.group_lengths)
+    q = random_weights(config, dtype, scale, outputs, inputs, group, offset)
     coverage_formats.hit(activations=activations, output=output, scale=scale)
     coverage_data.hit(data=data, offset=offset)
+    coverage_groups.hit(group=group, offset=offset)
     return Product(q, random_vector(inputs, data), activations, output)
 
 
