@@ -29,8 +29,9 @@ class Accelerator(wiring.Component):
     Packets and vectors are paired in the order in which they come. A packet is multiplied by the present
     vector, which then makes way for the next one unless the packet's header says ``keep_activations``. If the
     vector's length in beats is not ceil(inputs / activation_lanes), or its groups are not the packet's, the
-    packet is dropped without results and counted, and the vector goes or stays as the header says, so that the
-    packets behind it meet their own vectors. An illegal header drops its packet and no vector. No bad input stops the streams.
+    packet is dropped without results and counted, and the vector goes or stays as the header says, so that
+    the packets behind it meet their own vectors. An illegal header drops its packet and no vector. No bad
+    input stops the streams.
 
     A row block takes the sum over its groups of chunks * terms cycles while words, activations and results
     keep up; the last result comes ``tile.fill_latency`` cycles after the last chunk was unpacked. The

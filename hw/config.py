@@ -62,6 +62,10 @@ class Config(BaseModel):
         maximum_inputs: longest activation vector, in elements.
         accumulator_bits: width of an output's fixed-point accumulator.
         rescale_units: rescale units a token column; unit ``u`` serves rows ``u``, ``u + rescale_units``, ...
+        offset_passes: times that a row with an offset passes through its rescale unit; 1 takes a second
+            multiplier and shifter in each of them.
+        waiting_groups: groups of dot products that can wait between the array and the rescale units, beside
+            the one in the processing elements; 1 lets groups follow one another every four cycles.
         result_beats: results that are buffered; ``slots`` of them hide every row block's results.
         word_bits: width of the packed-weight stream.
         types: data types that the term encoder and the unpacker understand.
@@ -79,6 +83,8 @@ class Config(BaseModel):
     maximum_inputs: Annotated[int, Field(ge=16, le=65536)] = 16384
     accumulator_bits: Annotated[int, Field(ge=24, le=48)] = 36
     rescale_units: Literal[1, 2, 4, 8] = 1
+    offset_passes: Literal[1, 2] = 2
+    waiting_groups: Literal[0, 1] = 0
     result_beats: Annotated[int, Field(ge=0, le=256)] = 8
     word_bits: Literal[64, 128, 256, 512, 1024] = 512
     types: tuple[str, ...] = datatypes.names()
@@ -209,6 +215,10 @@ class Config(BaseModel):
     def slots(self) -> int:
         """Rows that one rescale unit serves in turn."""
         return self.rows // self.rescale_units
+
+    def turns(self, offsets: bool) -> int:
+        """Cycles that the rescale units take for a group."""
+        return self.slots * (self.offset_passes if offsets else 1)
 
 
 _PRESETS = {

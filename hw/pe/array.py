@@ -5,7 +5,7 @@ later the next pair may. Group dot products leave side by side.
 """
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
-from amaranth.lib import stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
@@ -17,35 +17,42 @@ from hw.pe.processing_element import SUM_LATENCY, ProcessingElement, lane_bias
 from hw.pe.term_encoder import TermEncoder
 from hw.sharing import share
 
-__all__ = ["CAPTURE_LATENCY", "Array", "group_cycles"]
+__all__ = ["CAPTURE_LATENCY", "Array", "dots_latency", "group_cycles"]
 
 CAPTURE_LATENCY = SUM_LATENCY + 3
-"""Cycles from the last term of a group at the encoders to its valid dot products."""
+"""Cycles from the last term of a group at the encoders to its dot products in the processing elements."""
 
 
-def group_cycles(chunks: int, terms: int) -> int:
-    """Cycles from one group's last term to the next one's.
+def group_cycles(config: Config, chunks: int, terms: int) -> int:
+    """Cycles from one group's last term to the next one's, while ``dots`` is always accepted.
 
     Args:
+        config: the array's configuration.
         chunks: chunks of the later group.
         terms: terms of its data type.
     """
-    return max(chunks * terms, CAPTURE_LATENCY + 1)
+    places = 1 + config.waiting_groups
+    return max(chunks * terms, -(-(dots_latency(config) + 1) // places))
+
+
+def dots_latency(config: Config) -> int:
+    """Cycles from the last term of a group at the encoders to valid ``dots``."""
+    return CAPTURE_LATENCY + config.waiting_groups
 
 
 class Array(wiring.Component):
     """Group dot products of ``rows`` outputs and ``columns`` tokens.
 
     A chunk takes as many cycles as its type has terms; chunks, groups and data types follow one another
-    without an idle cycle (groups of at most ``CAPTURE_LATENCY`` terms aside), as long as ``dots`` is free
-    when a group ends. Nothing behind the encoders can
-    stall, so the array looks ahead: it starts a group's last term only if ``dots`` is free or promised.
+    without an idle cycle, groups shorter than ``group_cycles`` aside, while ``dots`` is accepted. Nothing
+    behind the encoders can stall, so the array looks ahead: it starts a group's last term only if there will
+    be a place for its dot products, the processing elements' own or one of ``waiting_groups``.
 
     Members:
         chunks (in stream): codes of ``rows`` x ``lanes`` weights.
         activations (in stream): aligned activations, one beat a chunk.
         promise (in): ``dots`` will be accepted within ``CAPTURE_LATENCY`` cycles, this one included.
-        dots (out stream): biased group dot products, ``CAPTURE_LATENCY`` cycles after the group's last term.
+        dots (out stream): biased group dot products, ``dots_latency`` cycles after the group's last term.
     """
 
     def __init__(self, config: Config) -> None:
@@ -68,12 +75,11 @@ class Array(wiring.Component):
         pending = Signal(CAPTURE_LATENCY - 1)
         last_term = Signal()
         ends = Signal()
-        free = Signal()
         issue = Signal()
+        free = self._free(m, issue & ends)
         m.d.comb += [
             last_term.eq(step == chunk.format.last_term),
             ends.eq(last_term & chunk.last),
-            free.eq(~pending.any() & (~self.dots.valid | self.promise)),
             issue.eq(self.chunks.valid & self.activations.valid & (free | ~ends)),
             self.chunks.ready.eq(issue & last_term),
             self.activations.ready.eq(issue & last_term),
@@ -87,11 +93,11 @@ class Array(wiring.Component):
         bias = self._bias(m, shift, first, capture)
         final = Signal(CAPTURE_LATENCY - 1, name="final_pending")
         m.d.sync += final.eq(Cat(chunk.final, final))
-        with m.If(self.dots.ready):
-            m.d.sync += self.dots.valid.eq(0)
+        captured = Signal(payloads.dots(config))
+        m.d.comb += captured.bias.eq(bias)
         with m.If(capture):
-            m.d.sync += [self.dots.valid.eq(1), self.dots.payload.final.eq(final[-1])]
-        m.d.comb += self.dots.payload.bias.eq(bias)
+            m.d.sync += captured.final.eq(final[-1])
+        self._offer(m, capture, captured)
 
         terms = [self._encoder(m, row, step) for row in range(config.rows)]
         for column in range(config.columns):
@@ -108,9 +114,39 @@ class Array(wiring.Component):
                     element.shift.eq(shift),
                     element.first.eq(first),
                     element.capture.eq(capture),
-                    self.dots.payload.dots[column][row].eq(element.dot),
+                    captured.dots[column][row].eq(element.dot),
                 ]
         return m
+
+    def _free(self, m: Module, last_term: Value) -> Signal:
+        """Whether a group's last term may start: its dot products will find a place."""
+        places = 1 + self.config.waiting_groups
+        occupied = Signal(range(places + 2))  # by groups from their last term on; one more while promised
+        free = Signal()
+        m.d.sync += occupied.eq(occupied + last_term - (self.dots.valid & self.dots.ready))
+        m.d.comb += free.eq((occupied < places) | ((occupied == places) & self.promise))
+        return free
+
+    def _offer(self, m: Module, capture: Value, captured: data.View) -> None:
+        """Dot products from the processing elements' registers to the stream, by way of the waiting group."""
+        valid = Signal()
+        if not self.config.waiting_groups:
+            m.d.comb += [self.dots.valid.eq(valid), self.dots.payload.eq(captured)]
+            with m.If(self.dots.ready):
+                m.d.sync += valid.eq(0)
+        else:
+            waiting = Signal(captured.shape(), reset_less=True)
+            moves = Signal()
+            m.d.comb += [
+                moves.eq(valid & (~self.dots.valid | self.dots.ready)),
+                self.dots.payload.eq(waiting),
+            ]
+            with m.If(self.dots.ready):
+                m.d.sync += self.dots.valid.eq(0)
+            with m.If(moves):
+                m.d.sync += [waiting.eq(captured), self.dots.valid.eq(1), valid.eq(0)]
+        with m.If(capture):
+            m.d.sync += valid.eq(1)
 
     def _encoder(self, m: Module, row: int, step: Signal):
         """Encoder of one row; returns its registered terms."""

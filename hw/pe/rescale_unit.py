@@ -13,10 +13,15 @@ from hw import payloads
 from hw.config import Config
 from hw.numbers.carry_save import compress
 
-__all__ = ["LATENCY", "RescaleUnit"]
+__all__ = ["RescaleUnit", "latency"]
 
-LATENCY = 6
-"""Cycles, with ``advance``, from the inputs to ``contribution``."""
+_LATENCY = 6
+"""Cycles of one product."""
+
+
+def latency(config: Config) -> int:
+    """Cycles, with ``advance``, from the inputs to ``contribution``; the last one adds two products."""
+    return _LATENCY + (config.offset_passes == 1)
 
 
 class RescaleUnit(wiring.Component):
@@ -30,6 +35,8 @@ class RescaleUnit(wiring.Component):
         mantissa (in): scale or offset.
         amount (in): right shift, one ``advance`` after the other inputs; the product is first shifted left by
             ``config.headroom``.
+        offset, offset_amount (in): where ``config.offset_passes`` is 1, the offset that ``sum`` is multiplied
+            by as well, and that product's shift, with ``amount``. Each product is rounded down by itself.
         contribution (out): what the output's accumulator gains.
     """
 
@@ -44,9 +51,16 @@ class RescaleUnit(wiring.Component):
                 "zero_point": In(signed(config.zero_point_bits)),
                 "mantissa": In(signed(payloads.MANTISSA_BITS + 1)),
                 "amount": In(config.amount_bits),
+                **(self._offset_ports() if config.offset_passes == 1 else {}),
                 "contribution": Out(signed(config.accumulator_bits)),
             }
         )
+
+    def _offset_ports(self) -> dict[str, wiring.Member]:
+        return {
+            "offset": In(signed(payloads.MANTISSA_BITS + 1)),
+            "offset_amount": In(self.config.amount_bits),
+        }
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -59,7 +73,7 @@ class RescaleUnit(wiring.Component):
         mantissa, amount = self.mantissa, self.amount
 
         extended = Cat(dot, dot[-1].replicate(operand_bits))[:operand_bits]
-        rows = [extended, *_partial_products(m, "offset", total, zero_point, operand_bits)]
+        rows = [extended, *_partial_products(m, "zero_point", total, zero_point, operand_bits)]
         rows = compress(m, rows, operand_bits, name="operand")
         sums = [self._hold(m, f"operand_{n}", row) for n, row in enumerate(rows)]
         operand = self._hold(m, "operand", (sums[0] + sums[1])[:operand_bits].as_signed())
@@ -72,11 +86,33 @@ class RescaleUnit(wiring.Component):
         rows = compress(m, rows, scaled_bits, name="product")
         sums = [self._hold(m, f"product_{n}", row) for n, row in enumerate(rows)]
         product = self._hold(m, "product", (sums[0] + sums[1])[:scaled_bits].as_signed())
-        shifted = Signal(signed(scaled_bits + config.headroom))
-        m.d.comb += shifted.eq((product << config.headroom) >> amount)
-        contribution = self._hold(m, "contribution", shifted[: config.accumulator_bits].as_signed())
+        contribution = self._shifted(m, "contribution", product, amount)
+        if config.offset_passes == 1:
+            both = contribution + self._offset(m, total)
+            contribution = self._hold(m, "both", both[: config.accumulator_bits].as_signed())
         m.d.comb += self.contribution.eq(contribution)
         return m
+
+    def _offset(self, m: Module, total: Value) -> Value:
+        """The offset's contribution, beside that of the scale."""
+        config = self.config
+        width = config.sum_bits + len(self.offset)
+        offset, amount = self._hold(m, "offset", self.offset), self.offset_amount
+        rows = compress(m, _partial_products(m, "offset", total, offset, width), width, name="offset_sum")
+        sums = [self._hold(m, f"offset_sum_{n}", row) for n, row in enumerate(rows)]
+        product = self._hold(m, "offset_product_0", (sums[0] + sums[1])[:width].as_signed())
+        for stage in range(1, 3):
+            product = self._hold(m, f"offset_product_{stage}", product)
+        for stage in range(4):
+            amount = self._hold(m, f"offset_amount_{stage}", amount)
+        return self._shifted(m, "offset_contribution", product, amount)
+
+    def _shifted(self, m: Module, name: str, product: Value, amount: Value) -> Signal:
+        """A product at the accumulator's grid, rounded down; registered."""
+        config = self.config
+        shifted = Signal(signed(max(len(product) + config.headroom, config.accumulator_bits)), name=name)
+        m.d.comb += shifted.eq((product << config.headroom) >> amount)
+        return self._hold(m, name, shifted[: config.accumulator_bits].as_signed())
 
     def _hold(self, m: Module, name: str, value: Value) -> Signal:
         """A pipeline register of the value's own shape."""

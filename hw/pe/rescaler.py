@@ -5,7 +5,7 @@ the group before pass through the rescale units one after another; after a block
 through the output converters.
 """
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for
@@ -20,10 +20,13 @@ from hw.pe.output_converter import OutputConverter
 from hw.pe.rescale_unit import RescaleUnit
 from hw.sharing import share
 
-__all__ = ["LATENCY", "Rescaler"]
+__all__ = ["Rescaler", "latency"]
 
-LATENCY = rescale_unit.LATENCY + 1 + output_converter.LATENCY
-"""Cycles from a row's turn in a block's last group to its result, without stalls."""
+
+def latency(config: Config) -> int:
+    """Cycles from a row's turn in a block's last group to its result, without stalls."""
+    return rescale_unit.latency(config) + 1 + output_converter.LATENCY
+
 
 _BIAS_FP16 = 15
 _BIAS_BF16 = 127
@@ -32,8 +35,9 @@ _BIAS_BF16 = 127
 class Rescaler(wiring.Component):
     """Scale, align and accumulate; convert finished sums.
 
-    A group takes ``slots`` cycles, twice that with offsets. Results appear ``LATENCY`` cycles after their
-    row's turn in the block's last group.
+    A group takes ``config.turns`` cycles: one for each row of a rescale unit, with offsets and
+    ``offset_passes`` of 2 twice as many. Results appear ``latency`` cycles after their row's turn in the
+    block's last group.
 
     Members:
         dots (in stream): biased group dot products; taken with the group's last row.
@@ -76,7 +80,7 @@ class Rescaler(wiring.Component):
         lines = self._take_turns(m, issue, turn, lookahead)
 
         later = [turn]
-        for stage in range(rescale_unit.LATENCY):
+        for stage in range(rescale_unit.latency(config)):
             held = Signal(turn.shape(), name=f"turn_{stage}")
             with m.If(advance):
                 m.d.sync += held.eq(later[-1])
@@ -120,9 +124,11 @@ class Rescaler(wiring.Component):
         opening = Signal(init=1)
         rotate = Signal()
         last = Signal()
-        final, has_offset = self.dots.payload.final, self.scales.payload.has_offset
+        final, twice = self.dots.payload.final, Const(0, 1)
+        if self.config.offset_passes == 2:
+            twice = self.scales.payload.has_offset
         m.d.comb += [
-            rotate.eq(second | ~has_offset),
+            rotate.eq(second | ~twice),
             last.eq(rotate & (slot == slots - 1)),
             turn.valid.eq(issue),
             turn.slot.eq(slot),
@@ -131,7 +137,7 @@ class Rescaler(wiring.Component):
             turn.rotate.eq(rotate),
             turn.final.eq(final & rotate),
             turn.format.eq(self.summaries.payload.format),
-            lookahead.left.eq(Mux(has_offset, 2 * (slots - slot) - second, slots - slot)),
+            lookahead.left.eq(Mux(twice, 2 * (slots - slot) - second, slots - slot)),
             lookahead.coming.eq(Mux(final, slots - slot, 0)),
             lookahead.issued.eq(issue & final & rotate),
         ]
@@ -189,14 +195,22 @@ class Rescaler(wiring.Component):
             rescale.zero_point.eq(scale.zero_point),
             rescale.sum.eq(summary.sum),
             rescale.mantissa.eq(scale.scale),
-            rescale.amount.eq(self._amount(m, f"{unit}_{column}", advance, scale, turn, summary)),
         ]
-        with m.If(turn.second):
-            m.d.comb += [
-                rescale.dot.eq(self.dots.payload.bias),
-                rescale.zero_point.eq(1),
-                rescale.mantissa.eq(scale.offset),
-            ]
+        name, distance = f"{unit}_{column}", scale.scale_distance
+        if config.offset_passes == 1:
+            has_offset = self.scales.payload.has_offset
+            m.d.comb += rescale.offset.eq(Mux(has_offset, scale.offset, 0))
+            amount = self._amount(m, f"offset_{name}", advance, scale.offset_distance, summary)
+            m.d.comb += rescale.offset_amount.eq(amount)
+        else:
+            distance = Mux(turn.second, scale.offset_distance, distance)
+            with m.If(turn.second):
+                m.d.comb += [
+                    rescale.dot.eq(self.dots.payload.bias),
+                    rescale.zero_point.eq(1),
+                    rescale.mantissa.eq(scale.offset),
+                ]
+        m.d.comb += rescale.amount.eq(self._amount(m, name, advance, distance, summary))
         m.d.comb += [
             accumulators.enable.eq(done.valid & advance),
             accumulators.start.eq(done.start),
@@ -205,10 +219,8 @@ class Rescaler(wiring.Component):
         ]
         return accumulators.total
 
-    def _amount(
-        self, m: Module, name: str, advance: Value, scale: data.View, turn: data.View, summary: data.View
-    ) -> Value:
-        """How far a contribution is shifted, one ``advance`` later than the turn."""
+    def _amount(self, m: Module, name: str, advance: Value, below: Value, summary: data.View) -> Value:
+        """Shift of a contribution whose scale lies ``below`` its reference, an ``advance`` later."""
         config = self.config
         distance = Signal(payloads.DISTANCE_BITS, name=f"distance_{name}", reset_less=True)
         lowering = Signal(signed(payloads.EXPONENT_BITS + 3), name=f"lowering_{name}", reset_less=True)
@@ -217,7 +229,7 @@ class Rescaler(wiring.Component):
         lowest = config.numerics.alignment - config.headroom
         with m.If(advance):
             m.d.sync += [
-                distance.eq(Mux(turn.second, scale.offset_distance, scale.scale_distance)),
+                distance.eq(below),
                 lowering.eq(summary.distance + self.scales.payload.reach - lowest),
             ]
         m.d.comb += amount.eq(distance + lowering)

@@ -28,7 +28,7 @@ def fill_latency(config: Config) -> int:
     output converter, and each result through the result buffer.
     """
     buffered = 2 if config.result_beats else 0
-    return array.CAPTURE_LATENCY + rescaler.LATENCY + config.slots - 1 + buffered
+    return array.dots_latency(config) + rescaler.latency(config) + config.slots - 1 + buffered
 
 
 def product_cycles(config: Config, blocks: int, inputs: int, terms: int, offsets: bool = False) -> int:
@@ -41,12 +41,12 @@ def product_cycles(config: Config, blocks: int, inputs: int, terms: int, offsets
         blocks: row blocks.
         inputs: length of the vector.
         terms: terms of the data type.
-        offsets: groups carry offsets, which take the rescale unit's time twice.
+        offsets: groups carry offsets, which may take two passes through a rescale unit.
     """
     full, rest = divmod(inputs, config.group)
     lengths = [config.chunks] * full + [-(-rest // config.lanes)] * (rest > 0)
-    rows = config.slots * (2 if offsets else 1)
-    return blocks * sum(max(array.group_cycles(chunks, terms), rows) for chunks in lengths)
+    turns = config.turns(offsets)
+    return blocks * sum(max(array.group_cycles(config, chunks, terms), turns) for chunks in lengths)
 
 
 class Tile(wiring.Component):

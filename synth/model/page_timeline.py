@@ -35,7 +35,7 @@ def page_cycles(config: Config, layout: PageLayout) -> int:
         outputs, inputs = inputs, outputs
     blocks, chunks = outputs // config.rows, inputs // config.lanes
     folded = (form.axis == "channel") == (layout.side == "key")
-    turns = config.slots * (1 if folded else 2)
+    turns = config.turns(not folded)
 
     size = config.rows * config.lanes
     beat = width // size * terms  # cycles in the array of a beat of ``width`` codes
@@ -43,9 +43,9 @@ def page_cycles(config: Config, layout: PageLayout) -> int:
     beats = ceil(layout.elements / width)
     reading = max(words + beats * (beat - 1), beats * beat)
     first = ceil(reading * chunks * size / layout.elements)
-    pace = max(chunks * terms, turns, array.CAPTURE_LATENCY + 1)
+    pace = max(array.group_cycles(config, chunks, terms), turns)
     pair = max(2 * pace, _two_blocks(turns) if folded else 2 * (turns + config.rows + 1))
     pairs, single = divmod(blocks - 1, 2)
     working = first + pairs * pair + single * (pace if folded else pair // 2)
-    drain = array.CAPTURE_LATENCY + turns + rescale_unit.LATENCY + 1
+    drain = array.dots_latency(config) + turns + rescale_unit.latency(config) + 1
     return metadata + max(reading, working) + drain

@@ -10,6 +10,7 @@ A long matrix is not played to its end. What the unpacker finds in a row block d
 block begins, which repeats after at most ``word_bits / rows`` blocks; so do its cycles.
 """
 
+from collections import deque
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -18,7 +19,7 @@ from amaranth.utils import bits_for
 
 from golden.weights.packet import CHANNEL_FIELDS, HEADER_BITS, Packet
 from hw.config import Config
-from hw.pe import array, output_converter, rescale_unit
+from hw.pe import array, rescale_unit, rescaler
 from hw.weights.lane_mapper import lane_map
 from hw.weights.packet_plan import Tail, scale_takes
 from hw.weights.realigner import extra_granules
@@ -62,7 +63,7 @@ def _cycles(config: Config, packet: Packet) -> int:
     repeated = left_out * (ends[-1] - ends[-1 - period]) if left_out else 0
     last_rows = packet.outputs - (packet.blocks - 1) * packet.rows
     unused = config.slots - -(-last_rows // config.rescale_units)
-    return ends[-1] + repeated - unused * (2 if packet.has_offset else 1)
+    return ends[-1] + repeated - unused * config.turns(packet.has_offset) // config.slots
 
 
 @dataclass
@@ -101,14 +102,16 @@ class _Timeline:
         self.config, self.packet, self.plan = config, packet, _Plan(config, packet)
         self.word = config.word_bits // config.rows
         self.terms = packet.dtype.term_count
-        self.turns = config.slots * (2 if packet.has_offset else 1)
+        self.turns = config.turns(packet.has_offset)
         header = max(HEADER_BITS // config.word_bits, 1)
         offered = header + bits_for(config.chunks) + 3
         self.at = offered + 1  # when the unpacker takes its next window
         self.offset = HEADER_BITS // config.rows % self.word
         self.taken = -1  # when the array took its last chunk
         self.activations = offered + 2
-        self.group_end = self.turn_end = -1000
+        places = 1 + config.waiting_groups
+        self.turn_end = -1000
+        self.groups = deque([(-1000, -1000)] * places, places)  # last term and last turn of the latest groups
         self.bank_moves = self.scales_at = self.channels_free = -1000
 
     def play(self, blocks: int) -> list[int]:
@@ -123,14 +126,14 @@ class _Timeline:
                 following = selector if number + 1 < len(sizes) else 0
                 self._group(self.packet.chunks(inputs), following)
             self._take(sum(bits for _, bits in CHANNEL_FIELDS), self.channels_free)
-            self.channels_free = self.turn_end + rescale_unit.LATENCY
+            self.channels_free = self.turn_end + rescale_unit.latency(self.config)
             results.append(self._last_result() + 1)
         return results
 
     def _last_result(self) -> int:
         """When the last result of the row block leaves."""
         buffered = 2 if self.config.result_beats else 0
-        return self.turn_end + rescale_unit.LATENCY + 1 + output_converter.LATENCY + buffered
+        return self.turn_end + rescaler.latency(self.config) + buffered
 
     def _take(self, granules: int, earliest: int = 0) -> int:
         """Take a window; returns when."""
@@ -174,8 +177,9 @@ class _Timeline:
 
     def _finish_group(self) -> None:
         """The last term waits for a place behind it; then the rows take their turns."""
-        latency = array.CAPTURE_LATENCY
-        self.taken = max(self.taken, self.group_end + latency + 1, self.turn_end - latency + 1)
-        self.group_end = self.taken
-        begins = max(self.group_end + latency, self.scales_at, self.turn_end + 1)
+        latency = array.dots_latency(self.config)
+        last_term, last_turn = self.groups[0]  # of the group whose place this one takes
+        self.taken = max(self.taken, last_term + latency + 1, last_turn - array.CAPTURE_LATENCY + 1)
+        begins = max(self.taken + latency, self.scales_at, self.turn_end + 1)
         self.turn_end = begins + self.turns - 1
+        self.groups.append((self.taken, self.turn_end))

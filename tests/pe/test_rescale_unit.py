@@ -6,7 +6,15 @@ from hw.config import Config, preset
 from hw.pe.rescale_unit import RescaleUnit
 from sim import runner
 
-LONG = Config(rows=4, group=64, activation_bits=16, accumulator_bits=40, types=("int8",), word_bits=64)
+LONG = Config(
+    rows=4,
+    group=64,
+    activation_bits=16,
+    accumulator_bits=40,
+    types=("int8",),
+    word_bits=64,
+    offset_passes=1,
+)
 FEW_TYPES = Config(rows=4, lanes=4, group=16, activation_bits=8, types=("ternary",), word_bits=64)
 BENCH = "sim.benches.pe.rescale_unit"
 

@@ -14,4 +14,6 @@ def test_tiny(simulator: str) -> None:
 
 @pytest.mark.slow
 def test_two_columns(two_columns: Config) -> None:
-    runner.run(Tile(two_columns), "sim.benches.pe.tile", "verilator", {"config": two_columns.model_dump()})
+    """Offsets in one pass and a group that waits, so that short groups keep the array busy."""
+    config = two_columns.changed(offset_passes=1, waiting_groups=1)
+    runner.run(Tile(config), "sim.benches.pe.tile", "verilator", {"config": config.model_dump()})

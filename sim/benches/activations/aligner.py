@@ -183,7 +183,7 @@ async def every_pattern(dut: Any) -> None:
     width = CONFIG.activation_bits
     for format in FORMATS:
         groups = pattern_groups(format, width, CONFIG.group)
-        shape = CONFIG.columns, CONFIG.maximum_groups, CONFIG.group
+        shape = CONFIG.columns, CONFIG.numerics.maximum_groups, CONFIG.group
         filled = np.resize(groups, (-(-len(groups) // (shape[0] * shape[1])), *shape))
         bench.send(filled.reshape(len(filled), CONFIG.columns, CONFIG.maximum_inputs), format)
         for outcome, negative in outcomes(groups, format, width):

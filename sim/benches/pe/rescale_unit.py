@@ -10,7 +10,7 @@ import numpy as np
 from golden.pe.rescale import contribution
 from hw import payloads
 from hw.config import Config
-from hw.pe.rescale_unit import LATENCY
+from hw.pe.rescale_unit import latency
 from sim import context
 from sim.coverage import Coverage
 from sim.pipelines import check_pipeline
@@ -23,6 +23,16 @@ MOST_SUM = config.group * config.largest_activation
 MOST_DOT = MOST_SUM * max(entry.largest for entry in config.datatypes)
 HALF_ZERO = 1 << config.zero_point_bits - 1
 HALF_MANTISSA = 1 << payloads.MANTISSA_BITS
+OFFSETS = ((0, 0),)
+if config.offset_passes == 1:
+    OFFSETS = (
+        (-HALF_MANTISSA, 0),
+        (HALF_MANTISSA - 1, LIMIT),
+        (-1, config.headroom),
+        (1, config.headroom + 1),
+    )
+"""Extreme offsets with their shifts."""
+
 coverage = Coverage("rescale_unit", {"result": ("negative", "zero", "positive"), "halts": (False, True)})
 coverage_amount = Coverage("rescale_unit_amount", {"amount": ("zero", "middle", "limit")})
 
@@ -36,6 +46,8 @@ class Work:
     zero_point: int
     mantissa: int
     amount: int
+    offset: int
+    offset_amount: int
 
     @property
     def fits(self) -> bool:
@@ -43,14 +55,20 @@ class Work:
         return abs(self.dot + self.zero_point * self.sum) < 1 << config.operand_bits - 1
 
     def expected(self) -> int:
-        """The contribution, from plain integers; the golden model must agree where it is not beyond int64."""
-        operand = self.dot + self.zero_point * self.sum
-        exact = (self.mantissa * operand << config.headroom) >> self.amount
-        distance = np.int64(self.amount)
-        reach = config.numerics.alignment - config.headroom
-        golden = contribution(np.int64(operand), np.int64(self.mantissa), distance, reach, config.numerics)
-        assert int(golden) == exact or abs(exact) >= 1 << 62
-        return exact
+        """The contribution, its two products each rounded down."""
+        total = _part(self.dot + self.zero_point * self.sum, self.mantissa, self.amount)
+        if config.offset_passes == 1:
+            total += _part(self.sum, self.offset, self.offset_amount)
+        return total
+
+
+def _part(operand: int, mantissa: int, amount: int) -> int:
+    """One product, from plain integers; the golden model must agree where it is not beyond int64."""
+    exact = (mantissa * operand << config.headroom) >> amount
+    reach = config.numerics.alignment - config.headroom
+    golden = contribution(np.int64(operand), np.int64(mantissa), np.int64(amount), reach, config.numerics)
+    assert int(golden) == exact or abs(exact) >= 1 << 62
+    return exact
 
 
 def random_integer(largest: int) -> int:
@@ -68,6 +86,8 @@ def random_work() -> Work:
             random.choice((0, 1, random.randrange(-HALF_ZERO, HALF_ZERO))),
             random.randrange(-HALF_MANTISSA, HALF_MANTISSA),
             random.choice((0, config.headroom, LIMIT, *range(LIMIT + 1))),
+            random.randrange(-HALF_MANTISSA, HALF_MANTISSA),
+            random.choice((0, config.headroom, LIMIT, *range(LIMIT + 1))),
         )
         if work.fits:
             return work
@@ -76,24 +96,25 @@ def random_work() -> Work:
 def extreme_works() -> list[Work]:
     """All combinations of extreme inputs."""
     works = [
-        Work(dot, total, zero_point, mantissa, amount)
+        Work(dot, total, zero_point, mantissa, amount, offset, offset_amount)
         for dot in (-MOST_DOT, -1, 0, MOST_DOT)
         for total in (-MOST_SUM, MOST_SUM)
         for zero_point in (-HALF_ZERO, -1, 0, HALF_ZERO - 1)
         for mantissa in (-HALF_MANTISSA, -1, 0, 1, HALF_MANTISSA - 1)
         for amount in (0, config.headroom, config.headroom + 1, LIMIT)
+        for offset, offset_amount in OFFSETS
     ]
     return [work for work in works if work.fits]
 
 
 def drive(dut: Any, work: Work, before: Work) -> None:
-    """Put a contribution at the inputs, its dot product with any bias, and the amount of the one before."""
+    """Put a contribution at the inputs, its dot product with any bias, and the amounts of the one before."""
     bias = random.getrandbits(config.product_bits)
     dut.bias.value = bias
-    changed = {"dot": (work.dot + bias) % (1 << config.product_bits), "amount": before.amount}
-    values = asdict(work) | changed
-    for name, value in values.items():
-        port = getattr(dut, name)
+    values = asdict(work) | {"dot": (work.dot + bias) % (1 << config.product_bits)}
+    values |= {name: value for name, value in asdict(before).items() if name.endswith("amount")}
+    for name in values if config.offset_passes == 1 else [name for name in values if "offset" not in name]:
+        port, value = getattr(dut, name), values[name]
         port.value = value & (1 << len(port)) - 1
 
 
@@ -109,7 +130,7 @@ async def check(dut: Any, works: list[Work], halts: bool) -> None:
     def offer(work: Work | None, before: Work | None) -> None:
         drive(dut, work or random_work(), before or random_work())
 
-    await check_pipeline(domain, dut, LATENCY, works, halts, offer, compare)
+    await check_pipeline(domain, dut, latency(config), works, halts, offer, compare)
     for work in works:
         value = work.expected()
         sign = "zero" if value == 0 else "negative" if value < 0 else "positive"

@@ -22,6 +22,7 @@ from sim.stalls import Pattern, bursts
 from sim.streams import SITUATIONS, Domain, StreamSink, StreamSource, reset, situation
 
 config = Config.model_validate(context.parameters()["config"])
+LATENCY = rescaler.latency(config)
 LONGEST = config.numerics.maximum_groups
 """Whole groups of the longest vector."""
 
@@ -136,7 +137,7 @@ class Bench:
     async def check(self, blocks: list[RowBlock]) -> None:
         """Wait for all results and compare them."""
         await self.sink.wait_for(sum(-(-block.count // config.rescale_units) for block in blocks))
-        await self.domain.cycles(2 * (rescaler.LATENCY))
+        await self.domain.cycles(2 * rescaler.latency(config))
         beats = ((self.sink.codec.unpack(bits), overflow) for bits, overflow in self.beats)
         for block in blocks:
             block.check(beats)
@@ -194,26 +195,26 @@ async def exact_cycles(dut: Any, room: str) -> None:
     """
     domain = await reset(dut, cycle_limit=10_000)
     bench = Bench(domain, "free_running", room, depth=4 * config.slots)
-    shortest = -(-rescaler.LATENCY // config.slots)  # groups of a block that outlast the results before it
+    shortest = -(-LATENCY // config.slots)  # groups of a block that outlast the results before it
     groups = [shortest + more for more in (1, 0, 0, 2, 0, 1, 0)]
     blocks = [random_block(number % 3 == 1, count) for number, count in enumerate(groups)]
     for number, block in enumerate(blocks):
         block.count = 1 if number in (1, 3) else config.rows
         bench.send(block)
     await bench.check(blocks)
-    turns = np.array([config.slots * (1 + block.offset) for block in blocks for _ in range(block.groups)])
+    turns = np.array([config.turns(block.offset) for block in blocks for _ in range(block.groups)])
     taken, promised = np.array(list(bench.promise.taken)), np.array(list(bench.promise.taken.values()))
     assert (np.diff(taken) == turns[1:]).all(), taken
     ends = np.cumsum(groups) - 1
     arrivals = iter(bench.arrivals)
     for block, end in zip(blocks, taken[ends], strict=True):
         beats = -(-block.count // config.rescale_units)
-        passes = np.arange(config.slots)[::-1] * (1 + block.offset)
+        passes = np.arange(config.slots)[::-1] * (config.turns(block.offset) // config.slots)
         seen = list(itertools.islice(arrivals, beats))
-        assert seen == (end + rescaler.LATENCY - passes[:beats]).tolist()
+        assert seen == (end + LATENCY - passes[:beats]).tolist()
     wanted = turns > 1
     if room == "none":
-        results = np.repeat([-rescaler.LATENCY, *taken[ends[:-1]]], groups) + rescaler.LATENCY
+        results = np.repeat([-LATENCY, *taken[ends[:-1]]], groups) + LATENCY
         wanted &= taken > results + 2
         wanted[ends] = False
     assert (promised == wanted).all(), (taken, promised, wanted)
