@@ -31,10 +31,13 @@ def fill_latency(config: Config) -> int:
     return array.dots_latency(config) + rescaler.latency(config) + config.slots - 1 + buffered
 
 
-def product_cycles(config: Config, blocks: int, inputs: int, terms: int, offsets: bool = False) -> int:
+def product_cycles(
+    config: Config, blocks: int, inputs: int, terms: int, offsets: bool = False, group: int | None = None
+) -> int:
     """Cycles of a matrix-vector product in the array, without stalls.
 
-    Every group takes chunks * terms cycles, unless it is so short that its rows take longer to rescale.
+    Every group takes chunks * terms cycles, unless it is so short that its rows take longer to rescale. With
+    ``waiting_groups`` it is a bound: a short group may hide behind the one before.
 
     Args:
         config: the tile's configuration.
@@ -42,9 +45,11 @@ def product_cycles(config: Config, blocks: int, inputs: int, terms: int, offsets
         inputs: length of the vector.
         terms: terms of the data type.
         offsets: groups carry offsets, which may take two passes through a rescale unit.
+        group: length of groups; the longest one by default.
     """
-    full, rest = divmod(inputs, config.group)
-    lengths = [config.chunks] * full + [-(-rest // config.lanes)] * (rest > 0)
+    group = group or config.group
+    full, rest = divmod(inputs, group)
+    lengths = [group // config.lanes] * full + [-(-rest // config.lanes)] * (rest > 0)
     turns = config.turns(offsets)
     return blocks * sum(max(array.group_cycles(config, chunks, terms), turns) for chunks in lengths)
 

@@ -220,10 +220,14 @@ async def exact_cycles(dut: Any, offset: bool) -> None:
         await bench.check(products)
         taken = bench.arrivals[-1] - accepted[0] + _terms(dtype)
         cycles = product_cycles(config, sum(blocks), inputs, _terms(dtype), offset)
-        wanted = (
-            cycles + fill_latency(config) + config.slots * offset
-        )  # two turns for a row of the last group
-        assert taken == wanted, (dtype, taken, wanted)
+        busy = sum(blocks) * -(-inputs // config.lanes) * _terms(dtype)
+        fill = (
+            fill_latency(config) + config.turns(offset) - config.slots
+        )  # passes of the last group's last row
+        if config.waiting_groups:  # a short group hides behind the one before
+            assert busy + fill <= taken <= cycles + fill, (dtype, taken, busy, cycles, fill)
+        else:
+            assert taken == cycles + fill, (dtype, taken, cycles, fill)
         coverage_rate.hit(type=dtype, offset=offset)
         await domain.reset()
 
