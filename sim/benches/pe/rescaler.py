@@ -177,8 +177,8 @@ async def overflow(dut: Any) -> None:
     """Results that are too large for their format are reported, those of their neighbours are not."""
     domain = await reset(dut, cycle_limit=100_000)
     bench = Bench(domain, "free_running", "buffer")
-    blocks = [random_block(False, 2, overflows=number % 2 == 1) for number in range(5)]
-    assert blocks[1].overflows.any()
+    blocks = [random_block(False, 1, extreme=large, overflows=large) for large in (False, True) * 3]
+    assert all(block.overflows.all() for block in blocks[1::2])
     for block in blocks:
         bench.send(block)
     await bench.check(blocks)

@@ -21,7 +21,7 @@ class RowBlock:
     """The groups of one row block with golden results.
 
     The numbers stay within what the widths guarantee; the extreme ones fill the accumulators to the brim.
-    Where it ``overflows``, most results are too large for FP16.
+    Where it ``overflows``, large sums are too large for FP16.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class RowBlock:
         self._draw_scales(extreme)
         self._draw_activations(extreme)
         if overflows:
-            self.output, self.special[:], self.exponents[:] = "fp16", False, 127
+            self.output, self.special[:], self.exponents[:], self.reference[:] = "fp16", False, 127, 30
         self.patterns, self.overflows = self._results()
 
     def _draw(self, low: int, high: int, *shape: int) -> np.ndarray:
