@@ -247,12 +247,21 @@ def test_zero_point_is_exact() -> None:
 
 @pytest.mark.parametrize("sign", [1, -1])
 @pytest.mark.parametrize("offset", [False, True], ids=["plain", "offset"])
-@pytest.mark.parametrize(("bits", "inputs", "group"), [(24, 512, 8), (24, 504, 12), (28, 512, 32)])
+@pytest.mark.parametrize(
+    ("bits", "inputs", "longest", "group"),
+    [(24, 512, 16, 16), (24, 496, 16, 16), (28, 512, 32, 32), (28, 512, 128, 16), (28, 384, 128, 32)],
+)
 def test_no_sum_overflows(
-    bits: int, inputs: int, group: int, offset: bool, sign: int, monkeypatch: pytest.MonkeyPatch
+    bits: int,
+    inputs: int,
+    longest: int,
+    group: int,
+    offset: bool,
+    sign: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The largest codes, scales, offsets and activations, in the longest vector, fit the accumulator."""
-    config = Config(lanes=4, accumulator_bits=bits, maximum_inputs=inputs, group=group)
+    config = Config(lanes=4, accumulator_bits=bits, maximum_inputs=inputs, group=longest)
     limit, totals = 1 << bits - 1, []
 
     def observed(values: np.ndarray, *others: Any) -> Any:
@@ -269,6 +278,21 @@ def test_no_sum_overflows(
             matvec_bits(q, np.full((1, inputs), 0xBFFF, np.uint16), config)
     assert all(-limit <= total.min() and total.max() < limit for total in totals)
     assert max(np.abs(total).max() for total in totals) > limit // 4, "the extremes are not extreme"
+
+
+@pytest.mark.parametrize("offset", [False, True], ids=["plain", "offset"])
+@pytest.mark.parametrize("dtype", datatypes.names())
+def test_a_longer_longest_group_changes_nothing(dtype: str, offset: bool, rng: np.random.Generator) -> None:
+    """What was built for groups of 128 gives for shorter ones what was built for these gives."""
+    built = {group: Config(lanes=4, group=group, maximum_inputs=512) for group in (16, 32, 64, 128)}
+    for group, own in list(built.items())[:-1]:
+        for form in scales.FORMATS:
+            q = random_weights(rng, dtype, form.name, (4, 200), group, offset)
+            for fmt, output in (("fp16", "fp32"), ("bf16", "fp16")):
+                bits = activations(rng, 200, fmt, spread=3.0)[None]
+                expected = matvec_bits(q, bits, own, fmt, output)
+                for longer in (size for size in built if size > group):
+                    np.testing.assert_array_equal(matvec_bits(q, bits, built[longer], fmt, output), expected)
 
 
 def test_shapes_are_checked() -> None:

@@ -285,7 +285,7 @@ async def measured(bench: Bench, dtype: str, blocks: int, packets: int = 1) -> t
     """Cycles from the first word to the last result of packets that share a vector, and words of each."""
     story, inputs = Story(config), 4 * config.group
     weights = np.random.default_rng(1).standard_normal((blocks * config.rows, inputs))
-    q, bits = quantize(weights, dtype, config.group), story.vector(story.numbers(inputs))
+    q, bits = quantize(weights, dtype, config.group), story.vector(story.numbers(inputs), config.group)
     for left in reversed(range(packets)):
         story.packets.append(story.pack(q, "fp16", left > 0))
         story.expect(q, bits, "fp16")

@@ -287,15 +287,15 @@ async def summaries_lag(dut: Any) -> None:
 async def chunks_lag(dut: Any) -> None:
     """All summaries of a command come although no chunk was taken, then all of the chunks."""
     sink: list[StreamSink] = []
-    wanted = 3 * Vector.random(longest_beats()).groups
+    vector = Vector.random(longest_beats())
 
     def late(_: random.Random) -> Iterator[bool]:
         while True:
-            yield not sink or sink[0].count < wanted
+            yield not sink or sink[0].count < 3 * vector.groups
 
     bench = Bench(await reset(dut, cycle_limit=10_000), lag=late, summary_lag=never)
     sink.append(bench.summaries)
-    bench.send(Vector.random(longest_beats()), [(3, 0)])
+    bench.send(vector, [(3, 0)])
     await bench.finish()
 
 
