@@ -4,7 +4,7 @@ Meaning: ``golden.matvec`` for numbers, ``golden.weights.layout`` for packets. U
 that pairs packets with vectors, and the registers.
 """
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import ceil_log2
@@ -19,7 +19,6 @@ from hw.weights.unpacker import Unpacker
 
 __all__ = ["Accelerator"]
 
-_PENDING_BITS = 16
 _EXPONENTS = {ActivationFormat.FP16: slice(10, 15), ActivationFormat.BF16: slice(7, 15)}
 
 
@@ -130,7 +129,7 @@ class Accelerator(wiring.Component):
         return special
 
     def _pair(self, m: Module, unpacker: Unpacker, tile: Tile) -> Value:
-        """Answer a packet's header as soon as its vector is complete; returns that it was refused."""
+        """Answer a packet's header as soon as its vector is complete; returns that one was refused before."""
         header, passes = unpacker.header, tile.passes
         lanes = self.config.activation_lanes
         beats = (header.p.inputs + (lanes - 1)) >> ceil_log2(lanes)
@@ -144,24 +143,29 @@ class Accelerator(wiring.Component):
             header.ready.eq(passes.ready & tile.vector_valid),
             passes.p.count.eq(Mux(fits, header.p.blocks, 0)),
             passes.p.keep.eq(header.p.keep_activations),
-            refused.eq(passes.valid & passes.ready & ~fits),
         ]
+        m.d.sync += refused.eq(passes.valid & passes.ready & ~fits)
         return refused
 
     def _progress(self, m: Module, unpacker: Unpacker, rejected: Value) -> tuple[Value, Value]:
-        """Whether any packet is on its way, and the event that the last result of one leaves."""
-        pending = Signal(_PENDING_BITS)
+        """Whether any packet is on its way, and the event that the last result of one has left."""
+        # A packet on its way is somewhere: in the result buffer or in fewer than 64 other places.
+        pending = Signal(range(self.config.result_beats + 64))
         inside = Signal(name="inside_packet")
         enters = Signal()
         done = Signal()
         busy = Signal()
+        change = Signal(signed(3))
         word = self.weights.tvalid & self.weights.tready
-        m.d.comb += [
+        m.d.sync += [
             enters.eq(word & ~inside),
             done.eq(self.results.tvalid & self.results.tready & self.results.tlast),
-            busy.eq(pending.any() | inside),
+            pending.eq(pending + change),
         ]
         with m.If(word):
             m.d.sync += inside.eq(~self.weights.tlast)
-        m.d.sync += pending.eq(pending + enters - done - rejected - unpacker.error_header)
+        m.d.comb += [
+            change.eq(enters - done - rejected - unpacker.error_header),
+            busy.eq(pending.any() | inside | enters),
+        ]
         return busy, done

@@ -6,8 +6,9 @@ here.
 
 from dataclasses import dataclass
 from itertools import combinations, product
+from typing import NamedTuple
 
-from amaranth.hdl import Cat, Const, Module, Mux, Value
+from amaranth.hdl import Cat, Const, Module, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -15,10 +16,21 @@ from golden.numbers.datatypes import LANE_BITS, DataType
 from golden.numbers.trits import TRITS
 from golden.weights.packet import chunk_granules
 from hw.config import Config
+from hw.numbers.one_hot import choose
 from hw.numbers.trits import TritDecoder
 from hw.sharing import share
+from hw.weights.realigner import window_bits
 
-__all__ = ["LaneMap", "LaneMapper", "lane_map", "lane_maps", "lane_of", "lane_wires", "staged_parts"]
+__all__ = [
+    "LaneMap",
+    "LaneMapper",
+    "lane_map",
+    "lane_maps",
+    "lane_of",
+    "lane_take",
+    "lane_wires",
+    "most_takes",
+]
 
 _TRIT_BITS = 2
 _BYTE = 8
@@ -37,31 +49,43 @@ class LaneMap:
         bits: width of a code.
         ternary: five codes a byte instead of dense columns.
         wires: source of each bit of the lane.
-        takes: windows that a chunk is read in.
-        granules: granules of every window but the last, and of the last one.
-        columns: columns of dense codes in every window but the last.
+        takes: windows that a chunk is read in, all but the last one as long as a word.
+        granules: granules of the last one.
+        undivided: granules of all of them, where two may be one, else 0.
     """
 
     bits: int
     ternary: bool
     wires: tuple[Wire, ...]
     takes: int
-    granules: tuple[int, int]
-    columns: int
+    granules: int
+    undivided: int
+
+
+class _Packing(NamedTuple):
+    """Where the codes of a chunk lie: bits of a code, five a byte or dense, windows of the chunk."""
+
+    bits: int
+    ternary: bool
+    takes: int
 
 
 def lane_map(dtype: DataType, config: Config) -> LaneMap:
-    """Plan a data type's chunks: whole columns a window, spread evenly; whole windows for ternary."""
-    window = config.word_bits // config.rows
-    wires = lane_wires(dtype)
-    if dtype.name == "ternary":
-        total = chunk_granules(dtype, config.rows, config.lanes)
-        takes = -(-total // window)
-        return LaneMap(_TRIT_BITS, True, wires, takes, (window, total - (takes - 1) * window), 0)
-    takes = -(-config.lanes // (window // dtype.bits))
-    columns = -(-config.lanes // takes)
-    last = config.lanes - (takes - 1) * columns
-    return LaneMap(dtype.bits, False, wires, takes, (columns * dtype.bits, last * dtype.bits), columns)
+    """Plan a data type's chunks.
+
+    A chunk of a little more than a word is better read at once, where the words at hand hold it, if the array
+    is as fast as that.
+    """
+    word = config.word_bits // config.rows
+    total = chunk_granules(dtype, config.rows, config.lanes)
+    ternary = dtype.name == "ternary"
+    before = (total - 1) // word
+    bits = _TRIT_BITS if ternary else dtype.bits
+    longest = min(window_bits(config) // config.rows, 2 * word - 1)
+    at_once = dtype.term_count <= before == 1 and total <= longest
+    return LaneMap(
+        bits, ternary, lane_wires(dtype), before + 1, total - before * word, total if at_once else 0
+    )
 
 
 def lane_maps(config: Config) -> tuple[LaneMap, ...]:
@@ -69,9 +93,9 @@ def lane_maps(config: Config) -> tuple[LaneMap, ...]:
     return tuple(dict.fromkeys(lane_map(dtype, config) for dtype in config.datatypes))
 
 
-def staged_parts(config: Config) -> int:
-    """Windows that have to wait for a chunk's last one."""
-    return max(entry.takes for entry in lane_maps(config)) - 1
+def most_takes(config: Config) -> int:
+    """Windows of the longest chunks."""
+    return max(entry.takes for entry in lane_maps(config))
 
 
 def lane_wires(dtype: DataType) -> tuple[Wire, ...]:
@@ -92,14 +116,26 @@ def _wire(dtype: DataType, bit: int) -> Wire:
     raise ValueError(f"bit {bit} of the lanes of {dtype.name} is not an OR of code bits")
 
 
+def lane_take(entry: LaneMap, config: Config, row: int, lane: int, bit: int) -> int:
+    """Number of the window that a bit of a lane comes from; 0 for a constant."""
+    code = lane * config.rows + row
+    if entry.ternary:
+        return code // TRITS * _BYTE // config.word_bits
+    takes = {(code * entry.bits + source) // config.word_bits for source in entry.wires[bit] if source >= 0}
+    if len(takes) > 1:
+        raise ValueError(f"bit {bit} of the lanes of {entry.bits}-bit codes comes from several windows")
+    return max(takes, default=0)
+
+
 class LaneMapper(wiring.Component):
     """Choose among the lane maps; combinational.
 
     Members:
-        staged (in): the chunk's earlier windows, first one lowest.
-        window (in): its last (or only) window.
+        staged (in): the first window of a chunk of several.
+        window (in): the present window.
+        undivided (in): the window is the only one although chunks of this type may have two.
         select (in): one-hot, which of ``lane_maps(config)``.
-        codes (out): rows x lanes bytes.
+        codes (out): rows x lanes bytes, those bits that the windows at hand have.
     """
 
     def __init__(self, config: Config) -> None:
@@ -107,8 +143,9 @@ class LaneMapper(wiring.Component):
         self.maps = lane_maps(config)
         super().__init__(
             {
-                "staged": In(config.word_bits * staged_parts(config)),
-                "window": In(config.word_bits),
+                "staged": In(config.word_bits),
+                "window": In(window_bits(config)),
+                "undivided": In(1),
                 "select": In(len(self.maps)),
                 "codes": Out(data.ArrayLayout(data.ArrayLayout(LANE_BITS, config.lanes), config.rows)),
             }
@@ -116,40 +153,55 @@ class LaneMapper(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        codes = [self._trits(m, entry) if entry.ternary else self._dense(entry) for entry in self.maps]
-        for row, lane in product(range(self.config.rows), range(self.config.lanes)):
-            chosen = Const(0, LANE_BITS)
-            for number, entry in enumerate(self.maps):
-                chosen = chosen | Mux(self.select[number], lane_of(codes[number][row][lane], entry.wires), 0)
-            m.d.comb += self.codes[row][lane].eq(chosen)
+        readings = self._readings(m)
+        packings = dict.fromkeys(packing for _, packing, _ in readings)
+        codes = {packing: self._codes(m, packing) for packing in packings}
+        lines: dict[tuple[int, ...], Signal] = {}
+        for bit in range(LANE_BITS):
+            sources: dict[tuple[_Packing, Wire], list[int]] = {}
+            for number, (_, packing, wires) in enumerate(readings):
+                sources.setdefault((packing, wires[bit]), []).append(number)
+            sources = {source: numbers for source, numbers in sources.items() if source[1]}
+            for numbers in map(tuple, sources.values()):
+                if numbers not in lines:
+                    lines[numbers] = line = Signal(name="line_" + "_".join(map(str, numbers)))
+                    m.d.comb += line.eq(Cat(readings[number][0] for number in numbers).any())
+            chosen = [lines[tuple(numbers)] for numbers in sources.values()]
+            for row, lane in product(range(self.config.rows), range(self.config.lanes)):
+                candidates = [_driven(codes[packing][row][lane], wire) for packing, wire in sources]
+                m.d.comb += self.codes[row][lane][bit].eq(choose(chosen, candidates) if chosen else 0)
         return m
 
-    def _part(self, entry: LaneMap, take: int) -> Value:
-        """The window of a chunk's take."""
-        width = self.config.word_bits
-        return self.window if take == entry.takes - 1 else self.staged[take * width : (take + 1) * width]
+    def _readings(self, m: Module) -> list[tuple[Value, _Packing, tuple[Wire, ...]]]:
+        """Every way to read a chunk: the line that chooses it, the codes' place and the lanes' sources."""
+        readings: list[tuple[Value, _Packing, tuple[Wire, ...]]] = []
+        for line, entry in zip(self.select, self.maps, strict=True):
+            at_once = self.undivided if entry.undivided else Const(0)
+            if entry.undivided:
+                readings.append((line & at_once, _Packing(entry.bits, entry.ternary, 1), entry.wires))
+            readings.append((line & ~at_once, _Packing(entry.bits, entry.ternary, entry.takes), entry.wires))
+        return readings
 
-    def _dense(self, entry: LaneMap) -> list[list[Value]]:
-        """Codes [row][lane] of a chunk of columns."""
+    def _codes(self, m: Module, packing: _Packing) -> list[list[Value]]:
+        """Codes [row][lane] of a chunk."""
         rows, lanes = self.config.rows, self.config.lanes
+        chunk = self.window
+        if packing.takes > 1:
+            chunk = Cat(self.staged, *[self.window[: len(self.staged)]] * (packing.takes - 1))
+        if packing.ternary:
+            codes = self._trits(m, chunk, packing.takes)
+        else:
+            codes = [chunk.word_select(number, packing.bits) for number in range(lanes * rows)]
+        return [[codes[lane * rows + row] for lane in range(lanes)] for row in range(rows)]
 
-        def code(row: int, lane: int) -> Value:
-            take, column = divmod(lane, entry.columns)
-            return self._part(entry, take).word_select(column * rows + row, entry.bits)
-
-        return [[code(row, lane) for lane in range(lanes)] for row in range(rows)]
-
-    def _trits(self, m: Module, entry: LaneMap) -> list[list[Value]]:
-        """Codes [row][lane] of a ternary chunk."""
-        rows, lanes = self.config.rows, self.config.lanes
+    def _trits(self, m: Module, chunk: Value, takes: int) -> list[Value]:
+        """Codes of a ternary chunk."""
         digits: list[Value] = []
-        for number in range(-(-rows * lanes // TRITS)):
-            take, position = divmod(number, self.config.word_bits // _BYTE)
-            byte = self._part(entry, take).word_select(position, _BYTE)
-            decoder = share(m, f"trits_{number}", TritDecoder())
-            m.d.comb += decoder.octet.eq(byte)
+        for number in range(-(-self.config.rows * self.config.lanes // TRITS)):
+            decoder = share(m, f"trits_{takes}_{number}", TritDecoder())
+            m.d.comb += decoder.octet.eq(chunk.word_select(number, _BYTE))
             digits += list(decoder.trits)
-        return [[digits[lane * rows + row] for lane in range(lanes)] for row in range(rows)]
+        return digits
 
 
 def lane_of(code: Value, wires: tuple[Wire, ...]) -> Value:

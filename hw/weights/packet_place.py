@@ -6,7 +6,6 @@ from amaranth.lib.wiring import In, Out
 
 from hw import payloads
 from hw.config import Config
-from hw.weights.header_check import counts_layout
 
 __all__ = ["PacketPlace", "place_layout"]
 
@@ -18,10 +17,11 @@ class PacketPlace(wiring.Component):
     """Count down the row blocks of a packet, the groups of a row block and the chunks of a group.
 
     Members:
-        summary, counts (in): what the packet's header says.
-        packet, block, group, chunk (in): a packet begins; a row block, a group or a chunk ends in this cycle,
-            and with it all that is smaller.
+        summary (in): what the packet's header says.
+        packet, group, chunk (in): a packet begins; a group or a chunk ends in this cycle, and with the last
+            group of a row block that too.
         place (out): where the present chunk is; from registers.
+        coming (out): where the next group or, with ``packet``, the first one begins.
     """
 
     def __init__(self, config: Config) -> None:
@@ -29,36 +29,38 @@ class PacketPlace(wiring.Component):
         super().__init__(
             {
                 "summary": In(payloads.packet_header(config)),
-                "counts": In(counts_layout(config)),
                 "packet": In(1),
-                "block": In(1),
                 "group": In(1),
                 "chunk": In(1),
                 "place": Out(place_layout),
+                "coming": Out(place_layout),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         summary, place = self.summary, self.place
-        block = Signal.like(self.counts.last_block, name="blocks_left")
+        block = Signal.like(summary.blocks, name="blocks_left")
         group = Signal.like(summary.groups, name="groups_left")
         chunk = Signal.like(summary.group_chunks, name="chunks_left")
-        next_block = Signal.like(block)
-        next_group = Signal.like(group)
-        next_chunk = Signal.like(chunk)
-
-        whole_block = self.packet | self.block
+        opens = Signal()  # a row block, if a group ends; known before it is known that one does
+        coming = self.coming
         m.d.comb += [
-            next_block.eq(Mux(self.packet, self.counts.last_block, block - 1)),
-            next_group.eq(Mux(whole_block, summary.groups, group - 1)),
-            next_chunk.eq(Mux(next_group == 1, summary.last_chunks, summary.group_chunks)),
+            opens.eq(self.packet | place.final),
+            coming.final.eq(Mux(opens, summary.groups == 1, group == 2)),
+            coming.finished.eq(
+                Mux(self.packet, summary.blocks == 1, Mux(place.final, block == 2, place.finished))
+            ),
+            coming.last.eq(Mux(coming.final, summary.last_chunks == 1, summary.group_chunks == 1)),
         ]
-        with m.If(whole_block):
-            m.d.sync += [block.eq(next_block), place.finished.eq(next_block == 0)]
-        with m.If(whole_block | self.group):
-            m.d.sync += [group.eq(next_group), place.final.eq(next_group == 1)]
-            m.d.sync += [chunk.eq(next_chunk), place.last.eq(next_chunk == 1)]
+        with m.If(self.packet | (self.group & place.final)):
+            m.d.sync += block.eq(Mux(self.packet, summary.blocks, block - 1))
+        with m.If(self.packet | self.group):
+            m.d.sync += [
+                group.eq(Mux(opens, summary.groups, group - 1)),
+                chunk.eq(Mux(coming.final, summary.last_chunks, summary.group_chunks)),
+                place.eq(coming),
+            ]
         with m.Elif(self.chunk):
             m.d.sync += [chunk.eq(chunk - 1), place.last.eq(chunk == 2)]
         return m

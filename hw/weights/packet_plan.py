@@ -1,118 +1,79 @@
 """Packet plan: what a header's type numbers mean for the unpacker, worked out from the golden tables."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Value, signed
-from amaranth.lib import data, enum, wiring
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import bits_for
+from amaranth.utils import bits_for, exact_log2
 
 from golden.numbers import datatypes, scales
 from golden.numbers.datatypes import DataType
 from golden.numbers.reach import reach
-from golden.numbers.scales import ScaleFormat
-from golden.weights.packet import HEADER_FIELDS, Field, metadata_fields
 from hw import payloads
 from hw.config import Config
-from hw.weights.lane_mapper import lane_map, lane_maps, staged_parts
-from hw.weights.realigner import extra_granules, granule_bits
+from hw.weights.group_metadata import (
+    CHANNEL_GRANULES,
+    Tail,
+    longest_metadata,
+    scale_fields,
+    scale_lengths,
+    tails,
+)
+from hw.weights.header_reader import header_layout
+from hw.weights.lane_mapper import lane_map, lane_maps, most_takes
+from hw.weights.realigner import granule_bits
+from hw.weights.window_slice import window_granules, word_granules
 
-__all__ = [
-    "PacketPlan",
-    "Tail",
-    "header_layout",
-    "joined_scales",
-    "metadata_bits",
-    "plan_layout",
-    "scale_takes",
-    "tails",
-]
-
-header_layout = data.StructLayout(dict(HEADER_FIELDS))
-
-
-class Tail(enum.Enum, shape=2):
-    """What follows the scales of a group."""
-
-    NONE = 0
-    ZERO = 1
-    OFFSET = 2
+__all__ = ["PacketPlan", "metadata_takes", "plan_layout"]
 
 
-def tails(config: Config) -> tuple[Tail, ...]:
-    """Tails that packets of the supported types can have."""
-    asymmetric = any(entry.asymmetric for entry in config.datatypes)
-    return (Tail.NONE, Tail.ZERO, Tail.OFFSET) if asymmetric else (Tail.NONE, Tail.OFFSET)
+def metadata_takes(config: Config) -> int:
+    """Windows of the longest metadata that is read apart from codes."""
+    return -(-longest_metadata(config) // word_granules(config))
 
 
-def scale_takes(scale: ScaleFormat, tail: Tail, config: Config) -> tuple[tuple[Field, ...], ...]:
-    """Spread the columns behind a group's codes over as few windows as possible, in order.
-
-    Every window lists (field, bits of an entry); ``zero``, always the last field, counts with the most bits
-    of any supported type.
-    """
-    fitting = [entry for entry in config.datatypes if entry.asymmetric or tail != Tail.ZERO]
-    widest = max(fitting, key=lambda entry: entry.bits)
-    takes: list[tuple[Field, ...]] = [()]
-    for name, bits in metadata_fields(widest, scale, tail == Tail.OFFSET):
-        if name == "zero" and tail != Tail.ZERO:
-            continue
-        if sum(width for _, width in takes[-1]) + bits > config.word_bits // config.rows:
-            takes.append(())
-        takes[-1] = (*takes[-1], (name, bits))
-    return tuple(takes)
-
-
-def _longest_scales(config: Config) -> int:
-    """Windows of the scales that take the most."""
-    return max(len(scale_takes(scale, tail, config)) for scale in scales.FORMATS for tail in tails(config))
-
-
-def metadata_bits(config: Config) -> int:
-    """Width of the longest window of scales, and of selectors behind them."""
-    longest = max(
-        sum(bits for _, bits in fields)
-        for scale in scales.FORMATS
-        for tail in tails(config)
-        for fields in scale_takes(scale, tail, config)
+def _metadata_layout(config: Config) -> data.StructLayout:
+    return data.StructLayout(
+        {
+            "last": bits_for(metadata_takes(config) - 1),
+            "granules": granule_bits(config),
+            "bare": 1,
+            "joined": 1,
+            "joined_granules": granule_bits(config),
+            "undivided": 1,
+        }
     )
-    return config.rows * max(longest, extra_granules(config))
-
-
-def joined_scales(config: Config) -> tuple[int, ...]:
-    """Granules of scales that a group with selectors can have, where both are read together with codes."""
-    takes = [
-        scale_takes(scale, tail, config) for scale in scales.FORMATS for tail in (Tail.NONE, Tail.OFFSET)
-    ]
-    lengths = {sum(bits for _, bits in fields) for fields, *more in takes if not more}
-    return tuple(sorted(length for length in lengths if length < extra_granules(config)))
 
 
 def plan_layout(config: Config) -> data.StructLayout:
     """Everything about a packet that does not change from group to group.
 
-    ``lane_map`` is one-hot over ``lane_maps(config)``. ``code_granules`` are those of a chunk's earlier
-    windows and of its last one, number ``code_last``; ``scale_granules`` those of each window of scales, the
-    last one number ``scale_last``. ``joined``: the scales, and the next group's selectors, are few enough to
-    be read together with the last codes of their group; ``joined_granules`` is the number of all those, in
-    the last group of a row block without selectors. A group's zero point is ``zero_base`` minus its zero,
-    if it has one.
+    ``lane_map`` is one-hot over ``lane_maps(config)``. ``code_last`` is the number of a chunk's last window,
+    of ``code_granules``; those before are as long as a word. ``undivided``: a chunk can also be read in one
+    window. A group's zero point is ``zero_base`` minus its zero, if it has one. The special values of
+    ``format`` are left to the header.
+
+    ``scale_granules`` is the length of a group's scales, with zeros or offsets. ``metadata`` is what is read
+    behind the codes of a group: scales and the next group's selectors; of a row block's last group scales,
+    channels and the next one's selectors; of the packet's last group scales and channels. ``last`` is the
+    number of its last window, of ``granules``; those before are as long as a word. ``bare``: there are
+    several, and the last one holds nothing but selectors. ``joined``: all of it can come with the last window
+    of codes, which has ``joined_granules`` then; ``undivided``: even if that is the chunk's only one.
     """
     granules = granule_bits(config)
-    takes = _longest_scales(config)
     return data.StructLayout(
         {
             "format": payloads.matrix_format(config),
             "lane_map": len(lane_maps(config)),
-            "code_last": bits_for(staged_parts(config)),
-            "code_granules": data.ArrayLayout(granules, 2),
+            "code_last": bits_for(most_takes(config) - 1),
+            "code_granules": granules,
+            "undivided": 1,
             "selector_bits": 2,
             "scale": bits_for(len(scales.FORMATS) - 1),
             "tail": Tail,
             "zero_bits": 4,
             "zero_base": signed(config.zero_point_bits),
-            "scale_last": bits_for(takes - 1),
-            "scale_granules": data.ArrayLayout(granules, takes),
-            "joined": 1,
-            "joined_granules": data.ArrayLayout(granules + 1, 2),
+            "scale_granules": bits_for(max(scale_lengths(config))),
+            "metadata": data.ArrayLayout(_metadata_layout(config), 3),
             "reach": payloads.REACH_BITS,
         }
     )
@@ -129,14 +90,15 @@ class PacketPlan(wiring.Component):
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        super().__init__({"header": In(header_layout), "plan": Out(plan_layout(config)), "known": Out(1)})
+        super().__init__(
+            {"header": In(header_layout(config)), "plan": Out(plan_layout(config)), "known": Out(1)}
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         self._types(m)
         self._scales(m)
         self._reach(m)
-        m.d.comb += self.plan.format.specials.as_value().eq(self.header.specials)
         return m
 
     def _types(self, m: Module) -> None:
@@ -154,8 +116,8 @@ class PacketPlan(wiring.Component):
                         plan.format.programming.eq(Cat(Const(bit, 1) for bit in entry.programming)),
                         plan.lane_map.eq(1 << maps.index(packing)),
                         plan.code_last.eq(packing.takes - 1),
-                        plan.code_granules[0].eq(packing.granules[0]),
-                        plan.code_granules[1].eq(packing.granules[1]),
+                        plan.code_granules.eq(packing.granules),
+                        plan.undivided.eq(packing.undivided != 0),
                         plan.selector_bits.eq(entry.selector_bits),
                         plan.zero_bits.eq(entry.bits),
                         plan.zero_base.eq(self._half(entry)),
@@ -174,23 +136,33 @@ class PacketPlan(wiring.Component):
         return Mux(counts & entry.asymmetric, 1 << entry.bits - 1, 0)
 
     def _scales(self, m: Module) -> None:
-        """The windows of scales."""
+        """The columns of scales, and what is read with them."""
         plan = self.plan
         m.d.comb += plan.scale.eq(self.header.scale)
         for number, scale in enumerate(scales.FORMATS):
             for tail in tails(self.config):
                 with m.If((plan.scale == number) & (plan.tail == tail)):
-                    takes = scale_takes(scale, tail, self.config)
-                    m.d.comb += plan.scale_last.eq(len(takes) - 1)
-                    for step, fields in enumerate(takes):
-                        fixed = sum(bits for name, bits in fields if name != "zero")
-                        zero = Mux("zero" in dict(fields), plan.zero_bits, 0)
-                        m.d.comb += plan.scale_granules[step].eq(fixed + zero)
-        selectors = plan.scale_granules[0] + plan.selector_bits
+                    fields = scale_fields(scale, tail, self.config)
+                    fixed = sum(bits for name, bits in fields if name != "zero")
+                    zero = plan.zero_bits if "zero" in dict(fields) else 0
+                    m.d.comb += plan.scale_granules.eq(fixed + zero)
+        channels_selectors = CHANNEL_GRANULES + plan.selector_bits
+        for number, others in enumerate((plan.selector_bits, channels_selectors, CHANNEL_GRANULES)):
+            self._metadata(m, number, others)
+
+    def _metadata(self, m: Module, number: int, others: Value | int) -> None:
+        """The windows of scales and ``others`` granules behind them."""
+        plan, part, word = self.plan, self.plan.metadata[number], word_granules(self.config)
+        whole = Signal(range(longest_metadata(self.config) + 1), name=f"granules_{number}")
+        joined = plan.code_granules + whole
         m.d.comb += [
-            plan.joined.eq((selectors <= extra_granules(self.config)) & (plan.scale_last == 0)),
-            plan.joined_granules[0].eq(plan.code_granules[1] + selectors),
-            plan.joined_granules[1].eq(plan.code_granules[1] + plan.scale_granules[0]),
+            whole.eq(plan.scale_granules + others),
+            part.last.eq((whole - 1) >> exact_log2(word)),
+            part.granules.eq((whole - 1)[: exact_log2(word)] + 1),
+            part.bare.eq((part.last != 0) & (part.granules <= plan.selector_bits)),
+            part.joined.eq(joined <= window_granules(self.config)),
+            part.joined_granules.eq(joined),
+            part.undivided.eq(plan.undivided & (joined + word <= window_granules(self.config))),
         ]
 
     def _reach(self, m: Module) -> None:

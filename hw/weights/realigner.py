@@ -1,58 +1,70 @@
 """Realigner: fields of any whole number of granules out of a stream of words."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
-from amaranth.lib import stream, wiring
+from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
 from hw import payloads
 from hw.config import Config
+from hw.sharing import share
+from hw.weights.header_reader import header_part_bits, header_takes
+from hw.weights.window_slice import WindowSlice, window_granules, word_granules
 
-__all__ = ["Realigner", "extra_granules", "granule_bits", "window_bits"]
-
-_EXTRA = 24
-"""Granules of scales that can be read beside codes: fp16 scales with 8-bit zeros just fit."""
-
-
-def extra_granules(config: Config) -> int:
-    """Granules of the window beyond one word."""
-    return min(_EXTRA, config.word_bits // config.rows)
+__all__ = ["Realigner", "granule_bits", "request_layout", "window_bits"]
 
 
 def granule_bits(config: Config) -> int:
     """Width of a number of granules, up to a word."""
-    return exact_log2(config.word_bits // config.rows) + 1
+    return exact_log2(word_granules(config)) + 1
 
 
 def window_bits(config: Config) -> int:
     """Width of the window."""
-    return config.word_bits + extra_granules(config) * config.rows
+    return window_granules(config) * config.rows
+
+
+def request_layout(config: Config) -> data.StructLayout:
+    """A window asked for: ``granules`` of them, 1..word_bits / rows.
+
+    With ``extend`` it shall have ``more`` instead, up to ``window_granules(config)``, if the two words at
+    hand hold so many. ``finish``, ``finish_more``: these granules are the packet's last ones. ``spare``: so
+    many granules at the window's end belong to what comes later.
+    """
+    granules = granule_bits(config)
+    return data.StructLayout(
+        {"granules": granules, "more": granules + 1, "extend": 1, "finish": 1, "finish_more": 1, "spare": 2}
+    )
 
 
 class Realigner(wiring.Component):
     """Show the next bits of a packet and consume whole granules of ``rows`` bits, a word or more a cycle.
 
     The previous word and the one at the input, shifted right by the granules already consumed, make the
-    window; this is the only wide shifter of the unpacker. ``words.ready``, ``available`` and ``window`` are
-    combinational: a word is accepted in the cycle in which the last granule before it is consumed. After an
-    empty cycle (reset, end of a packet, no word in time) one cycle loads the previous word.
+    window; this is the only wide shifter of the unpacker. A window is asked for while the one before it is
+    shown, so that where it lies and whether it reaches into the word at the input comes from registers.
+    ``words.ready``, ``available`` and ``window`` are combinational: a word is accepted in the cycle in which
+    the last granule before it is consumed. After an empty cycle (reset, end of a packet, no word in time) one
+    cycle loads the previous word.
 
     Beyond the packet's ``last`` word the window continues with zeros for as long as the packet is not
     finished. Words after the packet's structure, or after a refused header, are dropped up to ``last``, one a
     cycle.
 
     Members:
-        words (in): the packets.
-        granules (in): number of granules wanted, 1..word_bits / rows.
-        more (in): number of granules that are welcome, at most ``extra_granules(config)`` more than wanted.
-        whole (out): the two words hold all that are welcome; otherwise only the wanted ones are meant.
-        window (out): the wanted granules, first one lowest; what lies above them is undefined.
-        available (out): the window holds all of them.
-        take (in): consume them; only while ``available``.
-        finish (in): with ``take``: they are the packet's last ones.
-        drop (in): give the rest of the packet up; not together with ``take``.
-        missing (out): some wanted granules lie beyond the packet's ``last`` word and read as zero.
-        surplus (out): in the cycle of ``take`` and ``finish``: more words follow, they are dropped.
+        words (in stream): the packets.
+        requests (in stream): windows, in order; one is taken when the one before it is consumed.
+        extended (out): with ``extend``, the window asked for will have ``more`` granules.
+        front (out): the previous word's first bits: of a header, which no packet has anything before, they
+            are the window.
+        window (out): what was asked for, first granule lowest; what lies above is undefined.
+        available (out): all of it is there.
+        take (in): consume it; only while ``available``.
+        drop (in): give the rest of the packet up; only while no window is asked for.
+        missing, cut (out): some granules of the window, or of those that are not ``spare``, lie beyond the
+            packet's ``last`` word and read as zero.
+        surplus (out): in the cycle of ``take``: the packet should end here, but more words follow; they are
+            dropped.
     """
 
     def __init__(self, config: Config) -> None:
@@ -60,15 +72,15 @@ class Realigner(wiring.Component):
         super().__init__(
             {
                 "words": In(stream.Signature(payloads.word(config))),
-                "granules": In(granule_bits(config)),
-                "more": In(granule_bits(config) + 1),
-                "whole": Out(1),
+                "requests": In(stream.Signature(request_layout(config))),
+                "extended": Out(1),
+                "front": Out(header_part_bits(config)),
                 "window": Out(window_bits(config)),
                 "available": Out(1),
                 "take": In(1),
-                "finish": In(1),
                 "drop": In(1),
                 "missing": Out(1),
+                "cut": Out(1),
                 "surplus": Out(1),
             }
         )
@@ -76,60 +88,90 @@ class Realigner(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         words = self.words
-        previous = Signal(self.config.word_bits, reset_less=True)
-        offset = Signal(granule_bits(self.config) - 1)
+        store = Signal()
         filled = Signal()
         closed = Signal()  # the previous word is the packet's last one, the word at the input not part of it
-        beyond = Signal()
+        beyond = Signal()  # the previous word is not part of the packet
         draining = Signal()
+        wanted, place, begin = self._place(m)
+        within = Signal()  # what the window has of the word at the input is spare
+        m.d.comb += within.eq(~place.finish & (begin <= place.spare))
+        self._slices(m, store, beyond, closed, begin)
 
-        incoming = Signal(self.config.word_bits)
-        m.d.comb += incoming.eq(Mux(closed, 0, words.p.data))
-        m.d.comb += self.window.eq(_shifted(Cat(previous, incoming), offset, self.config))
-
-        end = Signal(len(offset) + 1)
-        farther = Signal(len(offset) + 2)
-        moves = end[-1]
-        crosses = Signal()
         ended = Signal()
         m.d.comb += [
-            farther.eq(offset + self.more),
-            self.whole.eq(~farther[-1]),
-            end.eq(Mux(self.whole, farther, offset + self.granules)),
-            crosses.eq(moves & end[:-1].any()),
-            ended.eq(closed | (crosses & words.p.last)),
-            self.available.eq(filled & ~draining & (~crosses | closed | words.valid)),
-            self.missing.eq(beyond | (crosses & closed)),
-            self.surplus.eq(self.take & self.finish & ~ended),
+            self.available.eq(wanted & filled & ~draining & (~place.crosses | closed | words.valid)),
+            self.missing.eq(beyond | (place.crosses & closed)),
+            self.cut.eq(beyond | (place.crosses & closed & ~within)),
+            ended.eq(closed | (place.crosses & words.p.last)),
+            self.surplus.eq(self.take & place.finish & ~ended),
         ]
 
         with m.If(draining):
             m.d.comb += words.ready.eq(1)
             m.d.sync += draining.eq(~(words.valid & words.p.last))
-        with m.Elif(self.drop | (self.take & self.finish)):
-            m.d.comb += words.ready.eq(self.take & crosses & ~closed)
+        with m.Elif(self.drop | (self.take & place.finish)):
+            m.d.comb += words.ready.eq(self.take & place.crosses & ~closed)
             m.d.sync += draining.eq(Mux(self.take, ~ended, ~(filled & closed)))
             m.d.sync += [filled.eq(0), closed.eq(0), beyond.eq(0)]
-        with m.Elif(self.take & moves):
-            m.d.comb += words.ready.eq(~closed)
-            m.d.sync += [previous.eq(incoming), offset.eq(end), beyond.eq(closed)]
+        with m.Elif(self.take & place.moves):
+            m.d.comb += [words.ready.eq(~closed), store.eq(1)]
+            m.d.sync += beyond.eq(closed)
             m.d.sync += [filled.eq(closed | words.valid), closed.eq(closed | (words.valid & words.p.last))]
-        with m.Elif(self.take):
-            m.d.sync += offset.eq(end)
         with m.Elif(~filled):
-            m.d.comb += words.ready.eq(1)
-            m.d.sync += [previous.eq(incoming), offset.eq(0)]
+            m.d.comb += [words.ready.eq(1), store.eq(1)]
             m.d.sync += [filled.eq(words.valid), closed.eq(words.valid & words.p.last)]
         return m
 
+    def _slices(self, m: Module, store: Value, beyond: Value, closed: Value, begin: Value) -> None:
+        """The window, bit by bit of its granules."""
+        rows = self.config.rows
+        previous = Signal(self.config.word_bits)
+        for bit in range(rows):
+            piece = share(m, f"slice_{bit}", WindowSlice(self.config))
+            m.d.comb += [
+                piece.word.eq(self.words.p.data[bit::rows]),
+                piece.store.eq(store),
+                piece.beyond.eq(beyond),
+                piece.closed.eq(closed),
+                piece.offset.eq(begin),
+                piece.place.eq(self.requests.valid & self.requests.ready),
+                previous[bit::rows].eq(piece.previous),
+                self.window[bit::rows].eq(piece.window),
+            ]
+        m.d.comb += self.front.eq(Mux(beyond, 0, previous) if header_takes(self.config) > 1 else previous)
 
-def _shifted(pair: Value, offset: Signal, config: Config) -> Value:
-    """The window: ``pair`` shifted right by ``offset`` granules, widest step first.
-
-    Each stage keeps only the bits that the later stages can still reach.
-    """
-    for stage in reversed(range(len(offset))):
-        step = config.rows << stage
-        kept = window_bits(config) + step - config.rows
-        pair = Mux(offset[stage], pair[step : step + kept], pair[:kept])
-    return pair
+    def _place(self, m: Module) -> tuple[Signal, data.View, Signal]:
+        """Whether a window is wanted, where it lies in the two words, and where the next one begins."""
+        request = self.requests.p
+        offset_bits = granule_bits(self.config) - 1
+        place = Signal(
+            data.StructLayout({"moves": 1, "crosses": 1, "finish": 1, "spare": 2}), reset_less=True
+        )
+        wanted = Signal()
+        begin = Signal(offset_bits)  # of the window after the present one
+        near = Signal(offset_bits + 1)
+        far = Signal(offset_bits + 2)
+        end = Signal(offset_bits + 1)
+        finish = Signal()
+        m.d.comb += [
+            near.eq(begin + request.granules),
+            far.eq(begin + request.more),
+            self.extended.eq(request.extend & ~far[-1]),
+            end.eq(Mux(self.extended, far, near)),
+            finish.eq(Mux(self.extended, request.finish_more, request.finish)),
+            self.requests.ready.eq(~wanted | self.take),
+        ]
+        with m.If(self.requests.valid & self.requests.ready):
+            m.d.sync += [
+                place.moves.eq(end[-1]),
+                place.crosses.eq(end[-1] & end[:-1].any()),
+                place.finish.eq(finish),
+                place.spare.eq(request.spare),
+                begin.eq(Mux(finish, 0, end)),
+            ]
+        with m.If(self.requests.ready):
+            m.d.sync += wanted.eq(self.requests.valid)
+        with m.If(self.drop):
+            m.d.sync += begin.eq(0)
+        return wanted, place, begin

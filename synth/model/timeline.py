@@ -17,12 +17,10 @@ from typing import Any
 
 from amaranth.utils import bits_for
 
-from golden.weights.packet import CHANNEL_FIELDS, HEADER_BITS, Packet
+from golden.weights.packet import CHANNEL_FIELDS, HEADER_BITS, Packet, metadata_fields
 from hw.config import Config
 from hw.pe import array, rescale_unit, rescaler
 from hw.weights.lane_mapper import lane_map
-from hw.weights.packet_plan import Tail, scale_takes
-from hw.weights.realigner import extra_granules
 
 __all__ = ["product_cycles", "vector_cycles"]
 
@@ -77,22 +75,19 @@ class _Plan:
     def chunk(self) -> tuple[int, ...]:
         """Windows of a chunk."""
         plan = lane_map(self.packet.dtype, self.config)
-        return (plan.granules[0],) * (plan.takes - 1) + (plan.granules[1],)
+        word = self.config.word_bits // self.config.rows
+        return (word,) * (plan.takes - 1) + (plan.granules,)
 
     @cached_property
-    def scales(self) -> tuple[int, ...]:
-        """Windows of a group's scales."""
-        dtype = self.packet.dtype
-        tail = Tail.ZERO if dtype.asymmetric else Tail.NONE
-        tail = Tail.OFFSET if self.packet.has_offset else tail
-        takes = scale_takes(self.packet.scale, tail, self.config)
-        return tuple(sum(dtype.bits if name == "zero" else bits for name, bits in take) for take in takes)
+    def undivided(self) -> int:
+        """A chunk that may be read in one window instead of two, else 0."""
+        return lane_map(self.packet.dtype, self.config).undivided
 
     @cached_property
-    def joined(self) -> bool:
-        """Whether scales and the next selectors can come with a group's last codes."""
-        together = self.scales[0] + self.packet.dtype.selector_bits
-        return len(self.scales) == 1 and together <= extra_granules(self.config)
+    def scales(self) -> int:
+        """Columns of a group's scales, with zeros or offsets."""
+        packet = self.packet
+        return sum(bits for _, bits in metadata_fields(packet.dtype, packet.scale, packet.has_offset))
 
 
 class _Timeline:
@@ -105,27 +100,31 @@ class _Timeline:
         self.turns = config.turns(packet.has_offset)
         header = max(HEADER_BITS // config.word_bits, 1)
         offered = header + bits_for(config.chunks) + 3
-        self.at = offered + 1  # when the unpacker takes its next window
+        self.at = offered + 2  # when the unpacker takes its next window
         self.offset = HEADER_BITS // config.rows % self.word
         self.taken = -1  # when the array took its last chunk
         self.activations = offered + 2
         places = 1 + config.waiting_groups
         self.turn_end = -1000
         self.groups = deque([(-1000, -1000)] * places, places)  # last term and last turn of the latest groups
-        self.bank_moves = self.scales_at = self.channels_free = -1000
+        self.columns_free = self.scales_at = self.channels_free = -1000
 
     def play(self, blocks: int) -> list[int]:
         """Cycles if the packet ended with the first, second, ... of so many row blocks."""
         results = []
         sizes = [self.packet.group] * (self.packet.groups - 1) + [self.packet.last_inputs]
-        for _ in range(blocks):
-            selector = self.packet.dtype.selector_bits
-            if selector:
-                self._take(selector)
+        selector = self.packet.dtype.selector_bits
+        channels = sum(bits for _, bits in CHANNEL_FIELDS)
+        if selector:
+            self._take(selector)
+        for block in range(blocks):
             for number, inputs in enumerate(sizes):
-                following = selector if number + 1 < len(sizes) else 0
-                self._group(self.packet.chunks(inputs), following)
-            self._take(sum(bits for _, bits in CHANNEL_FIELDS), self.channels_free)
+                closes = number + 1 == len(sizes)
+                # A packet's last group has no selectors behind it; what comes after it is not played.
+                follows = selector if not closes or block + 1 < self.packet.blocks else 0
+                self._group(
+                    self.packet.chunks(inputs), closes, self.plan.scales + channels * closes + follows
+                )
             self.channels_free = self.turn_end + rescale_unit.latency(self.config)
             results.append(self._last_result() + 1)
         return results
@@ -142,38 +141,41 @@ class _Timeline:
         self.offset = (self.offset + granules) % self.word
         return when
 
-    def _group(self, chunks: int, following: int) -> None:
-        """One group: its chunks through the array, its scales, its turns in the rescaler."""
-        plan = self.plan
+    def _holds(self, granules: int) -> bool:
+        """Whether the two words at hand hold so many."""
+        return self.offset + granules < 2 * self.word
+
+    def _group(self, chunks: int, closes: bool, metadata: int) -> None:
+        """One group: its chunks through the array, its metadata, its turns in the rescaler."""
         for number in range(chunks):
             last = number + 1 == chunks
-            for granules in plan.chunk[:-1]:
-                self._take(granules)
-            when = max(self.at, self.taken)  # the chunk before leaves its register
-            together = plan.chunk[-1] + plan.scales[0] + following
-            joined = (
-                last and plan.joined and when > self.bank_moves and self.offset + together < 2 * self.word
-            )
-            self._take(together if joined else plan.chunk[-1], when)
+            behind = metadata if last else 0
+            undivided = self.plan.undivided + behind
+            before, end = self.plan.chunk[:-1], self.plan.chunk[-1]
+            if self.plan.undivided and self._holds(undivided):
+                before, end = (), self.plan.undivided
+            for step, granules in enumerate(before):
+                self._take(granules, self.taken if step else 0)  # the first one waits apart
+            joined = last and self._holds(end + behind)
+            when = self._take(end + behind * joined, max(self.taken, self.columns_free if joined else 0))
             begins = max(when, self.taken, self.activations - 1) + 1
             self.taken = begins + self.terms - 1
             if last:
-                self._load_scales(when if joined else None, following)
+                self._load_metadata(when if joined else None, closes, metadata)
                 self._finish_group()
 
-    def _load_scales(self, joined: int | None, following: int) -> None:
-        """Scales, and the next group's selectors, go to the bank that is free."""
+    def _load_metadata(self, joined: int | None, closes: bool, metadata: int) -> None:
+        """Scales, channels and selectors go to a register of their own, and on when those before are used."""
+        parts = [min(self.word, metadata - start) for start in range(0, metadata, self.word)]
+        if len(parts) == 2 and self._holds(metadata):
+            parts = [metadata]
         when = joined
-        if when is None:
-            selectors = following if self.plan.joined else 0
-            for granules in self.plan.scales:
-                when = self._take(granules + selectors, self.bank_moves + 1)
-            if following and not self.plan.joined:
-                self._take(following)
+        for granules in () if joined is not None else parts:
+            when = self._take(granules, self.columns_free)
         assert when is not None
-        # offered two cycles later, or when the scales before have been used
-        self.bank_moves = max(when + 1, self.turn_end)
-        self.scales_at = self.bank_moves + 1
+        self.scales_at = max(when + 1, self.turn_end) + 1
+        moved = max(self.scales_at, self.channels_free + 1 if closes else 0)
+        self.columns_free = max(moved, when + 2)
 
     def _finish_group(self) -> None:
         """The last term waits for a place behind it; then the rows take their turns."""

@@ -17,6 +17,14 @@ NARROW = Config(
     word_bits=64,
     types=("ternary", "int3", "int4", "int4_asym", "int5_asym", "int6_asym", "int8", "int8_asym", "bitmod4"),
 )
+LONG_CHUNKS = Config(
+    rows=4,
+    lanes=16,
+    group=64,
+    maximum_inputs=1024,
+    word_bits=128,
+    types=("ternary", "int3", "bitmod3", "int4", "bitmod4", "int4_asym", "int6_asym", "int8", "int8_asym"),
+)
 
 
 def run(config: Config, simulator: str, test_filter: str | None = None) -> None:
@@ -36,23 +44,35 @@ def test_edge() -> None:
 
 
 @pytest.mark.slow
+def test_half_a_chunk_a_word() -> None:
+    """Chunks of two words, which every window of 3 and 4 bits, metadata included, takes one of."""
+    run(preset("edge").changed(word_bits=256), "verilator")
+
+
+@pytest.mark.slow
 def test_chunks_of_many_windows() -> None:
     """A word that is much shorter than a chunk: up to eight windows a chunk, three a group's scales."""
     run(NARROW, "verilator")
 
 
+def test_chunks_read_undivided() -> None:
+    """Codes of 3 bits a word and a half a chunk: read at once wherever the words at hand hold it."""
+    assert any(entry.undivided for entry in lane_maps(LONG_CHUNKS))
+    run(LONG_CHUNKS, "verilator")
+
+
 @pytest.mark.quick
-@pytest.mark.parametrize("config", [preset("tiny"), preset("edge"), preset("paper"), NARROW])
+@pytest.mark.parametrize("config", [preset("tiny"), preset("edge"), preset("paper"), NARROW, LONG_CHUNKS])
 def test_takes(config: Config) -> None:
-    """The windows of a chunk hold all its columns, and nothing is read twice."""
+    """The windows of a chunk hold all of it, and nothing is read twice."""
     window = config.word_bits // config.rows
     for dtype in config.datatypes:
         packing = lane_map(dtype, config)
-        assert max(packing.granules[packing.takes == 1 :]) <= window
-        total = (packing.takes - 1) * packing.granules[0] + packing.granules[1]
+        assert 1 <= packing.granules <= window
+        total = (packing.takes - 1) * window + packing.granules
+        assert packing.undivided in (0, total)
         if dtype.name != "ternary":
             assert total == config.lanes * dtype.bits
-            assert packing.takes == -(-config.lanes // (window // dtype.bits))
 
 
 @pytest.mark.quick

@@ -46,7 +46,7 @@ async def short_packets(dut: Any, stalls: str) -> None:
         whole = bench.words_of(some_weights(bench, dtype, "fp16", False, blocks=3))
         # A header cut before what "-0" stands for is still legal where the type never needs it.
         needed = any(term.select for term in datatypes.get(dtype).special_terms)
-        header_words = max((HEADER_BITS - 64 * (not needed)) // width, 1)
+        header_words = -(-(HEADER_BITS - 64 * (not needed)) // width)
         lengths = range(header_words, len(whole))
         for length in random.sample(lengths, min(8, len(lengths))):
             send_short(bench, whole, length)
@@ -122,7 +122,10 @@ async def illegal_packets(dut: Any, stalls: str) -> None:
             count += 1
     empty_last = {"inputs": packet.group * (packet.groups - 1), "last_inputs": 0}
     too_long_last = {"inputs": packet.group * packet.groups + 1, "last_inputs": packet.group + 1}
-    for fields in (one_group, empty_last, too_long_last, {"outputs": 0, "blocks": 0}):
+    multiples = range(config.lanes, longer, config.lanes)
+    odd = next((length for length in multiples if length not in config.group_lengths), longer)
+    no_length = {"group": odd, "groups": 2, "inputs": odd + 1, "last_inputs": 1}
+    for fields in (one_group, empty_last, too_long_last, no_length, {"outputs": 0, "blocks": 0}):
         bench.send(overwritten(words, config, fields))
         count += 1
     signed = bench.words_of(some_weights(bench, "int4", "fp16", True))

@@ -133,7 +133,7 @@ async def start(dut: Any, stalls: str, cycle_limit: int = 30_000) -> Bench:
 def some_weights(bench: Bench, dtype: str, scale: str, offset: bool, blocks: int = 2) -> QuantizedWeights:
     """A small matrix: some row blocks, the last one not full, and a full group and a shorter one."""
     config = bench.config
-    group = config.lanes * random.randint(1, min(config.chunks, 3))
+    group = random.choice(config.group_lengths[-3:])
     inputs = group + random.randint(1, group)
     outputs = random.randint((blocks - 1) * config.rows + 1, blocks * config.rows)
     return random_weights(config, dtype, scale, outputs, inputs, group, offset)
