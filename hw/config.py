@@ -231,7 +231,7 @@ _PRESETS = {
         word_bits=64,
         kv=KvConfig(word_bits=64, lanes=1, channels=32),
     ),
-    "edge": Config(),
+    "edge": Config(word_bits=256, rescale_units=2, offset_passes=1, waiting_groups=1),
     "paper": Config(rows=32, columns=32, lanes=4, word_bits=512, maximum_inputs=16384),
 }
 

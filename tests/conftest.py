@@ -106,9 +106,9 @@ def two_columns() -> Config:
 
 @pytest.fixture
 def eight_rows() -> Config:
-    """Eight rows of 16 lanes that share two rescale units, groups of 32, all types of pages."""
+    """Eight rows that share two rescale units, all types of pages."""
     types = ("binary01", "ternary", "int2_asym", "int3_asym", "int4_asym", "int8_asym")
-    return Config(rescale_units=2, group=32, maximum_inputs=512, types=types)
+    return preset("tiny").changed(rows=8, word_bits=128, rescale_units=2, types=types)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -70,18 +70,9 @@ def test_layers_of_the_default_accelerator() -> None:
     check_layers(preset("edge"), ((8, 2), (16, 4.5), (12, 8), (32, 4)), ("bitmod4", "bitmod3", "int8"))
 
 
-TWO_UNITS = preset("tiny").changed(
-    rows=8,
-    word_bits=128,
-    rescale_units=2,
-    types=("binary01", "ternary", "int2_asym", "int3_asym", "int4_asym", "int8_asym"),
-)
-"""Fewer turns of the rescale units than rows."""
-
-
-def test_pages() -> None:
+def test_pages(eight_rows: Config) -> None:
     """Four pages of a run of eight: the rest is the first pages' latency. `tiny` is checked by its bench."""
-    config, kinds = TWO_UNITS, []
+    config, kinds = eight_rows, []
     channels = config.kv.channels
     for rule, bits in (("native", 2), ("native", 3), ("native", 8), ("sign", 1), ("ternary_mean", 2)):
         kinds += [(rule, bits, "key", "channel", 32), (rule, bits, "value", "token", 32)]
@@ -95,6 +86,32 @@ def test_pages() -> None:
         form = Format(rule, bits, axis, group, 0.5)
         page = PageLayout(form, side, config.kv.page_tokens, channels, config.rows, config.lanes)
         assert page_cycles(config, page) == pytest.approx((long - short) / 4, rel=LARGEST_ERROR), page
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    "shape", [(576, 576), (1536, 576), (576, 1536)], ids=lambda shape: f"{shape[0]}x{shape[1]}"
+)
+@pytest.mark.parametrize(
+    ("dtype", "scale", "offset", "group"),
+    [
+        ("bitmod4", "int8", False, 128),
+        ("bitmod3", "int8", False, 128),
+        ("int4_asym", "fp16", True, 128),
+        ("int4_asym", "fp16", True, 32),
+        ("int8", "int8", False, 128),
+    ],
+)
+def test_layers_take_no_longer_than_their_words_and_multiplications(
+    dtype: str, scale: str, offset: bool, group: int, shape: tuple[int, int]
+) -> None:
+    """The figures of the README, from the model that the other tests compare with the circuit."""
+    config = preset("edge")
+    product = packet(config, *shape, dtype, scale, offset, group)
+    words = -(-product.bits // config.word_bits)
+    sizes = [product.group] * (product.groups - 1) + [product.last_inputs]
+    multiplications = product.blocks * sum(map(product.chunks, sizes)) * product.dtype.term_count
+    assert product_cycles(config, product) <= 1.02 * max(words, multiplications)
 
 
 @pytest.mark.quick
