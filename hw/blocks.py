@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from amaranth.lib import wiring
 
-from golden.baseline import bitmod_pe
+from golden.baseline import bitmod_pe, fp16_dot
 from hw.config import Config, ConfigurationError
 
 __all__ = ["DEFAULT", "baselines", "get", "macs_per_cycle", "names", "operands", "summary"]
@@ -87,6 +87,13 @@ _BLOCKS = {
         "an FP16 multiply-add, for comparison",
         _always(fp16=1.0),
         "FP16 x FP16 into FP32",
+    ),
+    "fp16_dot": _Block(
+        "baseline.fp16_dot",
+        "Fp16Dot",
+        "sixteen FP16 products, one FP32 accumulation, for comparison",
+        _always(fp16=float(fp16_dot.LANES)),
+        "FP16 x FP16, 16 lanes, into FP32",
     ),
     "fp16_int8_mac": _Block(
         "baseline.fp16_int8_mac",

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from amaranth.lib import wiring
+from amaranth.lib import data, wiring
 from numpy.typing import NDArray
 
 from golden.baseline import ant, olive
 from golden.baseline import bitmod_pe as bitmod
+from golden.baseline import fp16_dot as fp16
 from golden.model.capture import Linear, layer_inputs, sample_tokens
 from golden.model.checkpoint import locate, open_checkpoint
 from golden.numbers import floats
@@ -21,6 +22,7 @@ from hw.baseline import (
     ant_mac,
     ant_pe,
     bitmod_pe,
+    fp16_dot,
     fp16_int8_mac,
     fp16_mac,
     int8_mac,
@@ -30,6 +32,7 @@ from hw.baseline import (
 from hw.config import Config
 from sim.benches.baseline import term_groups
 from sim.benches.weights.matrices import Expected
+from sim.packing import codec
 from sim.recording import Trace, record
 
 __all__ = ["DESIGNS", "ROW_BLOCKS", "layer", "trace"]
@@ -145,6 +148,28 @@ def _fp16_mac(config: Config, linear: Linear, datatype: str) -> Trace:
     return _unit(fp16_mac.Fp16Mac(), fp16_mac.SLOTS, values)
 
 
+def _fp16_dot(config: Config, linear: Linear, datatype: str) -> Trace:
+    """As for ``fp16_mac``, LANES inputs a cycle, two rows after the other."""
+    slots, lanes = fp16_dot.SLOTS, fp16.LANES
+    beats = linear.weights.shape[1] // lanes
+    pairs = min(_UNIT_CYCLES // (slots * beats) + 1, len(linear.weights) // slots)
+    pack = codec(data.ArrayLayout(16, lanes)).pack
+    activations = [
+        pack(beat) for beat in np.reshape(_halves(linear.inputs[-1, : beats * lanes]), (-1, lanes))
+    ]
+    weights = np.reshape(
+        _halves(linear.weights[: pairs * slots, : beats * lanes]), (pairs, slots, beats, lanes)
+    )
+    values = {
+        "a": np.tile(np.repeat(np.array(activations, object), slots), pairs).tolist(),
+        "b": [pack(beat) for beat in weights.transpose(0, 2, 1, 3).reshape(-1, lanes)],
+        "first": ([1] * slots + [0] * (slots * (beats - 1))) * pairs,
+    }
+    cycles = pairs * beats * slots
+    recorded = record(fp16_dot.Fp16Dot(), cycles, values)
+    return recorded.within(_SKIPPED, cycles, (cycles - _SKIPPED) * lanes)
+
+
 def _fp16_times(component: wiring.Component, codes: NDArray, linear: Linear, **selects: list[int]) -> Trace:
     """FP16 activations, two rows of codes at once."""
     slots = codes.shape[0]
@@ -248,6 +273,7 @@ def _term_group(q: QuantizedWeights, activations: list[int], row: int, group: in
 DESIGNS: dict[str, Callable[[Any, Linear, str], Trace]] = {
     "tile": _tile,
     "fp16_mac": _fp16_mac,
+    "fp16_dot": _fp16_dot,
     "fp16_int8_mac": _fp16_int8_mac,
     "bitmod_pe": _bitmod_pe,
     "ant_mac": _ant_mac,

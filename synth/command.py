@@ -7,6 +7,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ from golden.command_line import Parser
 from synth import asic, place, targets, timing, yosys
 
 __all__ = [
+    "Clock",
     "baselines",
     "block_names",
     "build",
+    "clock",
     "configurations",
     "macs_per_cycle",
     "operands",
@@ -41,12 +44,12 @@ def run(parser: Parser, action: Callable[[argparse.Namespace], None], argv: list
     return 0
 
 
-def require(names: Sequence[str], period: float | None, out: Path | None, *more: optional.Need) -> None:
+def require(names: Sequence[str], period: object, out: Path | None, *more: optional.Need) -> None:
     """Go on only where everything is installed that synthesis needs.
 
     Args:
         names: targets.
-        period: clock period asked for, if any.
+        period: clock period asked for, or several, if any.
         out: where pictures go, if anywhere.
         more: what the command needs beside that.
 
@@ -71,6 +74,31 @@ def positive(text: str) -> float:
     if not 0 < value <= 1000:
         raise argparse.ArgumentTypeError(f"{text!r} must be a number above 0 and at most 1000 (ns)")
     return value
+
+
+@dataclass(frozen=True)
+class Clock:
+    """A clock period in ns, or, where ``relative``, in the period that each library has of its own."""
+
+    period: float
+    relative: bool = False
+
+    def on(self, target: str) -> float:
+        """The period on a standard-cell target in ns."""
+        goal = targets.parse(target)
+        own = 1.0 if isinstance(goal, targets.Fpga) else goal.period
+        return round(self.period * own, 4) if self.relative else self.period
+
+
+def clock(text: str) -> Clock:
+    """A clock period: ``2.5`` is in ns, ``2x`` is twice a library's own."""
+    number = text.removesuffix("x")
+    try:
+        return Clock(positive(number), relative=number != text)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} must be a number above 0 and at most 1000 (ns), or, with an x, of the library's own"
+        ) from None
 
 
 def target_name(text: str) -> str:

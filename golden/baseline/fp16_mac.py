@@ -8,7 +8,7 @@ It cannot overflow either: products are below 2**32, and from 2**56 on half a un
 
 import numpy as np
 
-__all__ = ["NAN", "UNIT", "accumulate", "dot", "product"]
+__all__ = ["NAN", "UNIT", "accumulate", "add", "dot", "product"]
 
 UNIT = -48
 """Every product and every finite accumulator is a multiple of 2**UNIT."""
@@ -48,6 +48,15 @@ def accumulate(acc: int, a: int, b: int) -> int:
     exponent = acc >> _FRACTION & 0xFF
     if added is None or exponent == 0xFF:
         return _special(acc, a, b)
+    return add(acc, added)
+
+
+def add(acc: int, added: int) -> int:
+    """FP32 bits of a finite accumulator plus an integer in units of 2**UNIT, rounded to nearest even.
+
+    Raises:
+        ValueError: ``acc`` is no sum of FP16 products.
+    """
     total = _integer(acc) + added
     magnitude = abs(total)
     excess = max(magnitude.bit_length() - _SIGNIFICAND, 0)

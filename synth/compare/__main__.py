@@ -1,12 +1,14 @@
 """The array against conventional multipliers and published ones: ``python -m synth.compare``.
 
-All designs are measured by one flow at one clock. A tile does several multiplications a cycle, so the areas
-of one multiplication a cycle are compared; everything of the tile is in its area, from the alignment of
-activations to the conversion of results, while the baselines are single units without any such overhead.
+All designs are measured by one flow at one clock, then at the next one, on every library. A tile does several
+multiplications a cycle, so the areas of one multiplication a cycle are compared; everything of the tile is in
+its area, from the alignment of activations to the conversion of results, while the baselines are single units
+without any such overhead.
 """
 
 import argparse
 import importlib
+import itertools
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +22,7 @@ from rich.table import Table
 from golden import optional
 from golden.command_line import Parser
 from synth import asic, command, render, targets
-from synth.compare import dot_errors, pictures
+from synth.compare import dot_errors, overview, pictures
 from synth.compare.results import Comparison, Measured, markdown
 from synth.measure import measure
 from synth.power import energy, gates
@@ -30,10 +32,11 @@ __all__ = ["Comparison", "compare", "main"]
 _EPILOG = """\
 examples:
   python -m synth.compare --target nangate45.lib.gz --period 1.0 --energy --out comparison/
+  python -m synth.compare --target nangate45.lib.gz --target sky130hd.lib.gz --period 1x 2x --out clocks/
   python -m synth.compare --lanes 4 8 --activation-bits 8 16 --baseline fp16_mac --quick
 """
 
-_DEFAULT_BLOCK, _YARDSTICK = "tile", "fp16_mac"
+_DEFAULT_BLOCK, _YARDSTICK = "tile", "fp16_dot"
 
 _WIDE = 130
 _NARROW = ("design", "", "area", "", "ns", "rate", "each", "ratio", "pJ", "ratio")
@@ -165,9 +168,11 @@ def parser() -> Parser:
     )
     add(
         "--period",
-        type=command.positive,
+        type=command.clock,
+        nargs="+",
+        action="extend",
         metavar="NS",
-        help="clock period in ns (each library has its own); needs OpenSTA",
+        help="clock periods in ns, or multiples of each library's own: 1x 2x (1x); needs OpenSTA",
     )
     add("--block", type=command.block_name, default=_DEFAULT_BLOCK, metavar="NAME", help="block (tile)")
     add(
@@ -218,13 +223,14 @@ def _compare(arguments: argparse.Namespace) -> None:
     workload = _workload(arguments.energy) if arguments.energy else None
     console = Console()
     results = []
-    for target in names:
+    clocks = dict.fromkeys(arguments.period or [None])
+    for target, clock in itertools.product(names, clocks):
         with console.status("") as status:
             result = compare(
                 ours,
                 baselines,
                 target,
-                arguments.period,
+                clock.on(target) if clock else None,
                 datatype=arguments.datatype,
                 recipes=command.ways(target, arguments.quick, flatten=False),
                 workload=workload,
@@ -233,6 +239,8 @@ def _compare(arguments: argparse.Namespace) -> None:
         results.append(result)
         console.print(_table(result, console.width))
         console.print(f"[bold]{result.verdict()}")
+    for title, heads, rows in overview.tables(results):
+        console.print(_grid(title, heads, rows))
     if arguments.out:
         errors = dot_errors.measure([(one.block, one.label, one.config) for one in [*ours, *baselines]])
         command.publish(arguments.out, lambda folder: write(results, errors, folder))
@@ -249,18 +257,28 @@ def _table(result: Comparison, width: int) -> Table:
     """The comparison for a terminal; a narrow one does without some columns."""
     heads = result.heads if width >= _WIDE else _NARROW
     shown = [place for place, head in enumerate(heads) if head]
+    rows = [[row[place] for place in shown] for row in result.rows()]
+    return _grid(
+        f"on {result.title}", [heads[place] for place in shown], rows, 2, render.made_with(result.tools)
+    )
+
+
+def _grid(
+    title: str, heads: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1, caption: str | None = None
+) -> Table:
+    """A table for a terminal; the first columns are set to the left."""
     table = Table(
         header_style="bold",
-        title=f"on {result.where}",
+        title=title,
         title_justify="left",
-        caption=render.made_with(result.tools),
+        caption=caption,
         caption_justify="left",
         box=box.SIMPLE,
     )
-    for place in shown:
-        table.add_column(heads[place], justify="left" if place < 2 else "right", overflow="fold")
-    for row in result.rows():
-        table.add_row(*(row[place] for place in shown))
+    for place, head in enumerate(heads):
+        table.add_column(head, justify="left" if place < left else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
     return table
 
 
@@ -272,14 +290,17 @@ def _workload(model: str) -> Callable[[Design, str], energy.Workload]:
 
 
 def write(results: Sequence[Comparison], errors: dict[tuple[str, str], float], folder: Path) -> None:
-    """Write comparison.json, comparison.md, areas-TARGET.json for the performance model, and pictures."""
+    """Write comparison.json, comparison.md, areas-STEM.json for the performance model, and pictures.
+
+    STEM is the library, with the clock where it was measured at several.
+    """
     (folder / "comparison.json").write_text(command.as_json([result.to_dict() for result in results]))
-    drawn = {}
-    for result in results:
-        drawn[result.target] = pictures.draw(result, errors, folder)
-        name = f"areas-{result.target.replace('/', '-')}.json"
-        (folder / name).write_text(command.as_json(result.areas()))
-    (folder / "comparison.md").write_text(markdown(results, drawn))
+    drawn = []
+    for result, stem in zip(results, overview.stems(results), strict=True):
+        drawn.append(pictures.draw(result, errors, folder, stem))
+        (folder / f"areas-{stem}.json").write_text(command.as_json(result.areas()))
+    lines = overview.markdown(results, pictures.draw_clocks(results, folder))
+    (folder / "comparison.md").write_text(lines + markdown(results, drawn))
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.baseline import bitmod_pe, fp16_mac
+from golden.baseline import bitmod_pe, fp16_dot, fp16_mac
 from golden.matvec import matvec
 from golden.weights.quantized import QuantizedWeights, quantize
 
@@ -54,15 +54,19 @@ def _rules(block: str, config: Any) -> dict[str, Callable[[Array, Array], Array]
         return {name: lambda w, x, name=name: _bitmod(quantize(w, name, 128), x) for name in types}
     if block == "fp16_int8_mac":
         return {"int8": lambda w, x: x.astype(np.float64) @ quantize(w, "int8", 128).dequantize().T}
-    if block == "fp16_mac":
-        return {"fp16": _fp16}
+    if block in _FP16:
+        return {"fp16": lambda w, x: _fp16(_FP16[block], w, x)}
     return {}
 
 
-def _fp16(w: Array, x: Array) -> Array:
-    """Correctly rounded FP32 sums of FP16 products."""
+_FP16: dict[str, Callable[[Array, Array], Array]] = {"fp16_mac": fp16_mac.dot, "fp16_dot": fp16_dot.dot}
+"""Dot products along the last axis of FP16 numbers."""
+
+
+def _fp16(dot: Callable[[Array, Array], Array], w: Array, x: Array) -> Array:
+    """FP32 sums of products of FP16 numbers."""
     shape = (len(x), *w.shape)
-    return fp16_mac.dot(np.broadcast_to(w, shape), np.broadcast_to(x[:, None], shape)).astype(np.float64)
+    return dot(np.broadcast_to(w, shape), np.broadcast_to(x[:, None], shape)).astype(np.float64)
 
 
 def _bitmod(q: QuantizedWeights, x: Array) -> Array:

@@ -8,7 +8,7 @@ from typing import Any
 from golden.numbers import datatypes
 from synth.compare.results import Comparison, Measured
 
-__all__ = ["draw"]
+__all__ = ["draw", "draw_clocks"]
 
 _COLOURS = (
     "#3b6ea5",
@@ -27,15 +27,17 @@ _COLOURS = (
 _PARTS = 6  # components shown of an energy; the others are taken together
 
 
-def draw(comparison: Comparison, errors: Mapping[tuple[str, str], float], folder: Path) -> list[str]:
+def draw(
+    comparison: Comparison, errors: Mapping[tuple[str, str], float], folder: Path, stem: str
+) -> list[str]:
     """Write the pictures of a comparison; returns their file names.
 
     Args:
         comparison: what to draw.
         errors: relative error of a design's dot products by its label and data type.
         folder: where they go.
+        stem: what their names end with.
     """
-    stem = comparison.target.replace("/", "-")
     written = [f"area-by-type-{stem}.png"]
     _area_by_type(comparison, folder / written[0])
     if errors:
@@ -45,6 +47,38 @@ def draw(comparison: Comparison, errors: Mapping[tuple[str, str], float], folder
         written.append(f"energy-{stem}.png")
         _energy(comparison, folder / written[-1])
     return written
+
+
+def draw_clocks(comparisons: Sequence[Comparison], folder: Path) -> list[str]:
+    """Write the picture of all comparisons, bars of how many times smaller the block is at each clock.
+
+    Args:
+        comparisons: of the same designs; nothing is drawn of a single one.
+        folder: where it goes.
+    """
+    if len(comparisons) < 2:
+        return []
+    count = len(comparisons[0].baselines)
+    width = 0.86 / count
+    figure, axes = _axes(max(6.4, 2.6 + 0.28 * count * len(comparisons)), 4.4)
+    for place in range(count):
+        others = [one.baselines[place] for one in comparisons]
+        ratios = [one.ratio(other) for one, other in zip(comparisons, others, strict=True)]
+        at = [group + (place - (count - 1) / 2) * width for group in range(len(comparisons))]
+        colour = _COLOURS[(place + 1) % len(_COLOURS)]
+        bars = axes.bar(at, ratios, width * 0.92, color=colour, label=others[0].label)
+        for bar, one, other in zip(bars, comparisons, others, strict=True):
+            if not (one.ours[0].result.report.met and other.result.report.met):
+                bar.set(alpha=0.45, hatch="///")
+        axes.bar_label(bars, fmt="%.1f", fontsize=6.5, padding=1.5, color="#444444")
+    axes.set_xticks(range(len(comparisons)), [one.title.replace(", ", "\n") for one in comparisons])
+    axes.tick_params(axis="x", length=0)
+    axes.axhline(1, color="#999999", linewidth=0.8)
+    axes.set_ylabel(f"area of one multiplication a cycle, {comparisons[0].ours[0].label} = 1", fontsize=9)
+    axes.grid(axis="y", color="#e4e4e4", linewidth=0.6)
+    figure.legend(frameon=False, fontsize=8.5, loc="outside right upper")
+    _save(figure, "Area over clocks and libraries (hatched: a clock is missed)", folder / "clocks.png")
+    return ["clocks.png"]
 
 
 def _axes(width: float, height: float) -> tuple[Any, Any]:
@@ -108,7 +142,7 @@ def _area_by_type(comparison: Comparison, path: Path) -> None:
     axes.grid(axis="y", color="#e4e4e4", linewidth=0.6)
     axes.legend(frameon=False, fontsize=8.5, loc="upper left", ncols=3)
     axes.set_ylim(0, axes.get_ylim()[1] * 1.25)
-    _save(figure, f"Area by width of weights, {comparison.where}", path)
+    _save(figure, f"Area by width of weights, {comparison.title}", path)
 
 
 def _area_and_error(comparison: Comparison, errors: Mapping[tuple[str, str], float], path: Path) -> None:
@@ -145,7 +179,7 @@ def _area_and_error(comparison: Comparison, errors: Mapping[tuple[str, str], flo
     axes.set_ylabel(f"area of one multiplication a cycle ({unit})", fontsize=9)
     axes.grid(which="both", color="#e8e8e8", linewidth=0.6)
     axes.legend(frameon=False, fontsize=8.5)
-    _save(figure, f"Area and accuracy, {comparison.where}", path)
+    _save(figure, f"Area and accuracy, {comparison.title}", path)
 
 
 def _energy(comparison: Comparison, path: Path) -> None:
@@ -173,7 +207,7 @@ def _energy(comparison: Comparison, path: Path) -> None:
     axes.grid(axis="x", color="#e0e0e0", linewidth=0.7)
     if colours:
         figure.legend(frameon=False, fontsize=8.5, loc="outside right upper")
-    _save(figure, f"Energy of a multiplication, {comparison.target}", path)
+    _save(figure, f"Energy of a multiplication, {comparison.title}", path)
 
 
 def _shown(one: Measured) -> Sequence[tuple[str, float]]:

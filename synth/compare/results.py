@@ -78,9 +78,14 @@ class Comparison:
         return self.ours[0].result.report.untimed
 
     @property
-    def where(self) -> str:
-        """The library, and that it was used without timing if it was."""
-        return f"{self.target}, no timing" if self.untimed else self.target
+    def period(self) -> float:
+        """The clock period asked for in ns."""
+        return self.ours[0].result.report.period
+
+    @property
+    def title(self) -> str:
+        """The library with the clock, or that it was used without timing."""
+        return f"{self.target}, {'no timing' if self.untimed else f'{self.period:g} ns'}"
 
     def ratio(self, other: Measured) -> float:
         """How many times smaller the block is than another design, for one multiplication a cycle."""
@@ -148,7 +153,7 @@ class Comparison:
         """What ``python -m synth.model --areas`` reads: one entry for every block, variants left out."""
         return {
             "target": self.target,
-            "period": self.ours[0].result.report.period,
+            "period": self.period,
             "untimed": self.untimed,
             "tools": self.tools,
             "designs": [
@@ -166,6 +171,7 @@ class Comparison:
         """Plain data for JSON."""
         return {
             "target": self.target,
+            "period": self.period,
             "datatype": self.datatype,
             "untimed": self.untimed,
             "tools": self.tools,
@@ -191,13 +197,13 @@ def _times(ratio: float, other: str) -> str:
     return less if ratio >= 1 else f"{1 / ratio:.2f} times the area of {other}"
 
 
-def markdown(comparisons: Sequence[Comparison], pictures: Mapping[str, Sequence[str]]) -> str:
-    """All comparisons as Markdown; ``pictures`` has the file names by target."""
+def markdown(comparisons: Sequence[Comparison], pictures: Sequence[Sequence[str]]) -> str:
+    """All comparisons as Markdown; ``pictures`` has the file names of each."""
     lines: list[str] = []
-    for one in comparisons:
-        lines += [f"# {one.ours[0].label} on {one.where}", "", f"{one.verdict()}.", ""]
+    for one, names in zip(comparisons, pictures, strict=True):
+        lines += [f"# {one.ours[0].label} on {one.title}", "", f"{one.verdict()}.", ""]
         lines += [*render.table(one.heads, one.rows()), "", f"{render.made_with(one.tools)}.", ""]
-        lines += [f"![{name}]({name})" for name in pictures.get(one.target, ())]
+        lines += [f"![{name}]({name})" for name in names]
         rows = [
             (design.label, part, f"{energy:.4f}")
             for design in one.designs
