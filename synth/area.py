@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from synth.hierarchy import Design, component_name, template
+from synth.memories import Memory
 from synth.timing import Netlist, Timing
 
 __all__ = ["AreaReport", "Component", "best", "cell_counts", "tabulate"]
@@ -24,6 +25,7 @@ class Component:
         own_area: without the components inside it.
         total_area: with them.
         memory_bits: bits of the memories left whole, own only.
+        memories: these memories, by size.
         cells: mapped cells, own only.
         flip_flops: own only.
         counts: own cells by type.
@@ -40,6 +42,7 @@ class Component:
     flip_flops: int
     counts: dict[str, int] = field(default_factory=dict)
     areas: dict[str, float] = field(default_factory=dict)
+    memories: tuple[Memory, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,11 @@ class AreaReport:
         """Whether the period is met, as far as is known."""
         return self.timing is None or self.timing.met
 
+    @property
+    def memories(self) -> tuple[Memory, ...]:
+        """The memories left whole, by component."""
+        return tuple(memory for part in self.components for memory in part.memories)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         plain = asdict(replace(self, netlist=None))
@@ -133,7 +141,7 @@ def cell_counts(stat: Path) -> dict[str, dict[str, int]]:
 def tabulate(
     design: Design,
     counts: Mapping[str, Mapping[str, int]],
-    memory_bits: Mapping[str, int],
+    memories: Mapping[str, Sequence[Memory]],
     area: Callable[[str], float],
     purpose: Callable[[str], str],
 ) -> list[Component]:
@@ -142,7 +150,7 @@ def tabulate(
     Args:
         design: the modules and their names.
         counts: cells by type of each module, instances of other modules among them.
-        memory_bits: bits of the memories left whole, by module.
+        memories: the memories left whole, by module.
         area: area of a cell type.
         purpose: what a cell type's area is spent on.
     """
@@ -171,6 +179,11 @@ def tabulate(
         for cell, number in cells.items():
             areas[purpose(cell)] += area(cell) * number
         number = sum(instances[module] for module in modules)
+        sizes = Counter[tuple[int, int]]()
+        for module in modules:
+            for memory in memories.get(module, ()):
+                sizes[memory.words, memory.width] += memory.instances * instances[module]
+        whole = tuple(Memory(*size, count) for size, count in sorted(sizes.items()))
         same = [
             name
             for module in modules
@@ -184,11 +197,12 @@ def tabulate(
                 instances=number,
                 own_area=round(sum(areas.values()), 4),
                 total_area=round(sum(total(module) * instances[module] for module in modules), 4),
-                memory_bits=sum(memory_bits.get(module, 0) * instances[module] for module in modules),
+                memory_bits=sum(memory.bits for memory in whole),
                 cells=sum(cells.values()),
                 flip_flops=sum(number for cell, number in cells.items() if purpose(cell) == "registers"),
                 counts=dict(sorted(cells.items())),
                 areas={name: round(value, 4) for name, value in sorted(areas.items())},
+                memories=whole,
             )
         )
     return sorted(rows, key=lambda row: (-row.own_area, row.name))

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from synth import liberty
+from synth.memories import Memory
 from synth.targets import Asic
 
 __all__ = [
@@ -144,15 +145,15 @@ write_json coarse.json
 """
 
 
-def large_memories(modules: Mapping[str, Any]) -> dict[tuple[str, str], int]:
-    """Bits of each writable memory above the threshold, by module and cell name."""
+def large_memories(modules: Mapping[str, Any]) -> dict[tuple[str, str], Memory]:
+    """Each writable memory above the threshold, by module and cell name."""
     found = {}
     for module, body in modules.items():
         for name, cell in body["cells"].items():
             if cell["type"] == "$mem_v2":
                 words, width, writers = (int(cell["parameters"][k], 2) for k in ("SIZE", "WIDTH", "WR_PORTS"))
                 if writers and words * width > MEMORY_THRESHOLD:
-                    found[module, name] = words * width
+                    found[module, name] = Memory(words, width)
     return found
 
 

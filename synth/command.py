@@ -13,7 +13,7 @@ from typing import Any
 
 from golden import optional
 from golden.command_line import Parser
-from synth import asic, place, targets, timing, yosys
+from synth import asic, memories, place, targets, timing, yosys
 
 __all__ = [
     "Clock",
@@ -22,6 +22,7 @@ __all__ = [
     "build",
     "clock",
     "configurations",
+    "macros",
     "macs_per_cycle",
     "operands",
     "publish",
@@ -108,6 +109,14 @@ def target_name(text: str) -> str:
     except targets.TargetError as error:
         raise argparse.ArgumentTypeError(str(error).removeprefix("target: ")) from None
     return text
+
+
+def macros(text: str) -> memories.Macros:
+    """What memories cost: an area of a bit, or macros of a library."""
+    try:
+        return memories.parse(text)
+    except memories.MacrosError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def folder(text: str) -> Path:

@@ -7,7 +7,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["Adder", "Cell", "Pin", "buffers", "full_adder", "parse", "read_text", "stronger"]
+__all__ = [
+    "Adder",
+    "Cell",
+    "Pin",
+    "attribute",
+    "buffers",
+    "cell_texts",
+    "full_adder",
+    "parse",
+    "read_text",
+    "stronger",
+]
 
 _CELL = re.compile(r'\bcell\s*\(\s*"?([^\s")]+)"?\s*\)\s*\{')
 _PIN = re.compile(r'\bpin\s*\(\s*"?([^\s")]+)"?\s*\)\s*\{')
@@ -68,7 +79,12 @@ def read_text(path: Path) -> str:
 
 def parse(text: str) -> dict[str, Cell]:
     """All cells of a Liberty text by name."""
-    return {name: _cell(name, body) for name, body in _groups(_CELL, _TABLE.sub("", text))}
+    return {name: _cell(name, body) for name, body in cell_texts(text)}
+
+
+def cell_texts(text: str) -> Iterator[tuple[str, str]]:
+    """Name and text of each cell of a Liberty text, tables left out."""
+    return _groups(_CELL, _TABLE.sub("", text))
 
 
 def _groups(opening: re.Pattern[str], text: str) -> Iterator[tuple[str, str]]:
@@ -85,25 +101,25 @@ def _cell(name: str, body: str) -> Cell:
         pins.setdefault(pin_name, _pin(pin_body))
     return Cell(
         name=name,
-        area=float(_attribute(body, "area") or 0),
+        area=float(attribute(body, "area") or 0),
         sequential=_SEQUENTIAL.search(body) is not None,
-        dont_use=_attribute(body, "dont_use") == "true",
-        clock_gate=_attribute(body, "clock_gating_integrated_cell").startswith("latch_posedge"),
+        dont_use=attribute(body, "dont_use") == "true",
+        clock_gate=attribute(body, "clock_gating_integrated_cell").startswith("latch_posedge"),
         pins=pins,
     )
 
 
 def _pin(body: str) -> Pin:
     return Pin(
-        direction=_attribute(body, "direction"),
-        function=_attribute(body, "function"),
-        capacitance=float(_attribute(body, "capacitance") or 0),
-        maximum_load=float(_attribute(body, "max_capacitance") or 0),
-        gate_role=next((r for r in _GATE_ROLES if _attribute(body, f"clock_gate_{r}_pin") == "true"), ""),
+        direction=attribute(body, "direction"),
+        function=attribute(body, "function"),
+        capacitance=float(attribute(body, "capacitance") or 0),
+        maximum_load=float(attribute(body, "max_capacitance") or 0),
+        gate_role=next((r for r in _GATE_ROLES if attribute(body, f"clock_gate_{r}_pin") == "true"), ""),
     )
 
 
-def _attribute(body: str, name: str) -> str:
+def attribute(body: str, name: str) -> str:
     """Value of the first simple attribute called ``name``, or an empty string."""
     match = re.search(rf'\b{name}\s*:\s*(?:"([^"]*)"|([^\s;]+))', body)
     return (match.group(1) if match.group(1) is not None else match.group(2)) if match else ""

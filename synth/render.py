@@ -1,6 +1,6 @@
 """Show area reports: tables for the terminal, Markdown, plain data for JSON."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from synth.area import AreaReport
+from synth.memories import Macros, Memory
 
 __all__ = [
     "Result",
@@ -28,17 +29,41 @@ _WIDE = 90
 
 _NOTES = (
     "Own area leaves out the components inside a component; total area has them. Both add up all instances.",
-    "Memory bits are memories left whole (no area, no delay): a macro or a register file takes their place.",
+    "Memory bits are memories left whole, without delay, and in no area but that with memories.",
 )
 
 
 class Result:
-    """One measured block: its report and its throughput, multiplications a cycle by data type."""
+    """One measured block: its report and its throughput, multiplications a cycle by data type.
 
-    def __init__(self, report: AreaReport, macs: Mapping[str, float] | None = None, preset: str = ""):
+    Args:
+        report: the area.
+        macs: multiplications a cycle by data type.
+        preset: name of the configuration.
+        macros: what the memories left whole cost; None where that is not known.
+    """
+
+    def __init__(
+        self,
+        report: AreaReport,
+        macs: Mapping[str, float] | None = None,
+        preset: str = "",
+        macros: Macros | None = None,
+    ):
         self.report = report
         self.macs = dict(macs or {})
         self.preset = preset
+        self.macros = macros
+
+    @property
+    def memory_area(self) -> float | None:
+        """Area of the memories left whole; None where it is not known."""
+        return self.macros.area(self.report.memories) if self.macros else None
+
+    @property
+    def whole_area(self) -> float | None:
+        """Area of cells and memories; None where that of the memories is not known."""
+        return None if self.memory_area is None else self.report.area + self.memory_area
 
     @property
     def title(self) -> str:
@@ -82,8 +107,9 @@ def made_with(tools: Mapping[str, str]) -> str:
     return "made with " + ", ".join(f"{name} {version}" for name, version in tools.items())
 
 
-def summary(report: AreaReport) -> list[tuple[str, str]]:
+def summary(result: Result) -> list[tuple[str, str]]:
     """Headline figures: label and text."""
+    report = result.report
     lines = [("area", f"{number(report.area)} {report.unit}")]
     if report.period and report.timing:
         verdict = "met" if report.met else "NOT met"
@@ -101,7 +127,11 @@ def summary(report: AreaReport) -> list[tuple[str, str]]:
             period = f", {entry['min_period']:.3f} ns" if entry["min_period"] else ""
             lines.append((f"tried: {name}", f"{number(entry['area'] or 0)} {report.unit}{period}"))
     if report.memory_bits:
-        lines.append(("memory left whole", f"{number(report.memory_bits)} bits"))
+        lines.append(("memory left whole", f"{number(report.memory_bits)} bits: {sizes(report.memories)}"))
+    if result.macros and report.memory_bits:
+        area, whole = (number(round(value or 0.0)) for value in (result.memory_area, result.whole_area))
+        lines.append(("memories as macros", f"{area} {report.unit} ({result.macros.name})"))
+        lines.append(("area with memories", f"{whole} {report.unit}"))
     if report.unit == "LUT":
         lines.append(
             ("resources", ", ".join(f"{number(n)} {kind}" for kind, n in sorted(report.counts.items())))
@@ -110,15 +140,30 @@ def summary(report: AreaReport) -> list[tuple[str, str]]:
     return lines
 
 
-def cost_rows(result: Result) -> list[tuple[str, str, str]]:
-    """Data types of one rate, multiplications a cycle, and area for one multiplication a cycle."""
+def sizes(memories: Iterable[Memory]) -> str:
+    """Sizes of memories in one phrase."""
+    return ", ".join(f"{one.instances} of {one.words:,} x {one.width}" for one in memories)
+
+
+def cost_heads(result: Result) -> tuple[str, ...]:
+    """Titles of the columns of ``cost_rows``."""
+    heads = ("data type", "multiplications a cycle", "area for each")
+    return heads if result.whole_area is None else (*heads, "with memories")
+
+
+def cost_rows(result: Result) -> list[tuple[str, ...]]:
+    """Data types of one rate, multiplications a cycle, and area for one multiplication a cycle.
+
+    Where the area of memories is known, also that with memories.
+    """
     names: dict[float, list[str]] = {}
     for name, macs in result.macs.items():
         if macs:
             names.setdefault(macs, []).append(name)
     unit = result.report.unit
+    areas = [area for area in (result.report.area, result.whole_area) if area is not None]
     return [
-        (", ".join(types), f"{macs:.4g}", f"{number(result.report.area / macs)} {unit}")
+        (", ".join(types), f"{macs:.4g}", *(f"{number(area / macs)} {unit}" for area in areas))
         for macs, types in sorted(names.items(), reverse=True)
     ]
 
@@ -129,7 +174,7 @@ def print_result(console: Console, result: Result) -> None:
     console.print()
     console.rule(f"[bold]{result.title}")
     facts = Table.grid(padding=(0, 2))
-    for label, text in summary(report):
+    for label, text in summary(result):
         facts.add_row(f"[dim]{label}", text)
     console.print(facts)
     note = f"Areas in {report.unit}. {_NOTES[1] if report.memory_bits else ''}"
@@ -151,7 +196,7 @@ def print_result(console: Console, result: Result) -> None:
     console.print(grid)
     if result.macs:
         costs = Table(header_style="bold", title="cost of one multiplication a cycle", title_justify="left")
-        for title in ("data type", "multiplications a cycle", "area for each"):
+        for title in cost_heads(result):
             costs.add_column(title, justify="left" if title == "data type" else "right")
         for cost in cost_rows(result):
             costs.add_row(*cost)
@@ -165,11 +210,10 @@ def markdown(results: Sequence[Result], pictures: Mapping[str, str]) -> str:
         report = result.report
         unit = report.unit
         heads = [f"{title} ({unit})" if title.endswith("area") else title for title in _COLUMNS]
-        parts += [f"## {result.title}", "", *table(("", ""), summary(report)), ""]
+        parts += [f"## {result.title}", "", *table(("", ""), summary(result)), ""]
         parts += [*table(heads, component_rows(report)), ""]
         if result.macs:
-            heads = ["data type", "multiplications a cycle", "area for each"]
-            parts += [*table(heads, cost_rows(result)), ""]
+            parts += [*table(cost_heads(result), cost_rows(result)), ""]
         if result.title in pictures:
             parts += [f"![Area of {result.title} by component]({pictures[result.title]})", ""]
     return "\n".join(parts)
@@ -190,4 +234,6 @@ def to_dict(result: Result) -> dict[str, Any]:
         **result.report.to_dict(),
         "macs_per_cycle": result.macs,
         "area_per_mac_per_cycle": costs,
+        "memory_area": result.memory_area,
+        "macros": result.macros.name if result.macros else "",
     }

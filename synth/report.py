@@ -27,6 +27,7 @@ _EPILOG = """\
 examples:
   python -m synth.report --block tile --preset edge
   python -m synth.report --block tile --target nangate45.lib.gz --period 1.0 --out area/
+  python -m synth.report --block accelerator --target nangate45.lib.gz --memories 0.5
   python -m synth.report --block tile --target ecp5 --target ice40
 """
 
@@ -67,6 +68,12 @@ def parser() -> Parser:
         type=command.positive,
         metavar="NS",
         help="clock period in ns (each library has its own); needs OpenSTA",
+    )
+    add(
+        "--memories",
+        type=command.macros,
+        metavar="MACROS",
+        help="count memories too: area of a bit (0.5), or Liberty files of macros or a folder of them",
     )
     add(
         "--flatten",
@@ -110,7 +117,8 @@ def _report(arguments: argparse.Namespace) -> None:
                 placed=arguments.place,
                 progress=progress,
             )
-        results.append(render.Result(report, command.macs_per_cycle(block, config), name))
+        rates = command.macs_per_cycle(block, config)
+        results.append(render.Result(report, rates, name, arguments.memories))
         render.print_result(console, results[-1])
     if arguments.out:
         command.publish(arguments.out, lambda folder: write(results, folder))

@@ -1,7 +1,7 @@
 """One shape of a design, hierarchical or flat, on its way to standard cells."""
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -11,6 +11,7 @@ from typing import Any
 from golden import optional
 from synth import asic, drive, hierarchy, liberty, targets, timing, yosys
 from synth.area import AreaReport, Component, cell_counts, tabulate
+from synth.memories import Memory
 
 __all__ = ["Shape", "read"]
 
@@ -76,9 +77,9 @@ class Shape:
         self.modules = _modules(folder / "gates.json")
         self.design = hierarchy.Design(top, {top: [top]}) if flatten else design
         self.clock = "clk" if "clk" in modules[top]["ports"] else ""
-        self.memory_bits: Counter[str] = Counter()
-        for (module, _), bits in whole.items():
-            self.memory_bits[module] += bits
+        self.memories: defaultdict[str, list[Memory]] = defaultdict(list)
+        for (module, _), memory in whole.items():
+            self.memories[module].append(memory)
 
     def map(self, recipe: asic.Recipe, period: float) -> AreaReport:
         """Map to cells and time the result."""
@@ -167,7 +168,7 @@ class Shape:
         parts = tabulate(
             self.design,
             counts,
-            self.memory_bits,
+            self.memories,
             area=lambda cell: target.cells[cell].area if cell in target.cells else 0.0,
             purpose=_purpose(target),
         )
@@ -208,7 +209,7 @@ class Shape:
         return added
 
     def _netlist(self, period: float, name: str) -> timing.Netlist:
-        cut = bool(self.memory_bits)
+        cut = bool(self.memories)
         return timing.Netlist(self.target, self.top, period, self.clock, self.folder, name, cut)
 
 

@@ -17,9 +17,10 @@ What it computes, and what it drops where, is in ``golden.baseline.fp16_dot``. K
 The window's width: WINDOW has the figures.
 """
 
+import itertools
 from collections.abc import Sequence
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -46,6 +47,9 @@ COUNT = LANES.bit_length()
 
 HEIGHT = 6
 """Rows left of LANES when the registers cut the tree of the sum."""
+
+DIGIT = 2
+"""Bits of what leading zeros are counted in before the sum's magnitude is known."""
 
 KEPT = SUM_FRACTION + 1
 FRAME = Frame(KEPT, (), 0)
@@ -105,15 +109,13 @@ class Align(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         sign, window = self.sign, self.config
-        fill = ~sign
-        value: Value = Cat(fill.replicate(window - PRODUCT), self.product ^ fill.replicate(PRODUCT))
+        value: Value = Cat(Const(0, window - PRODUCT), self.product)
         for level in reversed(range(len(self.distance))):
             places = 1 << level
             moved = Signal(window, name=f"moved_{places}")
-            lower = Cat(value[places:], fill.replicate(places))[:window]
-            m.d.comb += moved.eq(Mux(self.distance[level], lower, value))
+            m.d.comb += moved.eq(Mux(self.distance[level], value >> places, value))
             value = moved
-        m.d.comb += self.complements.eq(value)
+        m.d.comb += self.complements.eq(value ^ ~sign.replicate(window))
         return m
 
 
@@ -201,16 +203,22 @@ class Fp16Dot(wiring.Component):
         self, m: Module, total: Value, largest: Value, special: Value, first: Value
     ) -> tuple[Value, Value]:
         """Stage 4 and what comes before the accumulation: the sum as a product, and ``first``."""
-        magnitude = Signal(len(total) - 1)
-        m.d.comb += magnitude.eq((total ^ total[-1].replicate(len(total))) + total[-1])
-        coarse = range(3, (len(magnitude) - 1).bit_length())
-        upper, zeros = _without_zeros(m, magnitude, coarse)
+        sign = total[-1]
+        folded = Signal(len(total) - 1)
+        magnitude = Signal(len(folded))
+        m.d.comb += [folded.eq(total ^ sign.replicate(len(folded))), magnitude.eq(folded + sign)]
+        zeros = _zero_digits(m, folded, sign)
+        upper: Value = magnitude
+        for level, bit in enumerate(zeros, DIGIT.bit_length() - 1):
+            moved = Signal(len(magnitude), name=f"upper_{1 << level}")
+            m.d.comb += moved.eq(Mux(bit, upper << (1 << level), upper))
+            upper = moved
         scale = Signal(signed(SCALE))
-        m.d.comb += scale.eq(largest - SCALE_OFFSET - (Cat(zeros) << coarse.start))
-        held = _later(m, "stage_4", upper, scale, total[-1], magnitude.any(), special, first)
+        m.d.comb += scale.eq(largest - SCALE_OFFSET - DIGIT * Cat(zeros))
+        held = _later(m, "stage_4", upper, scale, sign, total.any(), special, first)
         upper, scale, sign, nonzero, special, first = held
 
-        kept, zeros = _without_zeros(m, upper, range(coarse.start))
+        kept, zeros = _without_zeros(m, upper)
         product = Signal(FRAME.product_layout)
         m.d.comb += [
             product.significand.eq(kept[-KEPT:]),
@@ -223,10 +231,21 @@ class Fp16Dot(wiring.Component):
         return product, first
 
 
-def _without_zeros(m: Module, value: Value, levels: range) -> tuple[Value, list[Value]]:
-    """The value without the leading zeros that these levels of a shifter take away, and the shift's bits."""
+def _zero_digits(m: Module, folded: Value, sign: Value) -> list[Value]:
+    """The number of leading zero digits of ``folded + sign``, known before the sum; its bits."""
+    empty: list[Value] = [Const(1, 1)]
+    for place in range(len(folded) - DIGIT, 0, -DIGIT):
+        empty.append(Signal(name=f"empty_{place}"))
+        m.d.comb += empty[-1].eq(~(folded[place:].any() | (sign & folded[:place].all())))
+    exactly = [more & ~further for more, further in itertools.pairwise([*empty, Const(0, 1)])]
+    bits = (len(exactly) - 1).bit_length()
+    return [Cat(one for count, one in enumerate(exactly) if count >> bit & 1).any() for bit in range(bits)]
+
+
+def _without_zeros(m: Module, value: Value) -> tuple[Value, list[Value]]:
+    """The value without fewer leading zeros than a digit has bits, and the bits of their number."""
     zeros: list[Value] = []
-    for level in reversed(levels):
+    for level in reversed(range(DIGIT.bit_length() - 1)):
         places = 1 << level
         empty = Signal(name=f"empty_{places}")
         moved = Signal(len(value), name=f"moved_{places}")

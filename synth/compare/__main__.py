@@ -25,6 +25,7 @@ from synth import asic, command, render, targets
 from synth.compare import dot_errors, overview, pictures
 from synth.compare.results import Comparison, Measured, markdown
 from synth.measure import measure
+from synth.memories import Macros
 from synth.power import energy, gates
 
 __all__ = ["Comparison", "compare", "main"]
@@ -40,6 +41,7 @@ _DEFAULT_BLOCK, _YARDSTICK = "tile", "fp16_dot"
 
 _WIDE = 130
 _NARROW = ("design", "", "area", "", "ns", "rate", "each", "ratio", "pJ", "ratio")
+_NARROW_MEMORIES = (*_NARROW[:8], "whole", "ratio", *_NARROW[8:])
 """Titles on terminals narrower than _WIDE; columns without one are left out."""
 
 Progress = Callable[[str], None]
@@ -62,6 +64,7 @@ def compare(
     *,
     datatype: str | None = None,
     recipes: tuple[asic.Recipe, ...] | None = None,
+    macros: Macros | None = None,
     workload: Callable[[Design, str], energy.Workload] | None = None,
     progress: Progress = lambda _: None,
 ) -> Comparison:
@@ -74,6 +77,7 @@ def compare(
         period: clock period in ns; None for the target's own.
         datatype: data type compared; None takes the block's fastest of 4 bits (a name with ``4``).
         recipes: ways to try; None tries all.
+        macros: what memories cost; None leaves them out.
         workload: what a design does while its energy is measured; None measures none.
         progress: called with a few words before each step.
 
@@ -100,7 +104,7 @@ def compare(
                 design.block,
                 design.label,
                 command.operands(design.block),
-                render.Result(report, command.macs_per_cycle(design.block, design.config)),
+                render.Result(report, command.macs_per_cycle(design.block, design.config), macros=macros),
             )
             if workload is None:
                 return found
@@ -182,6 +186,20 @@ def parser() -> Parser:
         metavar="NAME",
         help="baselines (all that there are), the yardstick first",
     )
+    add(
+        "--memories",
+        type=command.macros,
+        metavar="MACROS",
+        help="count memories too: area of a bit (0.5), or Liberty files of macros or a folder of them",
+    )
+    add(
+        "--also",
+        type=command.block_name,
+        nargs="+",
+        default=(),
+        metavar="NAME",
+        help="further blocks beside the block, each with all that it holds (accelerator)",
+    )
     add("--lanes", type=int, nargs="+", default=(), metavar="N", help="further variants of the block")
     add("--activation-bits", type=int, nargs="+", default=(), metavar="N", help="further variants")
     add("--datatype", metavar="NAME", help="data type compared (the block's fastest of 4 bits)")
@@ -215,6 +233,7 @@ def _compare(arguments: argparse.Namespace) -> None:
     first = Design(arguments.block, config, arguments.block)
     ours = [
         first,
+        *(Design(name, config, name) for name in dict.fromkeys(arguments.also) if name != first.block),
         *variants(first, "lanes", arguments.lanes),
         *variants(first, "activation_bits", arguments.activation_bits),
     ]
@@ -233,6 +252,7 @@ def _compare(arguments: argparse.Namespace) -> None:
                 clock.on(target) if clock else None,
                 datatype=arguments.datatype,
                 recipes=command.ways(target, arguments.quick, flatten=False),
+                macros=arguments.memories,
                 workload=workload,
                 progress=status.update,
             )
@@ -255,7 +275,8 @@ def _energy_needs(model: str | None) -> list[optional.Need]:
 
 def _table(result: Comparison, width: int) -> Table:
     """The comparison for a terminal; a narrow one does without some columns."""
-    heads = result.heads if width >= _WIDE else _NARROW
+    narrow = _NARROW_MEMORIES if result.macros else _NARROW
+    heads = result.heads if width >= _WIDE else narrow
     shown = [place for place, head in enumerate(heads) if head]
     rows = [[row[place] for place in shown] for row in result.rows()]
     return _grid(

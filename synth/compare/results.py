@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from synth import render
+from synth.memories import Macros
 from synth.power.energy import Energy
 from synth.render import number
 
@@ -40,9 +41,10 @@ class Measured:
         """Multiplications a cycle, of ``own_type``; 1 for a design without rates."""
         return self.result.macs.get(self.own_type(datatype), 1.0)
 
-    def area_per_mac(self, datatype: str) -> float:
-        """Area of one multiplication a cycle."""
-        return self.result.report.area / self.rate(datatype)
+    def area_per_mac(self, datatype: str, memories: bool = False) -> float:
+        """Area of one multiplication a cycle, with that of memories where it is wanted and known."""
+        area = self.result.whole_area if memories else None
+        return (self.result.report.area if area is None else area) / self.rate(datatype)
 
 
 @dataclass(frozen=True)
@@ -87,9 +89,16 @@ class Comparison:
         """The library with the clock, or that it was used without timing."""
         return f"{self.target}, {'no timing' if self.untimed else f'{self.period:g} ns'}"
 
-    def ratio(self, other: Measured) -> float:
+    @property
+    def macros(self) -> Macros | None:
+        """What memories cost, where that is known and some design has any."""
+        known = self.ours[0].result.macros
+        return known if any(one.result.report.memory_bits for one in self.designs) else None
+
+    def ratio(self, other: Measured, memories: bool = False) -> float:
         """How many times smaller the block is than another design, for one multiplication a cycle."""
-        return other.area_per_mac(self.datatype) / self.ours[0].area_per_mac(self.datatype)
+        own = self.ours[0].area_per_mac(self.datatype, memories)
+        return other.area_per_mac(self.datatype, memories) / own
 
     def energy_ratio(self, other: Measured) -> float | None:
         """How many times less energy a multiplication takes in the block; None where unknown."""
@@ -113,6 +122,7 @@ class Comparison:
             "MAC/cycle",
             f"{unit} per MAC/cycle",
             "to the first",
+            *((f"{unit} with memories", "to the first") if self.macros else ()),
             "pJ per MAC",
             "to the first",
         )
@@ -133,9 +143,16 @@ class Comparison:
             f"{one.rate(self.datatype):.4g}",
             number(one.area_per_mac(self.datatype)),
             f"{self.ratio(one):.2f}",
+            *self._with_memories(one),
             f"{one.energy.per_mac:.3f}" if one.energy else one.note,
             f"{ratio:.2f}" if ratio else "",
         )
+
+    def _with_memories(self, one: Measured) -> tuple[str, ...]:
+        """Area of one multiplication a cycle with memories, and its ratio; empty where that is not known."""
+        if not self.macros:
+            return ()
+        return number(one.area_per_mac(self.datatype, True)), f"{self.ratio(one, True):.2f}"
 
     def verdict(self) -> str:
         """The result in a few words."""
@@ -143,11 +160,18 @@ class Comparison:
         parts = [_times(self.ratio(other), other.label) for other in self.baselines]
         caveat = "" if all(one.result.report.met for one in self.designs) else " (not every period is met)"
         if any(one.result.report.memory_bits for one in self.designs):
-            caveat += " (memory left whole is not in the areas)"
+            caveat += f" (memory left whole is not in the areas{self._memory_note()})"
         if self.untimed:
             caveat += f" ({render.areas_only(self.untimed)})"
         what = f"for one {self.datatype} multiplication a cycle"
         return f"{first.label} needs {', '.join(parts)}, {what}{caveat}"
+
+    def _memory_note(self) -> str:
+        """The ratio to the yardstick with memories, where that is known."""
+        if not self.macros or not self.baselines:
+            return ""
+        ratio, name = self.ratio(self.baselines[0], True), self.baselines[0].label
+        return f"; with it, at {self.macros.name}, {_times(ratio, name)}"
 
     def areas(self) -> dict[str, Any]:
         """What ``python -m synth.model --areas`` reads: one entry for every block, variants left out."""
@@ -182,6 +206,9 @@ class Comparison:
                     "operands": one.operands,
                     "area_per_mac": one.area_per_mac(self.datatype),
                     "area_to_the_first": self.ratio(one),
+                    "area_per_mac_with_memories": one.area_per_mac(self.datatype, True)
+                    if self.macros
+                    else None,
                     "energy": one.energy.to_dict() if one.energy else None,
                     "energy_to_the_first": self.energy_ratio(one),
                     "note": one.note,
