@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from synth import render
 from synth.compare.results import Comparison, Measured
@@ -23,12 +24,15 @@ def stems(comparisons: Sequence[Comparison]) -> list[str]:
 
 
 def tables(comparisons: Sequence[Comparison]) -> Iterator[Table]:
-    """Areas and, where measured, energies of all designs in all comparisons; nothing for a single one."""
+    """Areas and, where known, those with memories and energies of all designs; nothing for one comparison."""
     if len(comparisons) < 2:
         return
     unit = " or ".join(dict.fromkeys(one.ours[0].result.report.unit for one in comparisons))
     what = f"{comparisons[0].datatype}, with the ratio to {comparisons[0].ours[0].label}"
     yield _table(f"{unit} per MAC/cycle, {what}; {_MISSED}", comparisons, _area)
+    if macros := comparisons[0].macros:
+        title = f"{unit} per MAC/cycle with memories ({macros.name}), {what}; {_MISSED}"
+        yield _table(title, comparisons, partial(_area, memories=True))
     if any(design.energy for one in comparisons for design in one.designs):
         yield _table(f"pJ per MAC, {what}", comparisons, _energy)
 
@@ -51,10 +55,10 @@ def _table(
     return title, heads, list(zip(labels, *columns, strict=True))
 
 
-def _area(comparison: Comparison, one: Measured) -> str:
+def _area(comparison: Comparison, one: Measured, memories: bool = False) -> str:
     missed = "" if one.result.report.met else "*"
-    shown = number(one.area_per_mac(comparison.datatype))
-    return f"{shown}{missed}{_ratio(comparison, one, comparison.ratio(one))}"
+    shown = number(one.area_per_mac(comparison.datatype, memories))
+    return f"{shown}{missed}{_ratio(comparison, one, comparison.ratio(one, memories))}"
 
 
 def _energy(comparison: Comparison, one: Measured) -> str:

@@ -40,10 +40,10 @@ class Toggle(wiring.Component):
 def blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two equal blocks, of which one is twice as fast."""
     fake = SimpleNamespace(
-        names=lambda: ("tile", "fp16_dot"),
+        names=lambda: ("tile", "accelerator", "fp16_dot"),
         baselines=lambda: ("fp16_dot",),
         get=lambda name: lambda config: Toggle(),
-        macs_per_cycle=lambda name, config: {"int4": 2.0} if name == "tile" else {"fp16": 1.0},
+        macs_per_cycle=lambda name, config: {"fp16": 1.0} if name == "fp16_dot" else {"int4": 2.0},
     )
     monkeypatch.setitem(sys.modules, "hw.blocks", fake)
 
@@ -92,6 +92,15 @@ def test_several_clocks_stand_side_by_side(tmp_path: Path, capsys: pytest.Captur
     assert text.startswith("# GE per MAC/cycle, int4, with the ratio to tile")
     assert row in text
     assert "a star marks a clock that is missed" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.usefixtures("blocks")
+def test_further_blocks_stand_beside_the_first(tmp_path: Path) -> None:
+    """Each once, between the block and the baselines, and the tile stays what ratios are relative to."""
+    assert compare.main(["--preset", "tiny", "--also", "accelerator", "tile", "--out", str(tmp_path)]) == 0
+    (entry,) = json.loads((tmp_path / "comparison.json").read_text())
+    assert [one["name"] for one in entry["designs"]] == ["tile", "accelerator", "fp16_dot"]
+    assert [one["area_to_the_first"] for one in entry["designs"]] == [1.0, 1.0, 2.0]
 
 
 def test_a_single_comparison_has_no_table_of_all() -> None:

@@ -10,8 +10,9 @@ from amaranth.lib import wiring
 from amaranth.lib.memory import Memory as Storage
 from amaranth.lib.wiring import In, Out
 
-from synth import asic, command, memories, render, report
+from synth import asic, memories, render, report
 from synth.area import AreaReport, Component
+from synth.compare import overview
 from synth.compare.results import Comparison, Measured, markdown
 from synth.measure import measure
 from synth.memories import Macro, Macros, MacrosError, Memory
@@ -145,6 +146,14 @@ def test_a_comparison_has_both_ratios() -> None:
     assert "um2 with memories" in markdown([given], [[]])
 
 
+def test_comparisons_side_by_side_have_both_areas() -> None:
+    given = comparison(Macros("half", bit=0.5))
+    (_, _, areas), (title, _, whole) = overview.tables([given, replace(given, target="other")])
+    assert areas[1] == ("dot", "400 (4.00)", "400 (4.00)")
+    assert title.startswith("um2 per MAC/cycle with memories (half), int4, with the ratio to tile")
+    assert whole == [("tile", "200", "200"), ("dot", "400 (2.00)", "400 (2.00)")]
+
+
 def test_without_macros_memories_are_only_named() -> None:
     given = comparison(None)
     assert "um2 with memories" not in given.heads
@@ -157,7 +166,3 @@ def test_designs_without_memories_have_no_further_columns() -> None:
     given = comparison(Macros("half", bit=0.5))
     only = replace(given, ours=(measured("tile", 100.0, 0, Macros("half", bit=0.5)),))
     assert "um2 with memories" not in only.heads
-
-
-def test_macros_of_the_command_line() -> None:
-    assert command.macros("0.5").bit == 0.5
