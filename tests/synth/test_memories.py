@@ -88,8 +88,8 @@ def test_wrong_macros_are_one_line(refusal) -> None:
     assert "--memories: '0' must be the area of a bit" in error
 
 
-class Two(wiring.Component):
-    """Two memories of a size and a smaller one that becomes registers."""
+class Bank(wiring.Component):
+    """A memory and one so small that it becomes registers."""
 
     address: In(6)
     x: In(32)
@@ -97,21 +97,37 @@ class Two(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        total = 0
-        for name, depth in (("first", 64), ("second", 64), ("small", 4)):
+        data = []
+        for name, depth in (("large", 64), ("small", 4)):
             m.submodules[name] = storage = Storage(shape=32, depth=depth, init=[])
             write, read = storage.write_port(), storage.read_port()
             m.d.comb += [write.addr.eq(self.address), write.data.eq(self.x), write.en.eq(1)]
             m.d.comb += read.addr.eq(self.address)
-            total = total ^ read.data
-        m.d.comb += self.y.eq(total)
+            data.append(read.data)
+        m.d.comb += self.y.eq(data[0] ^ data[1])
+        return m
+
+
+class Two(wiring.Component):
+    """Two banks, one after the other."""
+
+    address: In(6)
+    x: In(32)
+    y: Out(32)
+
+    def elaborate(self, platform):
+        m = Module()
+        m.submodules.first = first = Bank()
+        m.submodules.second = second = Bank()
+        m.d.comb += [first.address.eq(self.address), second.address.eq(self.address)]
+        m.d.comb += [first.x.eq(self.x), second.x.eq(first.y), self.y.eq(second.y)]
         return m
 
 
 def test_memories_of_a_design_are_found() -> None:
     found = measure(Two(), "two", recipes=(asic.Recipe(mapper="nf"),))
     assert sum(memory.bits for memory in found.memories) == found.memory_bits == 2 * 64 * 32
-    assert {(memory.words, memory.width) for memory in found.memories} == {(64, 32)}
+    assert found.memories == (Memory(64, 32, instances=2),)
     result = render.Result(found, {"int4": 2.0}, macros=Macros("half", bit=0.5))
     assert result.memory_area == 64 * 32
     assert result.whole_area == found.area + 64 * 32
