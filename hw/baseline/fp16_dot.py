@@ -12,9 +12,11 @@ What it computes, and what it drops where, is in ``golden.baseline.fp16_dot``. K
   shifter and first levels of the tree share the next cycle. The tree is cut again where six rows are left.
 - Negative rows are complements. The missing ones, and all that their signs extend to above the window, are
   the number of negative rows, counted once and added in two places.
+- Leading zeros are counted in digits of DIGIT bits, in parallel with the addition that makes the magnitude: a
+  digit is empty where the complement's is and no carry reaches it. What is left moves the next cycle.
 - Zeros are not told from numbers, subnormals count as numbers of the smallest normal exponent.
 
-The window's width: WINDOW has the figures.
+What each bit of the window is worth: ``golden.baseline.fp16_dot.WINDOW``.
 """
 
 import itertools
