@@ -284,38 +284,10 @@ class ArrayFeed(wiring.Component):
         m.d.comb += [port.addr.eq(number[exact_log2(per_word) :]) for port in memories]
         m.d.sync += [which.eq(number), target.eq(row), there.eq(0)]
 
-        affine = kind_of(form) == Kind.AFFINE
-        sign = kind_of(form) == Kind.SIGN
-        scale, minimum = scale_port.data[which], minimum_port.data[which]
-        step = Signal(MANTISSA_BITS)
-        step_field = Signal(6)
-        offset = Signal(HALF_BITS)
-        offset_field = Signal(6)
-        subnormal = ~scale[10:15].any()
-        m.d.comb += [
-            step.eq(mantissa(scale)),
-            step_field.eq(field(scale)),
-            offset.eq(0),
-            offset_field.eq(self.top_field),
-        ]
-        with m.If(affine):
-            m.d.comb += [offset.eq(minimum), offset_field.eq(field(minimum))]
-        with m.If(sign):  # steps of twice the scale from its opposite
-            m.d.comb += [
-                step.eq(Mux(subnormal, mantissa(scale) << 1, mantissa(scale))),
-                step_field.eq(Mux(subnormal, 1, field(scale) + 1)),
-                offset.eq(scale | 1 << HALF_BITS - 1),
-                offset_field.eq(field(scale)),
-            ]
-        signed_mantissa = Mux(offset[-1], -mantissa(offset), mantissa(offset))
         held = Signal(data.ArrayLayout(out.rows[0].shape(), rows), reset_less=True)
+        captured = self._row_scale(m, held[target], scale_port.data[which], minimum_port.data[which])
         with m.If(there):
-            m.d.sync += [
-                held[target].scale.eq(step),
-                held[target].scale_distance.eq(self.top_field - step_field),
-                held[target].offset.eq(Mux(affine | sign, signed_mantissa, 0)),
-                held[target].offset_distance.eq(self.top_field - offset_field),
-            ]
+            m.d.sync += captured
         zero_point = self._by_datatype(m, "zero_point", lambda e: (1 << e.bits - 1) * e.asymmetric)
         for index in range(rows):
             m.d.comb += out.rows[index].eq(held[index])
@@ -359,3 +331,35 @@ class ArrayFeed(wiring.Component):
             m.d.sync += block.eq(Mux(last, 0, block + 1))
             with m.If(last):
                 self._next_product(m, "channels")
+
+    def _row_scale(self, m: Module, held: data.View, scale: Value, minimum: Value) -> list:
+        """What is held of a row, from its float16 scale and minimum: step and offset with their distances."""
+        affine = kind_of(self.form) == Kind.AFFINE
+        sign = kind_of(self.form) == Kind.SIGN
+        step = Signal(MANTISSA_BITS)
+        step_field = Signal(6)
+        offset = Signal(HALF_BITS)
+        offset_field = Signal(6)
+        subnormal = ~scale[10:15].any()
+        m.d.comb += [
+            step.eq(mantissa(scale)),
+            step_field.eq(field(scale)),
+            offset.eq(0),
+            offset_field.eq(self.top_field),
+        ]
+        with m.If(affine):
+            m.d.comb += [offset.eq(minimum), offset_field.eq(field(minimum))]
+        with m.If(sign):  # steps of twice the scale from its opposite
+            m.d.comb += [
+                step.eq(Mux(subnormal, mantissa(scale) << 1, mantissa(scale))),
+                step_field.eq(Mux(subnormal, 1, field(scale) + 1)),
+                offset.eq(scale | 1 << HALF_BITS - 1),
+                offset_field.eq(field(scale)),
+            ]
+        signed_mantissa = Mux(offset[-1], -mantissa(offset), mantissa(offset))
+        return [
+            held.scale.eq(step),
+            held.scale_distance.eq(self.top_field - step_field),
+            held.offset.eq(Mux(affine | sign, signed_mantissa, 0)),
+            held.offset_distance.eq(self.top_field - offset_field),
+        ]

@@ -5,6 +5,8 @@ the group before pass through the rescale units one after another; after a block
 through the output converters.
 """
 
+from collections.abc import Iterator
+
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -281,29 +283,39 @@ class Rescaler(wiring.Component):
             self.results.payload.error.eq(sent.error),
             lookahead.sent.eq(sent.present & advance),
         ]
-        overflows = []
-        for unit in range(units):
-            rows = [channels.rows[unit + units * slot].exponent for slot in range(config.slots)]
-            channel = Signal(signed(payloads.EXPONENT_BITS), name=f"channel_{unit}")
-            m.d.comb += channel.eq(Array(rows)[done.slot])
-            for column in range(config.columns):
-                converter = share(m, f"converter_{unit}_{column}", OutputConverter(config))
-                bias = Mux(done.format == payloads.ActivationFormat.BF16, _BIAS_BF16, _BIAS_FP16)
-                fixed = config.activation_bits - 2 + config.numerics.alignment
-                exponent = done.columns[column].reference + channel + channels.reach - fixed - bias
-                with m.If(advance):
-                    m.d.sync += [
-                        converter.value.eq(totals[unit][column]),
-                        converter.exponent.eq(exponent),
-                        converter.special.eq(done.columns[column].special),
-                        converter.format.eq(channels.output),
-                    ]
-                m.d.comb += [
-                    converter.advance.eq(advance),
-                    self.results.payload.rows[unit][column].eq(converter.result),
-                ]
-                overflows.append(converter.overflow & (sent.count > unit))
+        overflows = [
+            converter.overflow & (sent.count > unit)
+            for unit in range(units)
+            for converter in self._converters(m, advance, done, unit, totals[unit])
+        ]
         m.d.comb += self.overflow.eq(sent.valid & self.results.ready & Cat(overflows).any())
+
+    def _converters(
+        self, m: Module, advance: Value, done: data.View, unit: int, totals: list[Value]
+    ) -> Iterator[OutputConverter]:
+        """Output converters of a rescale unit, one a token column."""
+        config, channels = self.config, self.channels.payload
+        rows = [channels.rows[unit + config.rescale_units * slot].exponent for slot in range(config.slots)]
+        channel = Signal(signed(payloads.EXPONENT_BITS), name=f"channel_{unit}")
+        m.d.comb += channel.eq(Array(rows)[done.slot])
+        bias = Mux(done.format == payloads.ActivationFormat.BF16, _BIAS_BF16, _BIAS_FP16)
+        fixed = config.activation_bits - 2 + config.numerics.alignment
+        for column, total in enumerate(totals):
+            converter = share(m, f"converter_{unit}_{column}", OutputConverter(config))
+            with m.If(advance):
+                m.d.sync += [
+                    converter.value.eq(total),
+                    converter.exponent.eq(
+                        done.columns[column].reference + channel + channels.reach - fixed - bias
+                    ),
+                    converter.special.eq(done.columns[column].special),
+                    converter.format.eq(channels.output),
+                ]
+            m.d.comb += [
+                converter.advance.eq(advance),
+                self.results.payload.rows[unit][column].eq(converter.result),
+            ]
+            yield converter
 
 
 def _beat_layout(config: Config) -> data.StructLayout:
