@@ -21,10 +21,10 @@ from rich.progress import track
 from rich.table import Table
 
 from golden import optional
+from golden.checkpoint import locate, open_checkpoint
 from golden.command_line import Parser, positive
 from golden.matvec import matvec
 from golden.model.capture import Linear, layer_inputs, sample_tokens
-from golden.model.checkpoint import locate, open_checkpoint
 from golden.numbers.numerics import Numerics
 from golden.weights.quantized import QuantizedWeights, quantize
 

@@ -20,12 +20,12 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from golden.checkpoint import locate, open_checkpoint
 from golden.command_line import Parser, positive
 from golden.kv import affine
 from golden.kv.rules import RULES
 from golden.model import tokenizer
 from golden.model.capture import keys_and_values, manual
-from golden.model.checkpoint import locate, open_checkpoint
 from golden.model.llama import Llama
 
 __all__ = ["AXES", "Agreement", "main", "measure"]

@@ -18,11 +18,15 @@ text and of the calibration, definitions of recipe and scheme, and versions; one
 standard error and measured again. Differences are taken from the model as stored, or with ``--against NAME``
 from that recipe or scheme, window by window.
 
+``--scheduler ADDRESS`` measures on the workers of a Dask scheduler, which must have the same files at the
+same paths; a model or text that differs there is an error.
+
 In the table of everything ``--group``, ``--scale`` and ``--search`` replace only what a recipe does not fix
 itself, and what does not fit the model is left out with a line on standard error.
 """
 
 import argparse
+import importlib
 import sys
 import wave
 from collections.abc import Callable, Iterator, Mapping
@@ -38,11 +42,11 @@ from rich.progress import Progress
 from rich.table import Table
 
 from golden import optional
+from golden.checkpoint import Checkpoint, ctranslate2, locate, open_checkpoint
 from golden.command_line import Parser, positive
 from golden.kv.schemes import SCHEMES
-from golden.model import ctranslate2, mel, tables, tokenizer
+from golden.model import mel, tables, tokenizer
 from golden.model.capture import manual
-from golden.model.checkpoint import Checkpoint, locate, open_checkpoint
 from golden.model.evaluation import Result, Setting, Subject, evaluate
 from golden.model.llama import Llama
 from golden.model.perplexity import windows
@@ -63,6 +67,8 @@ _WIDTH = 130
 _SAMPLES, _SAMPLE_TOKENS = 64, 255
 _MANUAL = 500_000
 _CALIBRATION = 1024
+_SUBJECTS: dict[str, Subject] = {}
+"""What a worker has read, by the options; one at most."""
 _PAIRS = [(weights, kv) for weights in ("bitmod4", "bitmod3_calibrated") for kv in ("native4", "native2")]
 
 
@@ -143,6 +149,8 @@ def settings(options: argparse.Namespace, channels: int) -> list[Setting]:
     changes = {name: getattr(options, name) for name in _CHANGES}
     if not _whole(options):
         pairs = product(options.weights or ["none"], options.kv or ["none"])
+        if any(changes.values()) and "stored" in (options.weights or ()):
+            raise ValueError("argument --weights: 'stored' must be without --group, --scale and --search")
         own = dict.fromkeys(RECIPES, changes)
     else:
         able = options.calibration or not options.model.startswith("whisper")
@@ -162,6 +170,8 @@ def _whole(options: argparse.Namespace) -> bool:
 
 def _free(recipe: Recipe, changes: dict[str, Any]) -> dict[str, Any]:
     """Those changes that replace a default, not what the recipe is about."""
+    if recipe.stored:
+        return {}
     plain = {field.name: field.default for field in fields(Recipe)}
     return {name: value for name, value in changes.items() if getattr(recipe, name) == plain[name]}
 
@@ -171,11 +181,16 @@ def _measured(
 ) -> Iterator[Result]:
     """Results in the order asked for, from their files where these exist."""
     kept = Results(options.out / "cells", subject) if options.out else None
+    found = {setting: _found(kept, setting) if kept else None for setting in asked}
+    read: Callable[[Setting], Result] = partial(_read, subject, progress=progress)
+    if options.scheduler:
+        missing = [setting for setting, result in found.items() if result is None]
+        read = _on_cluster(subject, missing, options, kept, progress)
     for setting in progress.track(asked, description="settings"):
         try:
-            result = _found(kept, setting) if kept else None
+            result = found[setting]
             if result is None:
-                result = _read(subject, setting, progress)
+                result = read(setting)
                 if kept:
                     kept.write(result)
         except ValueError as error:
@@ -184,6 +199,52 @@ def _measured(
             print(f"left out {setting.name}: {error}", file=sys.stderr)
             continue
         yield result
+
+
+def measured(options: argparse.Namespace, setting: Setting) -> tuple[dict[str, Any], Result]:
+    """Measure one setting on a worker; returns also what it was measured on."""
+    key = repr(options)
+    if key not in _SUBJECTS:
+        _SUBJECTS.clear()
+        _SUBJECTS[key] = _reading(options).subject
+    return _SUBJECTS[key].identity(setting), evaluate(_SUBJECTS[key], setting)
+
+
+def _on_cluster(
+    subject: Subject,
+    missing: list[Setting],
+    options: argparse.Namespace,
+    kept: Results | None,
+    progress: Progress,
+) -> Callable[[Setting], Result]:
+    """Measure settings on a Dask scheduler's workers; each result is kept as soon as it is there."""
+    distributed = importlib.import_module(optional.DASK.need("--scheduler"))
+    task = importlib.import_module("golden.evaluate").measured  # by its name, also where this is __main__
+    results: dict[Setting, Result | BaseException] = {}
+    with distributed.Client(options.scheduler, timeout="10s") as client:
+        futures = {client.submit(task, options, setting, pure=False): setting for setting in missing}
+        ended = distributed.as_completed(futures)
+        for future in progress.track(ended, total=len(futures), description="workers"):
+            setting, error = futures[future], future.exception()
+            if error is None:
+                identity, result = future.result()
+                if identity != subject.identity(setting):
+                    raise ValueError(
+                        f"argument --scheduler: {options.scheduler!r} must have the same model and text"
+                    )
+                if kept:
+                    kept.write(result)
+                results[setting] = result
+            else:
+                results[setting] = error
+
+    def read(setting: Setting) -> Result:
+        result = results[setting]
+        if isinstance(result, BaseException):
+            raise result
+        return result
+
+    return read
 
 
 def _found(kept: Results, setting: Setting) -> Result | None:
@@ -244,6 +305,7 @@ def _parser() -> Parser:
     parser.add_argument("--table", action="store_true", help="every recipe and scheme, or those given")
     parser.add_argument("--against", metavar="NAME", help="recipe or scheme that dNLL is taken from")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of results; needed by --table")
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="Dask scheduler whose workers measure")
     return parser
 
 
@@ -276,6 +338,7 @@ def main(argv: list[str] | None = None) -> int:
     results: list[Result] = []
     optional.say_lacking(("a picture", optional.MATPLOTLIB, options.table))
     try:
+        optional.require(("--scheduler", optional.DASK, options.scheduler))
         reading = _reading(options)
         with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
             asked = settings(options, reading.subject.channels)

@@ -10,11 +10,11 @@ import sys
 import time
 from collections.abc import Iterator
 
+from golden.checkpoint import Checkpoint, locate, open_checkpoint
 from golden.command_line import Parser, positive
 from golden.evaluate import ACTIVATIONS, name_of
 from golden.kv.schemes import SCHEMES
 from golden.model import tokenizer
-from golden.model.checkpoint import Checkpoint, locate, open_checkpoint
 from golden.model.evaluation import Setting
 from golden.model.llama import Llama
 from golden.model.recipes import RECIPES
@@ -41,7 +41,7 @@ def _answer(
     checkpoint: Checkpoint, setting: Setting, ids: list[int], ends: set[int], most: int
 ) -> Iterator[int]:
     """Ids of the answer."""
-    model = Llama(checkpoint, setting.linear())
+    model = Llama(checkpoint, setting.linear(tensors=checkpoint.__getitem__))
     for count, token in enumerate(continuation(model, ids, model.memories(setting.memory))):
         if count == most or token in ends:
             return

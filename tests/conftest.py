@@ -19,8 +19,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from golden import optional
-from golden.model import ctranslate2
-from golden.model.checkpoint import Checkpoint, locate, open_checkpoint
+from golden.checkpoint import Checkpoint, ctranslate2, locate, open_checkpoint
 from golden.model.llama import Llama
 from golden.model.whisper import Whisper
 from hw.config import Config, preset

@@ -9,9 +9,9 @@ import pytest
 
 from golden import accuracy
 from golden.accuracy import Measurement, measure, summarise
+from golden.checkpoint import Checkpoint
 from golden.matvec import matvec
 from golden.model.capture import Linear, layer_inputs, sample_tokens
-from golden.model.checkpoint import Checkpoint
 from golden.numbers.numerics import Numerics
 from golden.weights.quantized import quantize
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from golden import agreement
+from golden.checkpoint import Checkpoint
 from golden.kv import affine
 from golden.kv.rules import RULES
 from golden.model import tokenizer
 from golden.model.capture import keys_and_values, manual
-from golden.model.checkpoint import Checkpoint
 from golden.model.llama import Llama
 
 MINIMUM_TO_MAXIMUM = ("kivi", "zipcache", "quanto", "mikv", "qserve", "hqq", "kvquant")

@@ -13,11 +13,11 @@ import pytest
 from matplotlib.text import Annotation
 from matplotlib.text import Text as Text2D
 
-from golden import evaluate, generate
+from golden import evaluate, generate, optional
+from golden.checkpoint import Checkpoint
 from golden.kv.schemes import SCHEMES
 from golden.model import tables
 from golden.model.capture import manual
-from golden.model.checkpoint import Checkpoint
 from golden.model.evaluation import Result, Setting
 from golden.model.evaluation import evaluate as measure
 from golden.model.llama import Llama
@@ -149,6 +149,30 @@ def test_table(
     assert "argument --against: 'int3' must be a recipe or scheme that is measured by itself" in problem
 
 
+def test_a_cluster(tiny_file: Checkpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The workers of a Dask scheduler find the same, and what does not fit is left out all the same."""
+    if not optional.DASK.found():
+        pytest.skip(optional.DASK.missing("a cluster"))
+    from distributed import LocalCluster
+
+    arguments = ["--model", str(tiny_file.path), "--text", "self", "--tokens", "40", "--table"]
+    chosen = ["--weights", "int4", "stored", "--kv", "none", "atom4"]
+    folders = tmp_path / "here", tmp_path / "there"
+    few = {name: RECIPES[name] for name in ("int4", "stored")}
+    with patch.dict(RECIPES, few, clear=True), patch.dict(SCHEMES, {"atom4": SCHEMES["atom4"]}, clear=True):
+        assert evaluate.main([*arguments, "--out", str(folders[0])]) == 0
+        with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
+            address = ["--scheduler", cluster.scheduler_address]
+            assert evaluate.main([*arguments, "--out", str(folders[1]), *address]) == 0
+            with pytest.raises(SystemExit):
+                evaluate.main([*arguments, *chosen, "--out", str(tmp_path / "other"), *address])
+    assert capsys.readouterr().err.count("tensor layers.0.wq: F32 has no exact form") == 3
+    rows = [json.loads((folder / "evaluation.json").read_text())["results"] for folder in folders]
+    measured = [[(row["setting"], row["windows"]) for row in one] for one in rows]
+    assert measured[0] == measured[1]
+    assert len(measured[0]) == 3
+
+
 @pytest.mark.quick
 def test_a_whole_table_has_every_recipe_and_every_scheme_that_fits(tmp_path: Path) -> None:
     options = evaluate._parser().parse_args(["--table", "--out", str(tmp_path), "--scale", "fp16"])
@@ -159,7 +183,7 @@ def test_a_whole_table_has_every_recipe_and_every_scheme_that_fits(tmp_path: Pat
     assert {one.scale for one in asked if one.weights == "none"} == {None}
     scales = {one.weights: one.scale for one in asked if one.weights != "none"}
     assert {name for name, scale in scales.items() if scale != "fp16"} == {
-        name for name, recipe in RECIPES.items() if recipe.scale != "int8"
+        name for name, recipe in RECIPES.items() if recipe.scale != "int8" or recipe.stored
     }
     assert scales["mxfp4"] is scales["ant4"] is None
     assert {(one.weights, one.kv) for one in asked if "none" not in (one.weights, one.kv)} == {

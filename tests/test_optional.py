@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from golden import optional
-from golden.optional import DASK, ICARUS, MATPLOTLIB, MODELS, NEXTPNR, OPENSTA, PARTS, YOSYS, Part
+from golden.optional import DASK, GGUF, ICARUS, MATPLOTLIB, MODELS, NEXTPNR, OPENSTA, PARTS, YOSYS, Part
 from synth import yosys
 
 pytestmark = pytest.mark.quick
@@ -43,8 +43,10 @@ REFUSALS = [
     ("synth.sweep", "space.toml --out out", MATPLOTLIB),
     ("synth.model", "--out out", MATPLOTLIB),
     ("golden.quantize", "smollm2 --dtype int4 --out out.safetensors", SMOLLM2),
+    ("golden.quantize", "smollm2 --dtype int4 --out out.safetensors", GGUF),
     ("golden.evaluate", "--weights int4", SMOLLM2),
     ("golden.evaluate", "--table --out out", SMOLLM2),
+    ("golden.evaluate", "--scheduler tcp://127.0.0.1:1", DASK),
     ("golden.evaluate", "--model whisper-tiny.en --text speech.wav", WHISPER),
     ("golden.generate", "prompt", SMOLLM2),
     ("golden.accuracy", "--out out", SMOLLM2),
@@ -179,7 +181,7 @@ def test_install_commands(part: Part) -> None:
     extras = project["optional-dependencies"]
     if found := re.search(r"pip install '\.\[(\w+)\]'", part.install):
         assert found[1] in extras
-        assert found[1] in ("synth", "dev") or "kvloom[synth]" in extras[found[1]]
+        assert found[1] in ("synth", "dev", "models") or "kvloom[synth]" in extras[found[1]]
     elif found := re.search(r"-r (\S+)", part.install):
         assert (REPOSITORY / found[1]).is_file()
     else:

@@ -1,6 +1,5 @@
 """The quantising command: a model in, a packed model out, and one line for every mistake."""
 
-import dataclasses
 import json
 import subprocess
 import sys
@@ -8,14 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
-from golden import quantize, weights
-from golden.model import checkpoint
+from golden import checkpoint, quantize, weights
 from golden.weights import layout
-
-pytestmark = pytest.mark.quick
+from golden.weights.packet import Packet
+from hw.config import preset, presets
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 LAYERS = {"layers.0.up.weight": (24, 80), "layers.0.down.weight": (10, 64)}
@@ -44,6 +42,7 @@ def files(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(
     "options",
     [
@@ -78,6 +77,7 @@ def test_output_is_the_full_model(model: Path, tmp_path: Path, options: dict, ca
     assert files(tmp_path) == {"model.safetensors", "packed.safetensors"}
 
 
+@pytest.mark.quick
 def test_output_is_deterministic_and_readable(model: Path, tmp_path: Path) -> None:
     outs = [tmp_path / f"{name}.safetensors" for name in ("first", "second")]
     for out in outs:
@@ -87,6 +87,7 @@ def test_output_is_deterministic_and_readable(model: Path, tmp_path: Path) -> No
     assert outs[0].stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
+@pytest.mark.quick
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -100,6 +101,9 @@ def test_output_is_deterministic_and_readable(model: Path, tmp_path: Path) -> No
         ({"--search": "best"}, "argument --search: invalid choice: 'best' (choose from"),
         ({"--zero": "float"}, "tensor layers.0.down.weight: zero 'float' needs an asymmetric data type"),
         ({"--rows": "5"}, "argument --rows: invalid choice: 5 (choose from"),
+        ({"--preset": "huge"}, "argument --preset: invalid choice: 'huge' (choose from"),
+        ({"--dtype": "stored", "--group": "32"}, "argument --group: must not be given with --dtype stored"),
+        ({"--include": "nothing"}, "argument --include: 'nothing' must fit the name of a tensor"),
         (
             {"--out": "packed.bin"},
             "argument --out: 'packed.bin' must be a .safetensors file in an existing folder",
@@ -123,6 +127,23 @@ def test_mistakes_are_one_line(
     assert model.read_bytes() == before
 
 
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--dtype", "stored"], "with codes to keep (found: F32 has no exact form, embedding, norm)"),
+        (["--dtype", "int4", "--skip", "layers*"], "(found: embedding, norm, skipped)"),
+    ],
+)
+def test_nothing_to_pack_is_one_line(
+    model: Path, tmp_path: Path, arguments: list[str], message: str, refusal
+) -> None:
+    _, error = refusal(quantize.main, [str(model), *arguments, "--out", str(tmp_path / "out.safetensors")])
+    assert f"model {str(model)!r} must have a linear layer" in error
+    assert message in error
+
+
+@pytest.mark.quick
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_weight_that_is_not_finite_is_named(tmp_path: Path, value: float, capsys) -> None:
     path = tmp_path / "model.safetensors"
@@ -133,6 +154,7 @@ def test_a_weight_that_is_not_finite_is_named(tmp_path: Path, value: float, caps
     assert files(tmp_path) == {"model.safetensors"}
 
 
+@pytest.mark.quick
 def test_a_model_without_linear_layers_is_refused(tmp_path: Path, capsys) -> None:
     path = tmp_path / "model.safetensors"
     save_file({"norm.weight": np.ones(4, np.float32)}, path)
@@ -141,7 +163,10 @@ def test_a_model_without_linear_layers_is_refused(tmp_path: Path, capsys) -> Non
     assert "must have a linear layer" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("failure", [OSError("disk full"), KeyboardInterrupt()])
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    "failure", [OSError("disk full"), SafetensorError("I/O error: disk full"), KeyboardInterrupt()]
+)
 def test_nothing_half_written_is_left(model: Path, tmp_path: Path, failure, monkeypatch, capsys) -> None:
     def fail(tensors: dict, path: Path, metadata: dict) -> None:
         Path(path).write_bytes(b"half")
@@ -156,11 +181,14 @@ def test_nothing_half_written_is_left(model: Path, tmp_path: Path, failure, monk
     else:
         with pytest.raises(SystemExit):
             quantize.main(arguments)
-        assert "error: disk full" in capsys.readouterr().err
+        error = capsys.readouterr().err
+        assert "disk full" in error
+        assert error.count("\n") == 1
     assert out.read_bytes() == b"older"
     assert files(tmp_path) == {"model.safetensors", "packed.safetensors"}
 
 
+@pytest.mark.quick
 def test_command_line_of_a_fresh_process(model: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "golden.quantize"]
     usage = subprocess.run([*command, "--help"], cwd=REPOSITORY, capture_output=True, text=True, check=True)
@@ -174,22 +202,7 @@ def test_command_line_of_a_fresh_process(model: Path, tmp_path: Path) -> None:
     assert out.is_file()
 
 
-def test_q4_1_is_taken_over_exactly() -> None:
-    rng = np.random.default_rng(3)
-    header = rng.standard_normal((6, 4, 2)).astype("<f2")
-    header[..., 0] = np.abs(header[..., 0]) * np.geomspace(1e-6, 100, 4)
-    header[5] = 0
-    blocks = np.concatenate([header.view(np.uint8), rng.integers(0, 256, (6, 4, 16), np.uint8)], -1)
-    tensor = checkpoint.Tensor("a", (6, 128), "Q4_1", True, blocks.reshape(6, -1))
-    q = quantize.from_q4_1(tensor)
-    np.testing.assert_array_equal(q.dequantize(np.float32), tensor.array())
-    assert not q.scale_mantissa[5].any()
-    with pytest.raises(ValueError, match="tensor a must have finite scales >= 0"):
-        quantize.from_q4_1(dataclasses.replace(tensor, raw=np.full_like(tensor.raw, 0x80)))
-    with pytest.raises(ValueError, match=r"tensor a is F32 \(6, 128\), must be a Q4_1 matrix"):
-        quantize.from_q4_1(dataclasses.replace(tensor, kind="F32"))
-
-
+@pytest.mark.quick
 def test_a_llama2c_model(tiny_file: checkpoint.Checkpoint, tmp_path: Path, capsys) -> None:
     out = tmp_path / "tiny.safetensors"
     assert quantize.main([str(tiny_file.path), "--dtype", "bitmod4", "--group", "64", "--out", str(out)]) == 0
@@ -203,8 +216,164 @@ def test_a_llama2c_model(tiny_file: checkpoint.Checkpoint, tmp_path: Path, capsy
         assert np.square(real - tensor.array()).sum() <= 0.02 * np.square(tensor.array()).sum()
 
 
-@pytest.mark.llm
-def test_smollm2_q4_1_layers_are_taken_over_exactly(smollm2_file: checkpoint.Checkpoint) -> None:
-    for name in "blk.0.attn_q.weight", "blk.3.attn_k.weight", "blk.29.ffn_down.weight":
-        q = quantize.from_q4_1(smollm2_file[name])
-        np.testing.assert_array_equal(q.dequantize(np.float32), smollm2_file[name].array())
+def packed(path: Path, name: str) -> np.ndarray:
+    """Weights of a packet, or of all packets of a tensor."""
+    data = read(path)[0][name]
+    if data.ndim == 1:
+        return layout.unpack(data.tobytes()).dequantize()
+    return np.stack([layout.unpack(one.tobytes()).dequantize() for one in data])
+
+
+@pytest.fixture
+def mixed(tmp_path: Path, rng: np.random.Generator) -> tuple[Path, dict[str, np.ndarray]]:
+    """GPTQ with permuted inputs, MXFP4 experts, NVFP4 with its factor, floats; and the true weights."""
+    codes, order = rng.integers(0, 16, (16, 64)), rng.permutation(np.arange(64) // 32)
+    scales = rng.integers(1, 99, (16, 2)).astype(np.float16)
+    words = codes.reshape(16, 8, 8) << 4 * np.arange(8)
+    tensors = {
+        "a.qweight": words.sum(-1).astype(np.uint32).view(np.int32).T,
+        "a.qzeros": np.full((2, 2), 0x77777777, np.int32),
+        "a.scales": scales.T,
+        "a.g_idx": order.astype(np.int32),
+        "e.experts_blocks": rng.integers(0, 256, (3, 16, 2, 16), np.uint8),
+        "e.experts_scales": np.full((3, 16, 2), 128, np.uint8),
+        "n.weight": rng.integers(0, 256, (16, 32), np.uint8),
+        "n.weight_scale": np.full((16, 4), 0x38, np.uint8),
+        "n.weight_scale_2": np.array([0.3], np.float32),
+        "f.weight": rng.standard_normal((16, 64)).astype(np.float32),
+        "f.norm": np.ones(64, np.float32),
+        "nothing": np.zeros((0, 64), np.float32),
+    }
+    path = tmp_path / "mixed.safetensors"
+    save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, path)
+    values = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6, 0, -0.5, -1, -1.5, -2, -3, -4, -6])
+    bytes_of = (tensors["e.experts_blocks"], tensors["n.weight"])
+    pairs = [np.stack([values[data & 15], values[data >> 4]], -1) for data in bytes_of]
+    weights = {
+        "a.weight": scales.astype(np.float64)[:, order] * (codes - 8),
+        "e.experts": pairs[0].reshape(3, 16, 64) * 2,
+        "n.weight": pairs[1].reshape(16, 64),
+    }
+    return path, weights
+
+
+@pytest.mark.quick
+def test_stored_keeps_every_code(mixed: tuple[Path, dict[str, np.ndarray]], tmp_path: Path, capsys) -> None:
+    path, weights = mixed
+    out = tmp_path / "out.safetensors"
+    assert quantize.main([str(path), "--dtype", "stored", "--out", str(out)]) == 0
+    tensors, about = read(out)
+    order = tensors["a.weight.permutation"]
+    np.testing.assert_array_equal(packed(out, "a.weight"), weights["a.weight"][:, order])
+    for name in "e.experts", "n.weight":
+        np.testing.assert_array_equal(packed(out, name), weights[name])
+    assert about["packed"] == {name: list(array.shape) for name, array in weights.items()}
+    assert about["group"] is None
+    kept = about["tensors"]
+    assert kept["a.weight"]["permutation"] == "a.weight.permutation"
+    assert kept["n.weight"]["multiplier"] == float(np.float32(0.3))
+    assert kept["e.experts"] | {"from": "", "shape": []} == {
+        "from": "",
+        "became": "packed exactly",
+        "shape": [],
+        "dtype": "e2m1",
+        "group": 32,
+        "scale": "e8m0",
+    }
+    reasons = {name: kept[name]["why"] for name in kept if kept[name]["became"] == "copied"}
+    assert reasons == {"f.weight": "F32 has no exact form", "f.norm": "norm", "nothing": "without elements"}
+    assert about["weights"] == {"packed exactly": 16 * 64 * 5, "copied": 16 * 64 + 64}
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in (*weights, "f.weight", "copied: F32 has no exact form"))
+    assert "6,208 weights:" in printed
+
+
+@pytest.mark.quick
+def test_requantising_is_said(mixed: tuple[Path, dict[str, np.ndarray]], tmp_path: Path, capsys) -> None:
+    path, weights = mixed
+    out = tmp_path / "out.safetensors"
+    assert quantize.main([str(path), "--dtype", "int8", "--group", "32", "--out", str(out)]) == 0
+    became = {name: entry["became"] for name, entry in read(out)[1]["tensors"].items()}
+    assert became["f.weight"] == "quantised"
+    assert {became[name] for name in weights} == {"requantised"}
+    np.testing.assert_allclose(packed(out, "a.weight"), weights["a.weight"], atol=8)
+    np.testing.assert_allclose(packed(out, "n.weight"), weights["n.weight"] * np.float32(0.3), atol=0.02)
+    assert packed(out, "e.experts").shape == (3, 16, 64)
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("name", presets())
+def test_preset_packs_for_that_accelerator(name: str, model: Path, tmp_path: Path) -> None:
+    out, config = tmp_path / "out.safetensors", preset(name)
+    assert quantize.main([str(model), "--dtype", "int4", "--preset", name, "--out", str(out)]) == 0
+    tensors, about = read(out)
+    shape = {"rows": config.rows, "lanes": config.lanes, "word_bits": config.word_bits}
+    assert about["preset"] == name
+    assert {key: about[key] for key in shape} == shape
+    assert about["group"] == config.group
+    for layer in LAYERS:
+        packet = tensors[layer].tobytes()
+        assert len(packet) % (config.word_bits // 8) == 0
+        header = Packet.parse(packet)
+        assert (header.rows, header.lanes, header.group) == (config.rows, config.lanes, config.group)
+
+
+@pytest.mark.quick
+def test_stored_groups_become_the_presets(mixed: tuple[Path, dict[str, np.ndarray]], tmp_path: Path) -> None:
+    """BF16 scales of whole rows of 256 are scales of groups of 32."""
+    rng = np.random.default_rng(5)
+    codes = rng.integers(-128, 128, (8, 256)).astype(np.int8)
+    path, out = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    save_file({"a.weight": codes, "a.weight_scale": np.full((8, 1), 0.5, np.float16)}, path)
+    for name, group in ("tiny", 32), ("edge", 128):
+        assert quantize.main([str(path), "--dtype", "stored", "--preset", name, "--out", str(out)]) == 0
+        assert read(out)[1]["tensors"]["a.weight"]["group"] == group
+        np.testing.assert_array_equal(packed(out, "a.weight"), codes * 0.5)
+
+
+@pytest.mark.quick
+def test_patterns_decide_last(model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.safetensors"
+    arguments = ["--include", "embed*", "--skip", "*down*", "--dtype", "int4", "--out", str(out)]
+    assert quantize.main([str(model), *arguments]) == 0
+    about = read(out)[1]
+    assert set(about["packed"]) == {"embed.weight", "layers.0.up.weight"}
+    assert about["tensors"]["layers.0.down.weight"] == {
+        "from": "F32",
+        "became": "copied",
+        "shape": [10, 64],
+        "why": "skipped",
+    }
+
+
+LARGE = """
+import resource, sys
+from golden import quantize
+status = quantize.main(sys.argv[1:])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+sys.exit(status)
+"""
+
+
+@pytest.mark.slow
+def test_a_sharded_model_of_1_gb_takes_little_memory(tmp_path: Path) -> None:
+    """Eight sparse shards of four layers; quantising needs at most 1.5 GB, whatever the number of cores."""
+    shape, names = (4096, 4096), {}
+    for shard in range(8):
+        header, size = {}, 2 * shape[0] * shape[1]
+        for layer in range(4):
+            name = f"model.layers.{4 * shard + layer}.mlp.up_proj.weight"
+            offsets = [layer * size, (layer + 1) * size]
+            header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": offsets}
+            names[name] = f"model-{shard + 1:05}-of-00008.safetensors"
+        text = json.dumps(header).encode()
+        with (tmp_path / f"model-{shard + 1:05}-of-00008.safetensors").open("wb") as file:
+            file.write(len(text).to_bytes(8, "little") + text)
+            file.truncate(8 + len(text) + 4 * size)
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": names}))
+    out = tmp_path / "out.safetensors"
+    command = [sys.executable, "-c", LARGE, str(tmp_path), "--dtype", "int4", "--out", str(out)]
+    run = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert int(run.stdout.split()[-1]) * 1024 <= 1.5e9
+    assert "32 layers" in run.stdout
+    assert out.stat().st_size > 0.5 * 32 * shape[0] * shape[1]

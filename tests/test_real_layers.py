@@ -5,15 +5,16 @@ them.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
 
+from golden.checkpoint import Checkpoint
 from golden.matvec import matvec_bits
 from golden.model.capture import Linear, layer_inputs, sample_tokens
-from golden.model.checkpoint import Checkpoint
 from golden.weights import layout
 from golden.weights.quantized import quantize
 from hw.accelerator import Accelerator
@@ -62,8 +63,12 @@ def products(config: Config, linears: list[Linear], rows: int) -> Iterator[dict[
 
 
 def run(config: Config, simulator: str, linears: list[Linear], rows: int) -> None:
-    """Stream the products through the accelerator and compare."""
-    given = list(products(config, linears, rows))
+    """Stream the products of layers through the accelerator and compare."""
+    stream(config, simulator, list(products(config, linears, rows)))
+
+
+def stream(config: Config, simulator: str, given: list[dict[str, Any]]) -> None:
+    """Stream products through the accelerator and compare."""
     parameters = {"config": config.model_dump(), "products": given}
     outcome = runner.run(Accelerator(config), BENCH, simulator, parameters, "given")
     assert outcome.tests == 1
@@ -80,6 +85,27 @@ def test_tiny_llama(tiny_layers: dict[str, Linear], simulator: str) -> None:
 def test_smollm2_tiny(smollm2_layers: list[Linear]) -> None:
     """Query, key and value share one vector."""
     run(preset("tiny"), "verilator", smollm2_layers[:3], 16)
+
+
+@pytest.mark.slow
+@pytest.mark.llm
+def test_smollm2_as_stored(smollm2_file: Checkpoint, smollm2_layers: list[Linear]) -> None:
+    """The file's own Q4_1 codes, scales and minimums, in its groups of 32."""
+    config, given = preset("tiny"), []
+    for linear in smollm2_layers[1], smollm2_layers[4]:
+        read = smollm2_file[linear.name].codes
+        assert read is not None
+        whole = read()
+        rows, groups = slice(0, 16), slice(0, config.maximum_inputs // 32)
+        part = {"scale": whole.scale[rows, groups], "codes": whole.codes[rows, : config.maximum_inputs]}
+        assert whole.offset is not None
+        q = replace(whole, offset=whole.offset[rows, groups], **part).quantized()
+        np.testing.assert_array_equal(q.dequantize(np.float32), linear.weights[rows, : q.shape[1]])
+        bits = linear.inputs[-1:, : q.shape[1]].astype(np.float16).view(np.uint16)
+        results, _ = matvec_bits(q, bits, config)
+        packet = layout.pack(q, config.rows, config.lanes, word_bits=config.word_bits)
+        given.append({"packet": packet.hex(), "vector": bits, "results": results})
+    stream(config, "verilator", given)
 
 
 @pytest.mark.slow

@@ -19,8 +19,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from golden.checkpoint import Checkpoint
 from golden.model import linear
-from golden.model.checkpoint import Checkpoint
 from golden.model.llama import Llama, Sizes
 from golden.model.mel import spectrogram
 from golden.model.whisper import Whisper

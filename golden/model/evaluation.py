@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from golden.checkpoint import Tensor
 from golden.kv.schemes import SCHEMES
 from golden.model.attention import Memory, Plain
 from golden.model.calibration import Importance
@@ -82,12 +83,13 @@ class Setting:
         self,
         note: Callable[[Quantized], object] | None = None,
         calibrate: Callable[[], Importance] | None = None,
+        tensors: Callable[[str], Tensor] | None = None,
     ) -> Factory:
         """What makes the linear layers; ``calibrate`` is called where the recipe needs it."""
         width = {"fp32": None, "fp16": "fp16"}.get(self.activations, self.activations)
         activations = int(width) if width and width.isdecimal() else width
         importance = calibrate() if self.calibrated and calibrate else None
-        return factory(self.recipe, activations, None, note, importance)
+        return factory(self.recipe, activations, None, note, importance, tensors)
 
     def memory(self, heads: int, channels: int, causal: bool = True) -> Memory:
         """A layer's memory of keys and values."""

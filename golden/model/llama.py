@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from golden.checkpoint import Checkpoint
 from golden.model.attention import Memory, Plain, attend, rotate
-from golden.model.checkpoint import Checkpoint
 from golden.model.linear import Factory, Linear, dense
 
 __all__ = ["LINEARS", "Llama", "Sizes"]

@@ -17,12 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from golden.baseline import ant, olive
+from golden.checkpoint import Tensor
 from golden.model import calibration
 from golden.model.linear import Factory, Linear, dense, exact, rounded
 from golden.numbers import datatypes, scales
 from golden.numbers.numerics import Numerics
 from golden.weights import search
 from golden.weights.quantized import QuantizedWeights, quantize
+from golden.weights.stored import packable
 
 __all__ = ["RECIPES", "Quantized", "Recipe", "factory", "q4_0"]
 
@@ -53,6 +55,7 @@ class Recipe:
         own: quantises weights in groups instead, for a rule that ``golden.weights`` does not have; its scales
             are FP16.
         calibrated: the search counts errors by the size of the inputs (``golden.model.calibration``).
+        stored: the codes of the model's file, exactly, and none of the above.
     """
 
     dtype: str
@@ -62,6 +65,7 @@ class Recipe:
     zero: str = "integer"
     own: Callable[[NDArray[np.float32], int], Quantized] | None = None
     calibrated: bool = False
+    stored: bool = False
 
     @property
     def definition(self) -> dict[str, Any]:
@@ -72,6 +76,8 @@ class Recipe:
         self, weights: NDArray[np.float32], importance: NDArray[np.floating] | None = None
     ) -> Quantized:
         """Quantise weights [K, C]; a calibrated recipe needs the importance of the inputs [C]."""
+        if self.stored:
+            raise ValueError("a stored recipe needs the file's own codes")
         if self.calibrated:
             if importance is None:
                 raise ValueError("a calibrated recipe needs the importance of the inputs")
@@ -129,6 +135,7 @@ def q4_0(weights: NDArray[np.float32], group: int = 32) -> QuantizedWeights:
 
 
 _NAMED: dict[str, Recipe] = {
+    "stored": Recipe("stored", stored=True),
     "bitmod4_clip": Recipe("bitmod4", search="clip"),
     "bitmod3_clip": Recipe("bitmod3", search="clip"),
     "int4_asym_clip": Recipe("int4_asym", search="clip"),
@@ -163,6 +170,7 @@ def factory(
     numerics: Numerics | None = None,
     note: Callable[[Quantized], object] | None = None,
     importance: calibration.Importance | None = None,
+    tensors: Callable[[str], Tensor] | None = None,
 ) -> Factory:
     """Make the linear layers of a model.
 
@@ -173,6 +181,7 @@ def factory(
         numerics: other widths of the accelerator; its group and width of activations are replaced.
         note: is shown every quantised matrix.
         importance: of the inputs of every linear layer, for calibrated recipes.
+        tensors: of the model's file by their names, for stored ones.
 
     Raises (when a layer is made):
         ValueError: the recipe does not fit the layer, or the accelerator has no such weights.
@@ -182,10 +191,16 @@ def factory(
     def make(name: str, weights: NDArray[np.float32]) -> Linear:
         if recipe is None:
             return dense(name, weights) if activations is None else rounded(weights, 128, width)
+        if recipe.stored and tensors is not None:
+            tensor = tensors(name)
+            return _placed(multiplied(name, packable(tensor.quantized())), tensor)
         try:
             q = recipe.quantize(weights, importance[name] if importance else None)
         except ValueError as error:
             raise ValueError(f"tensor {name}: {error}") from None
+        return multiplied(name, q)
+
+    def multiplied(name: str, q: Quantized) -> Linear:
         if note is not None:
             note(q)
         if width is not None:
@@ -199,3 +214,11 @@ def factory(
         return dense(name, real) if activations is None else rounded(real, q.group)
 
     return make
+
+
+def _placed(product: Linear, tensor: Tensor) -> Linear:
+    """A product whose inputs are put in the order of a stored matrix, its outputs times the multiplier."""
+    order, factor = tensor.permutation, tensor.multiplier
+    if order is None and factor == 1:
+        return product
+    return lambda x: product(x if order is None else x[:, order]) * factor

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from golden.checkpoint import Checkpoint
 from golden.model.attention import Memory
 from golden.model.calibration import Importance, mean_squares
-from golden.model.checkpoint import Checkpoint
 from golden.model.evaluation import Setting, Window
 from golden.model.linear import Factory
 from golden.model.llama import Llama
@@ -49,7 +49,7 @@ class Text:
         self, setting: Setting, note: Callable[[Quantized], object]
     ) -> Callable[[], Iterator[Window]]:
         """Make the model; what is returned reads."""
-        model = Llama(self.checkpoint, setting.linear(note, self._importance))
+        model = Llama(self.checkpoint, setting.linear(note, self._importance, self.checkpoint.__getitem__))
 
         def read() -> Iterator[Window]:
             for loss in losses(model, self.parts, setting.memory):
@@ -124,7 +124,7 @@ class Sounds:
         self, setting: Setting, note: Callable[[Quantized], object]
     ) -> Callable[[], Iterator[Window]]:
         """Make the model; what is returned reads."""
-        model = Whisper(self.checkpoint, setting.linear(note, self._importance))
+        model = Whisper(self.checkpoint, setting.linear(note, self._importance, self.checkpoint.__getitem__))
 
         def cross(heads: int, channels: int) -> Memory:
             return setting.memory(heads, channels, causal=False)

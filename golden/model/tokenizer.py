@@ -16,7 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Protocol
 
-from golden.model.checkpoint import Checkpoint
+from golden.checkpoint import Checkpoint
 
 __all__ = ["ByteLevel", "Pieces", "Tokenizer", "of"]
 

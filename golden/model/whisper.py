@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from golden.checkpoint import Checkpoint
 from golden.model.attention import Memory, Plain, attend
-from golden.model.checkpoint import Checkpoint
 from golden.model.linear import Factory, dense
 
 __all__ = ["Memories", "Whisper", "gelu"]

@@ -24,7 +24,7 @@ Hardware sees every code in a byte (``lane``), its first digit on top, which mak
 share one decoder. A new data type is one new entry of ``_TABLE``.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -41,6 +41,7 @@ __all__ = [
     "Term",
     "get",
     "names",
+    "table",
 ]
 
 LANE_BITS = 8
@@ -50,6 +51,7 @@ FIXED_MAGNITUDES = (0, 1, 2, 3, 4, 6, 8, 12)
 PROGRAMMABLE_MAGNITUDES = ((5, 10), (7, 16))
 _DIGIT_BITS = 4
 _OCTAL_BITS = 3
+_RADIX_16 = ("integer", "table")
 
 
 class Term(NamedTuple):
@@ -86,7 +88,8 @@ class DataType:
         integers: integer value of every code; None where the group's special value stands.
         step: real value of one integer unit in the source's own units.
         programmable: the two magnitudes beside the fixed ones, one of each of ``PROGRAMMABLE_MAGNITUDES``.
-        specials: the values a group may put there, in the search order of the source.
+        specials: the values a group may put there, in the search order of the source; of a ``table`` the
+            signs that a group may give to all its values.
         asymmetric: groups carry a zero point.
         source: where the type is defined.
     """
@@ -105,7 +108,7 @@ class DataType:
     @property
     def shifts(self) -> tuple[int, ...]:
         """Common left shift of each term, in the order of the cycles."""
-        step = _DIGIT_BITS if self.decoder == "integer" else _OCTAL_BITS
+        step = _DIGIT_BITS if self.decoder in _RADIX_16 else _OCTAL_BITS
         return tuple(step * place for place in reversed(range(self.term_count)))
 
     @property
@@ -143,6 +146,8 @@ class DataType:
         choices = self.specials or (0,)
         if not 0 <= selector < len(choices):
             raise ValueError(f"selector {selector} of {self.name} must be 0..{len(choices) - 1}")
+        if self.decoder == "table":
+            return choices[selector] * np.array(self.integers, np.int32)
         return np.array([choices[selector] if v is None else v for v in self.integers], np.int32)
 
     def terms(self, value: int) -> tuple[Term, ...]:
@@ -153,8 +158,8 @@ class DataType:
         Raises:
             ValueError: a digit is not among the type's magnitudes.
         """
-        flip = value < 0 and self.decoder != "integer"
-        split = _digits if self.decoder == "integer" else _octal_digits
+        flip = value < 0 and self.decoder not in _RADIX_16
+        split = _digits if self.decoder in _RADIX_16 else _octal_digits
         terms = []
         for digit in split(-value if flip else value, self.term_count):
             if abs(digit) not in self.magnitudes:
@@ -264,6 +269,20 @@ def _minifloat(exponent_bits: int, mantissa_bits: int) -> tuple[int, ...]:
         for exponent in range(1 << exponent_bits)
         for mantissa in range(half)
     )
+
+
+def table(name: str, values: Sequence[int], source: str = "") -> DataType:
+    """A type of 16 values of one's own, the rows of a programmable table, with a sign for every group.
+
+    It is not one of ``names()``: no circuit reads it yet. Its values take two terms, and
+    ``golden.weights.stored.packable`` gives the same weights as 8-bit integers.
+
+    Raises:
+        ValueError: not 16 values within -127..127.
+    """
+    if len(values) != 16 or max(map(abs, values)) > 127:
+        raise ValueError(f"values {tuple(values)} of {name} must be 16 within -127..127")
+    return DataType(name, 4, 2, "table", tuple(values), specials=(1, -1), source=source)
 
 
 _FP4 = _minifloat(2, 1)

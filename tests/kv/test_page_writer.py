@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
+from golden.checkpoint import ctranslate2, locate, open_checkpoint
 from golden.kv.formats import Format
-from golden.model import ctranslate2, tokenizer
+from golden.model import tokenizer
 from golden.model.capture import heard, keys_and_values, manual
-from golden.model.checkpoint import locate, open_checkpoint
 from golden.model.llama import Llama
 from golden.model.whisper import Whisper
 from hw.config import Config, KvConfig, preset

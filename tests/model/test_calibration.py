@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from golden import weights
+from golden.checkpoint import Checkpoint
 from golden.model.calibration import mean_squares, quantize
-from golden.model.checkpoint import Checkpoint
 from golden.model.llama import Llama
 from golden.model.recipes import RECIPES, factory
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from golden.checkpoint import Checkpoint
 from golden.model.capture import Linear, keys_and_values, layer_inputs, sample_tokens
-from golden.model.checkpoint import Checkpoint
 from golden.model.llama import Llama
 
 pytestmark = pytest.mark.quick

@@ -2,17 +2,20 @@
 
 import re
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pytest
 
 from golden import matvec
 from golden.activations import aligner
+from golden.checkpoint import Tensor
 from golden.model.linear import align, exact, rounded
 from golden.model.recipes import RECIPES, Recipe, factory, q4_0
 from golden.numbers import datatypes
 from golden.numbers.numerics import Numerics
 from golden.weights.quantized import QuantizedWeights, quantize
+from golden.weights.stored import Stored
 
 pytestmark = pytest.mark.quick
 
@@ -89,7 +92,27 @@ def test_every_data_type_has_a_recipe() -> None:
     assert RECIPES["mxfp4"] == Recipe("e2m1", 32, "e8m0")
 
 
-@pytest.mark.parametrize("name", [name for name, recipe in RECIPES.items() if not recipe.calibrated])
+PLAIN = [name for name, recipe in RECIPES.items() if not (recipe.calibrated or recipe.stored)]
+
+
+@pytest.mark.parametrize("form", ["plain", "permuted", "multiplied"])
+def test_stored(rng: np.random.Generator, form: str) -> None:
+    """The codes of the file, in the order of the inputs and with the factor of the results that it has."""
+    codes, scale = rng.integers(0, 16, (16, 128)).astype(np.uint8), rng.standard_normal((16, 4)).astype("f2")
+    stored = Stored(codes, scale.astype(np.float32), 32, 4, zero=7)
+    order = rng.permutation(128).astype(np.int32) if form == "permuted" else None
+    factor = np.float32(1.7 if form == "multiplied" else 1)
+    tensor = Tensor("a", (16, 128), "a", "linear", None, lambda: stored, factor, order)
+    x, weights = rng.standard_normal((6, 128)).astype(np.float16).astype(np.float32), tensor.array()
+    make = partial(factory, RECIPES["stored"], tensors={"a": tensor}.__getitem__)
+    for activations in (None, "fp16", 16):
+        found = make(activations)("a", weights)(x)
+        np.testing.assert_allclose(found, x @ weights.T, rtol=0, atol=0.02 if activations == 16 else 1e-3)
+    with pytest.raises(ValueError, match="a stored recipe needs the file's own codes"):
+        factory(RECIPES["stored"])("a", weights)
+
+
+@pytest.mark.parametrize("name", PLAIN)
 def test_factory(rng: np.random.Generator, name: str) -> None:
     """Every recipe makes layers, in float32 and in the accelerator's numerics, that agree with each other."""
     w, x = rng.standard_normal((16, 160)).astype(np.float32), rng.standard_normal((6, 160)).astype(np.float32)

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from golden.checkpoint import Checkpoint
 from golden.model import tokenizer
 from golden.model.capture import keys_and_values
-from golden.model.checkpoint import Checkpoint
 from golden.model.llama import Llama
 from golden.model.perplexity import compare, log_softmax, losses, perplexity, windows
 

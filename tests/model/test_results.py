@@ -15,9 +15,9 @@ import pytest
 
 from golden import evaluate
 from golden.baseline import ant
+from golden.checkpoint import Checkpoint
 from golden.kv.schemes import SCHEMES
 from golden.model import results, subjects
-from golden.model.checkpoint import Checkpoint
 from golden.model.evaluation import Result, Setting
 from golden.model.evaluation import evaluate as measure
 from golden.model.recipes import RECIPES

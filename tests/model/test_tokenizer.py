@@ -10,9 +10,9 @@ import hypothesis
 import pytest
 from hypothesis import strategies
 
+from golden.checkpoint import Checkpoint
 from golden.model import tokenizer
 from golden.model.capture import manual
-from golden.model.checkpoint import Checkpoint
 from golden.model.tokenizer import ByteLevel, Pieces
 
 REFERENCE = json.loads(Path(__file__).with_name("tokens_reference.json").read_text())

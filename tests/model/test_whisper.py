@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from golden.model import ctranslate2, mel
+from golden.checkpoint import Checkpoint, ctranslate2
+from golden.model import mel
 from golden.model.capture import heard
-from golden.model.checkpoint import Checkpoint
 from golden.model.whisper import Whisper, gelu
 
 REFERENCE = np.load(Path(__file__).with_name("whisper_reference.npz"))

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from golden.model import checkpoint
+from golden import checkpoint
 from golden.numbers import datatypes
 from golden.weights.quantized import QuantizedWeights, quantize
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from golden.model.checkpoint import Checkpoint, locate, open_checkpoint
+from golden.checkpoint import Checkpoint, locate, open_checkpoint
 from golden.model.llama import Llama
 
 pytestmark = pytest.mark.quick
@@ -96,12 +96,16 @@ def test_gguf_metadata(tmp_path: Path) -> None:
     pairs += text("words") + struct.pack("<IIQ", 9, 8, 2) + text("a") + text("bc")
     pairs += text("numbers") + struct.pack("<IIQ3h", 9, 3, 3, -1, 0, 1)
     path = tmp_path / "model.gguf"
-    path.write_bytes(gguf([], pairs, 4, version=2))
+    pairs += text("broken") + struct.pack("<IQ", 8, 2) + b"a\xff"
+    pairs += text("pieces") + struct.pack("<IIQ", 9, 8, 2) + text("a") + struct.pack("<Q", 1) + b"\xfe"
+    path.write_bytes(gguf([], pairs, 6, version=2))
     assert open_checkpoint(path).metadata == {
         "number": 0.5,
         "flag": True,
         "words": ["a", "bc"],
-        "numbers": (-1, 0, 1),
+        "numbers": [-1, 0, 1],
+        "broken": "a\N{REPLACEMENT CHARACTER}",
+        "pieces": ["a", "\N{REPLACEMENT CHARACTER}"],
     }
 
 
@@ -164,24 +168,45 @@ def test_safetensors_bfloat16(tmp_path: Path) -> None:
     np.testing.assert_array_equal(open_checkpoint(path)["layer.weight"].array(), values.astype(np.float32))
 
 
+def header(json: str, data: int = 0) -> bytes:
+    """A safetensors file of that header and so many bytes of data."""
+    return struct.pack("<Q", len(json)) + json.encode() + bytes(data)
+
+
+ONE = '{"dtype": "F32", "shape": [], "data_offsets": [%d, %d]}'
 GOOD = gguf([("a.weight", (2, 32), 0, bytes(256))])
 HUGE = text("x") + struct.pack("<IIQ", 9, 10, 1 << 62)
 MALFORMED = {
     "model.gguf": [
         (b"GGU", "size 3 bytes must be at least 24"),
         (b"", "size 0 bytes must be at least 24"),
-        (b"GGML" + GOOD[4:], "magic b'GGML', version 3 must be b'GGUF', 2 or 3"),
-        (gguf([], version=1), "magic b'GGUF', version 1 must be b'GGUF', 2 or 3"),
+        (b"GGML" + GOOD[4:], "GGUF magic invalid"),
+        (gguf([], version=1), "file appears to be version 1 which we cannot handle"),
+        (gguf([], version=0x03000000), "byte order big-endian must be little-endian"),
         (GOOD[:-1], f"size {len(GOOD) - 1} bytes must be at least {len(GOOD)}"),
         (GOOD[:40], "size 40 bytes must be at least"),
-        (gguf([("a.weight", (2, 32), 2, b"")]), "tensor a.weight has type 2, must be one of 0 (F32)"),
-        (gguf([("a.weight", (2, 33), 3, b"")]), "tensor a.weight shape (2, 33) must be positive"),
-        (gguf([("a.weight", (0, 32), 0, b"")]), "tensor a.weight shape (0, 32) must be positive"),
+        (gguf([("a.weight", (2, 32), 4, b"")]), "tensor a.weight has type 4, must be one of 0 (F32)"),
+        (
+            gguf([("a.weight", (2, 33), 3, b"")]),
+            "tensor a.weight shape (2, 33) must have rows of whole Q4_1 blocks of 32",
+        ),
+        (
+            gguf([("a", (32,), 0, bytes(128)), ("a", (32,), 0, bytes(128))]),
+            "tensor a must occur once",
+        ),
+        (gguf([("a", (32,), 0, b""), ("b", (32,), 0, bytes(128))]), "tensors a and b must not overlap"),
+        (
+            GOOD.replace(struct.pack("<QIQ", 2, 0, 0), struct.pack("<QIQ", 2, 0, 8)),
+            "offset 8 must be a multiple of 32",
+        ),
         (gguf([("a.weight", (1,) * 5, 0, b"")]), "tensor a.weight has rank 5, must be 0..4"),
-        (gguf([], text("x") + struct.pack("<I", 13), 1), "x has type 13, must be 0..12"),
-        (gguf([], text("x") + struct.pack("<IIQ", 9, 9, 1), 1), "x is an array of type 9"),
+        (gguf([], text("x") + struct.pack("<I", 13), 1), "(13) is not a valid GGUFValueType"),
         (gguf([], HUGE, 1), "size"),
-        (gguf([], text("general.alignment") + struct.pack("<II", 4, 0), 1), "general.alignment 0 must be"),
+        (
+            gguf([], text("x") + struct.pack("<If", 6, 0.5) + text("x") + struct.pack("<If", 6, 1), 2),
+            "Duplicate x",
+        ),
+        (gguf([], text("general.alignment") + struct.pack("<II", 4, 0), 1), "Invalid alignment"),
         (
             gguf([("b.attn_q.weight", (6, 32), 0, bytes(768))], llama(4, 4), 3),
             "llama.attention.head_count 4 must divide half of the 6 rows",
@@ -193,11 +218,19 @@ MALFORMED = {
         (b"1234", "size 4 bytes must be at least 28"),
     ],
     "model.safetensors": [
-        (struct.pack("<Q", 1 << 40), "header must be the JSON of a safetensors file"),
-        (struct.pack("<Q", 2) + b"[]", "header must be the JSON of a safetensors file"),
-        (struct.pack("<Q", 9) + b'{"a": {}}', "header must be the JSON of a safetensors file"),
+        (b"", "header too small"),
+        (struct.pack("<Q", 1 << 40), "header too large"),
+        (struct.pack("<Q", 2) + b"[]", "invalid JSON in header"),
+        (struct.pack("<Q", 9) + b'{"a": {}}', "invalid JSON in header"),
+        (header('{"a":' + "[" * 20000), "recursion limit exceeded"),
+        (header(f'{{"a": {ONE % (0, 4)}, "a": {ONE % (4, 8)}}}', 8), "invalid offset for tensor `a`"),
+        (header(f'{{"a": {ONE % (0, 4)}, "b": {ONE % (2, 6)}}}', 6), "invalid offset for tensor `b`"),
+        (header(f'{{"a": {ONE % (0, 4)}}}', 3), "incomplete metadata"),
+        (header('{"a": {"dtype": "F33", "shape": [], "data_offsets": [0, 4]}}', 4), "unknown variant `F33`"),
     ],
-    "model.txt": [(b"text", "suffix '.txt' must be one of .gguf, .bin, .safetensors")],
+    "model.txt": [
+        (b"text", "suffix '.txt' must be one of .gguf, .bin, .safetensors, .safetensors.index.json")
+    ],
 }
 
 

@@ -10,16 +10,17 @@ little-endian. What follows the tensors (other names of the same ones) is not re
 import importlib.util
 import math
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from golden import optional
-from golden.model.checkpoint import Checkpoint, Tensor
+from golden.checkpoint.tensor import LINEAR, Checkpoint, Tensor
 
 __all__ = ["locate", "read"]
 
-_KINDS = {0: ("F32", 4), 1: ("I8", 1), 2: ("I16", 2), 3: ("I32", 4), 4: ("F16", 2)}
+_KINDS = {0: ("F32", "<f4"), 1: ("I8", "i1"), 2: ("I16", "<i2"), 3: ("I32", "<i4"), 4: ("F16", "<f2")}
 _PACKAGED = {"whisper-tiny.en": "model/model.bin"}
 
 
@@ -75,11 +76,16 @@ def read(path: Path) -> Checkpoint:
         name = text()
         shape = numbers(f"{numbers('B')[0]}I")
         number, size = numbers("BI")
-        kind, width = _KINDS.get(number, ("", 0))
-        if size != math.prod(shape) * width:
+        kind, dtype = _KINDS.get(number, ("", "V0"))
+        if size != math.prod(shape) * np.dtype(dtype).itemsize:
             raise ValueError(f"{path}: tensor {name} of type {number} and shape {shape} has {size} bytes")
         linear = name.rpartition("/")[0][:-1].endswith("linear_") and name.endswith("weight")
-        raw = take(size).reshape(math.prod(shape[:-1]), -1)
-        tensors.append(Tensor(name, shape, kind, linear, raw))
+        role = LINEAR if linear else "no linear layer"
+        tensors.append(Tensor(name, shape, kind, role, _reader(path, dtype, place, size), parts=(name,)))
+        take(size)
     metadata = {"specification": specification, "revision": revision}
     return Checkpoint(path, "ctranslate2", metadata, tuple(tensors))
+
+
+def _reader(path: Path, dtype: str, place: int, size: int) -> Callable[[], np.ndarray]:
+    return lambda: np.fromfile(path, dtype, size // np.dtype(dtype).itemsize, offset=place)
