@@ -45,7 +45,7 @@ from golden import optional
 from golden.checkpoint import Checkpoint, ctranslate2, locate, open_checkpoint
 from golden.command_line import Parser, positive
 from golden.kv.schemes import SCHEMES
-from golden.model import mel, tables, tokenizer
+from golden.model import configuration, mel, tables, tokenizer
 from golden.model.capture import manual
 from golden.model.evaluation import Result, Setting, Subject, evaluate
 from golden.model.llama import Llama
@@ -107,9 +107,9 @@ def _reading(options: argparse.Namespace) -> _Reading:
         what = f"{len(signals)} sounds"
     else:
         checkpoint = open_checkpoint(locate(options.model))
+        channels = configuration.read(checkpoint).channels  # a model that does not run is refused at once
         parts, what = _parts(checkpoint, options)
-        sizes = Llama(checkpoint, layers=1)
-        subject = Text(checkpoint, parts, sizes.channels, cache(partial(_calibration, checkpoint, options)))
+        subject = Text(checkpoint, parts, channels, cache(partial(_calibration, checkpoint, options)))
         count = sum(map(len, parts))
     name = f"{checkpoint.path.parent.name}/{checkpoint.path.name}"
     return _Reading(subject, f"{name}, {what}, {count} tokens")
@@ -118,7 +118,7 @@ def _reading(options: argparse.Namespace) -> _Reading:
 def _parts(checkpoint: Checkpoint, options: argparse.Namespace) -> tuple[list[np.ndarray], str]:
     """Windows of ids, and their name."""
     if options.text == ["self"]:
-        begin = checkpoint.metadata.get("tokenizer.ggml.bos_token_id", tokenizer.Pieces.BEGIN)
+        begin = tokenizer.begin(checkpoint)
         count = min(-(-options.tokens // _SAMPLE_TOKENS), _SAMPLES)
         return samples(Llama(checkpoint), begin, count, _SAMPLE_TOKENS), "its own samples"
     text = "".join(Path(name).read_text(encoding="utf-8") for name in options.text) if options.text else None
@@ -131,7 +131,7 @@ def _parts(checkpoint: Checkpoint, options: argparse.Namespace) -> tuple[list[np
 def _calibration(checkpoint: Checkpoint, options: argparse.Namespace) -> list[np.ndarray]:
     """Windows to calibrate with: of other text than is measured, unless the whole manual is."""
     if options.text == ["self"] and not options.calibration:
-        begin = checkpoint.metadata.get("tokenizer.ggml.bos_token_id", tokenizer.Pieces.BEGIN)
+        begin = tokenizer.begin(checkpoint)
         return samples(Llama(checkpoint), begin, _CALIBRATION // _SAMPLE_TOKENS, _SAMPLE_TOKENS, seed=1)
     known = "".join(Path(name).read_text(encoding="utf-8") for name in options.calibration)
     ids = tokenizer.of(checkpoint).encode(known[: 12 * _CALIBRATION] or manual(_MANUAL)[-12 * _CALIBRATION :])
@@ -288,7 +288,9 @@ def _parser() -> Parser:
         description="Measure how well a model predicts a text when it is quantised.",
     )
     parser.add_argument(
-        "--model", default="smollm2", help="smollm2, whisper-tiny.en, a .gguf or llama2.c .bin"
+        "--model",
+        default="smollm2",
+        help="smollm2, whisper-tiny.en, a .gguf, a folder of Hugging Face or a llama2.c .bin",
     )
     parser.add_argument("--weights", type=name_of(RECIPES), nargs="+", metavar="NAME", help="recipes")
     parser.add_argument(

@@ -2,8 +2,8 @@
 
     python -m golden.generate "What is the capital of France?" [--weights NAME] [--activations A] [--kv NAME]
 
-The likeliest token is taken each time. Models with a chat template (SmolLM2) answer the prompt; other models,
-and all with ``--plain``, continue it.
+The likeliest token is taken each time. Models that know ChatML's marks (SmolLM2, Qwen) answer the prompt;
+other models, and all with ``--plain``, continue it.
 """
 
 import sys
@@ -14,12 +14,12 @@ from golden.checkpoint import Checkpoint, locate, open_checkpoint
 from golden.command_line import Parser, positive
 from golden.evaluate import ACTIVATIONS, name_of
 from golden.kv.schemes import SCHEMES
-from golden.model import tokenizer
+from golden.model import configuration, tokenizer
 from golden.model.evaluation import Setting
 from golden.model.llama import Llama
 from golden.model.recipes import RECIPES
 from golden.model.sampling import continuation
-from golden.model.tokenizer import ByteLevel, Tokenizer
+from golden.model.tokenizer import Tokenizer
 
 __all__ = ["main", "prompt_ids"]
 
@@ -27,10 +27,11 @@ _UNFINISHED = "\N{REPLACEMENT CHARACTER}"
 
 
 def prompt_ids(words: Tokenizer, prompt: str, plain: bool = False) -> tuple[list[int], set[int]]:
-    """Ids of a prompt, and those that end the answer."""
-    if not isinstance(words, ByteLevel):
-        return words.encode(prompt), {tokenizer.Pieces.BEGIN, tokenizer.Pieces.END}
-    begin, end, stop = (words.control(name) for name in ("im_start", "im_end", "endoftext"))
+    """Ids of a prompt, and control tokens that end the answer."""
+    try:
+        begin, end, stop = (words.control(name) for name in ("im_start", "im_end", "endoftext"))
+    except ValueError:
+        return words.encode(prompt), set()
     if plain:
         return words.encode(prompt), {begin, end, stop}
     asked = [begin, *words.encode(f"user\n{prompt}"), end, *words.encode("\n")]
@@ -67,7 +68,9 @@ def _parser() -> Parser:
         description="Generate text with a quantised model, after the same model in full precision.",
     )
     parser.add_argument("prompt", help="what to answer or to continue")
-    parser.add_argument("--model", default="smollm2", help="smollm2, a llama .gguf or a llama2.c .bin")
+    parser.add_argument(
+        "--model", default="smollm2", help="smollm2, a .gguf, a folder of Hugging Face or a llama2.c .bin"
+    )
     parser.add_argument("--weights", type=name_of(RECIPES), default="none", metavar="NAME", help="recipe")
     parser.add_argument(
         "--activations", choices=ACTIVATIONS, default="fp32", metavar="A", help="fp32, fp16, 8..16"
@@ -86,8 +89,10 @@ def main(argv: list[str] | None = None) -> int:
     answers: list[list[int]] = []
     try:
         checkpoint = open_checkpoint(locate(options.model))
+        configuration.read(checkpoint)  # a model that does not run is refused at once
         words = tokenizer.of(checkpoint)
         ids, ends = prompt_ids(words, options.prompt, options.plain)
+        ends |= tokenizer.ends(checkpoint)
         for setting in dict.fromkeys([Setting(), asked]):
             print(f"[{setting.weights} weights, {setting.activations} activations, KV {setting.kv}]")
             begin = time.monotonic()

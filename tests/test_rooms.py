@@ -24,7 +24,7 @@ ROOMS = (
     "vector",
     "core",
 )
-ROOMS += ("baseline", "checkpoint", "model")
+ROOMS += ("baseline", "checkpoint", "model", "pytorch")
 """From the ground up, the same in every tree."""
 
 GROUND = {"golden": ("optional",), "hw": ("sharing", "config", "payloads", "bus")}

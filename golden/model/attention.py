@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Memory", "Plain", "attend", "rotate", "softmax"]
+__all__ = ["Memory", "Plain", "attend", "softmax"]
 
 Array = NDArray[np.float32]
 
@@ -29,7 +29,7 @@ class Memory(Protocol):
 
     def append(self, keys: Array, values: Array) -> None: ...
 
-    def read(self, query: Array, first: int) -> Array: ...
+    def read(self, query: Array, first: int, window: int | None = None) -> Array: ...
 
 
 class Plain:
@@ -55,19 +55,23 @@ class Plain:
         self.keys = np.concatenate([self.keys, keys], 1)
         self.values = np.concatenate([self.values, values], 1)
 
-    def read(self, query: Array, first: int) -> Array:
-        """Outputs [H, R, n, D] of queries of the same shape, scaled, of tokens ``first`` on."""
+    def read(self, query: Array, first: int, window: int | None = None) -> Array:
+        """Outputs [H, R, n, D] of queries of the same shape, scaled, of tokens ``first`` on.
+
+        With a window a causal query sees only so many of the newest keys, that of its own token included.
+        """
         last = first + query.shape[2] if self.causal else self.tokens
-        weights = softmax(scores(query, self.keys[:, :last]), first if self.causal else None)
+        weights = softmax(scores(query, self.keys[:, :last]), first if self.causal else None, window)
         return weighted(weights, self.values[:, :last])
 
 
-def attend(query: Array, memory: Memory) -> Array:
+def attend(query: Array, memory: Memory, window: int | None = None) -> Array:
     """What the newest tokens read.
 
     Args:
         query: float32 [n, N, D] of n tokens, N query heads; head h reads KV head ``h // (N / H)``.
         memory: keys and values up to and with these tokens.
+        window: how many of the newest keys a query sees; None for all.
 
     Returns:
         float32 [n, N * D].
@@ -77,7 +81,8 @@ def attend(query: Array, memory: Memory) -> Array:
     own = np.ascontiguousarray(own) * np.float32(channels**-0.5)
     first = memory.tokens - count
     blocks = [
-        memory.read(own[:, :, start : start + BLOCK], first + start) for start in range(0, count, BLOCK)
+        memory.read(own[:, :, start : start + BLOCK], first + start, window)
+        for start in range(0, count, BLOCK)
     ]
     return np.concatenate(blocks, 2).transpose(2, 0, 1, 3).reshape(count, heads * channels)
 
@@ -96,34 +101,20 @@ def weighted(weights: Array, values: Array) -> Array:
     return sums.reshape(heads, repeats, count, -1)
 
 
-def softmax(scores: Array, first: int | None = None) -> Array:
+def softmax(scores: Array, first: int | None = None, window: int | None = None) -> Array:
     """Softmax along the last axis, in place.
 
     Args:
         scores: float32 [.., n, T].
         first: token of the first query: query t sees no key after token first + t. None hides nothing.
+        window: query t sees no key before token first + t - window + 1 either.
     """
     count = scores.shape[-2]
     if first is not None and count > 1:
         scores[..., first:][..., ~np.tri(count, dtype=bool)] = -np.inf
+    if first is not None and window is not None:
+        scores[..., np.tri(count, scores.shape[-1], first - window, dtype=bool)] = -np.inf
     scores -= scores.max(-1, keepdims=True)
     np.exp(scores, out=scores)
     scores /= scores.sum(-1, keepdims=True)
     return scores
-
-
-def rotate(x: Array, first: int, base: float, paired: bool) -> Array:
-    """Rotary embedding (RoFormer, arXiv 2104.09864).
-
-    Args:
-        x: float32 [n, heads, D].
-        first: position of the first token.
-        base: of the geometric series of wave lengths.
-        paired: a pair is two neighbours (llama2.c); otherwise channels i and i + D / 2.
-    """
-    half = x.shape[-1] // 2
-    angles = np.arange(first, first + len(x))[:, None] * base ** (-np.arange(half) / half)
-    cosine, sine = (f(angles).astype(np.float32)[:, None] for f in (np.cos, np.sin))
-    one, other = (x[..., 0::2], x[..., 1::2]) if paired else (x[..., :half], x[..., half:])
-    turned = one * cosine - other * sine, one * sine + other * cosine
-    return np.stack(turned, -1).reshape(x.shape) if paired else np.concatenate(turned, -1)

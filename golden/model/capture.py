@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from golden.checkpoint import Checkpoint
-from golden.model import linear
-from golden.model.llama import Llama, Sizes
+from golden.model import configuration, linear
+from golden.model.llama import Llama
 from golden.model.mel import spectrogram
 from golden.model.whisper import Whisper
 
@@ -65,7 +65,7 @@ def sample_tokens(checkpoint: Checkpoint, count: int) -> list[int]:
     """
     if not 1 <= count <= _MOST:
         raise ValueError(f"tokens {count} must be 1..{_MOST}")
-    vocabulary = checkpoint[Sizes.of(checkpoint).names["embedding"]].shape[0]
+    vocabulary = checkpoint[configuration.read(checkpoint).names["embedding"]].shape[0]
     spread = np.linspace(0, vocabulary - 1, count).astype(int).tolist()
     return list(_TEXTS.get(vocabulary, spread)[:count])
 

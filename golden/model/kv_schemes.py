@@ -7,15 +7,24 @@ from golden.kv.formats import Format
 from golden.kv.schemes import Scheme
 from golden.model.attention import Plain, scores, softmax, weighted
 
-__all__ = ["QuantizedMemory"]
+__all__ = ["QuantizedMemory", "restored"]
 
 Array = NDArray[np.float32]
 
 
+def restored(form: Format, page: int, x: Array) -> Array:
+    """Quantise and decode keys or values, float32 [H, n, D], in pages of tokens.
+
+    The last, incomplete page is filled up with its newest token; that moves no extreme.
+    """
+    count = x.shape[1]
+    padded = np.pad(x, ((0, 0), (0, -count % page), (0, 0)), "edge")
+    blocks = padded.reshape(len(x), -1, page, x.shape[2])
+    return form.decode(form.quantize(blocks)).reshape(padded.shape)[:, :count]
+
+
 class QuantizedMemory(Plain):
     """Keys and values of one layer, quantised as a scheme has it.
-
-    The last, incomplete group along tokens is filled up with its newest token; that moves no extreme.
 
     Args:
         heads, channels: of the cache.
@@ -33,22 +42,15 @@ class QuantizedMemory(Plain):
         first = self.tokens // self.scheme.page * self.scheme.page
         super().append(keys, values)
         self._quantized_keys, self._quantized_values = (
-            np.concatenate([old[:, :first], self._back(form, new[:, first:])], 1)
+            np.concatenate([old[:, :first], restored(form, self.scheme.page, new[:, first:])], 1)
             for form, old, new in (
                 (self.scheme.key, self._quantized_keys, self.keys),
                 (self.scheme.value, self._quantized_values, self.values),
             )
         )
 
-    def _back(self, form: Format, x: Array) -> Array:
-        """Quantise and decode [H, n, D]."""
-        count = x.shape[1]
-        padded = np.pad(x, ((0, 0), (0, -count % self.scheme.page), (0, 0)), "edge")
-        blocks = padded.reshape(len(x), -1, self.scheme.page, x.shape[2])
-        return form.decode(form.quantize(blocks)).reshape(padded.shape)[:, :count]
-
-    def read(self, query: Array, first: int) -> Array:
-        """Outputs [H, R, n, D] of queries of the same shape, scaled, of tokens ``first`` on."""
+    def read(self, query: Array, first: int, window: int | None = None) -> Array:
+        """Outputs [H, R, n, D] of queries, as of ``Plain``."""
         if not self.causal:
             weights = softmax(scores(query, self._quantized_keys))
             return weighted(weights, self._quantized_values)
@@ -60,7 +62,7 @@ class QuantizedMemory(Plain):
         if low < high:
             newer = np.arange(low, high) >= old_keys[:, None]
             np.copyto(found[..., low:high], scores(query, self.keys[:, low:high]), where=newer)
-        weights = softmax(found, first)
+        weights = softmax(found, first, window)
         low, high = old_values.min(), old_values.max()
         recent = weights[..., low:]
         older = np.arange(low, last) < old_values[:, None]

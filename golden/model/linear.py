@@ -18,7 +18,7 @@ from golden.numbers.numerics import Numerics
 from golden.numbers.reach import reach
 from golden.weights.quantized import QuantizedWeights
 
-__all__ = ["Aligned", "Factory", "Linear", "align", "dense", "exact", "rounded"]
+__all__ = ["Aligned", "Factory", "Linear", "align", "biased", "dense", "exact", "rounded"]
 
 Array = NDArray[np.float32]
 Linear = Callable[[Array], Array]
@@ -36,6 +36,11 @@ _SMALLEST = np.float32(2.0 ** (1 - floats.EXPONENT_BIAS["fp16"]))  # of FP16's n
 def dense(name: str, weights: Array) -> Linear:
     """The product in float32."""
     return lambda x: x @ weights.T
+
+
+def biased(product: Linear, bias: Array) -> Linear:
+    """A layer whose outputs are those of another plus a bias [K], added in float32."""
+    return lambda x: product(x) + bias
 
 
 def rounded(weights: Array, group: int = 128, activation_bits: int | None = None) -> Linear:

@@ -2,9 +2,10 @@
 
 * ``ByteLevel``: GPT-2's byte-level BPE as a GGUF carries it, with the pre-tokenizer that llama.cpp calls
   "smollm": every digit (Unicode category N) stands alone, then GPT-2's pattern splits what is between.
-* ``Pieces``: the scored pieces of llama2.c (``tokenizer.bin``), merged best pair first.
+* ``Pieces``: the scored pieces of llama2.c (``tokenizer.bin``), merged best pair first;
+* ``golden.model.subwords``: what the ``tokenizers`` library reads: folders, and other vocabularies of GGUFs.
 
-Both decode what they encoded to the same text; ids of control tokens decode to their names.
+All decode what they encoded to the same text.
 """
 
 import re
@@ -17,8 +18,9 @@ from pathlib import Path
 from typing import Protocol
 
 from golden.checkpoint import Checkpoint
+from golden.model.subwords import SPLITS, Subwords
 
-__all__ = ["ByteLevel", "Pieces", "Tokenizer", "of"]
+__all__ = ["ByteLevel", "Pieces", "Tokenizer", "begin", "ends", "of"]
 
 
 class Tokenizer(Protocol):
@@ -28,13 +30,26 @@ class Tokenizer(Protocol):
 
     def decode(self, ids: Iterable[int]) -> str: ...
 
+    def control(self, name: str) -> int: ...
+
+
+_MARKS = ("", "tokenizer.ggml.")
+"""What stands before the names of marks in the metadata of folders and of GGUFs."""
+
 
 def of(checkpoint: Checkpoint) -> Tokenizer:
-    """The tokenizer that belongs to a model: in the GGUF, or ``tok512.bin``, ``tokenizer.bin`` beside a .bin.
+    """The tokenizer that belongs to a model.
+
+    A GGUF has it inside, a folder as ``tokenizer.json``, a .bin beside it: ``tok512.bin``, ``tokenizer.bin``.
 
     Raises:
         ValueError: there is none, or not of a kind this file knows.
     """
+    if checkpoint.format == "huggingface":
+        folder = checkpoint.path if checkpoint.path.is_dir() else checkpoint.path.parent
+        if not (path := folder / "tokenizer.json").is_file():
+            raise ValueError(f"{folder} must hold a tokenizer: {path.name}")
+        return Subwords.read(path)
     if checkpoint.format == "llama2.c":
         names = (f"tok{checkpoint.metadata['vocab']}.bin", "tokenizer.bin")
         for path in (checkpoint.path.with_name(name) for name in names):
@@ -42,10 +57,31 @@ def of(checkpoint: Checkpoint) -> Tokenizer:
                 return Pieces.read(path, checkpoint.metadata["vocab"])
         raise ValueError(f"{checkpoint.path.parent} must hold a tokenizer: {' or '.join(names)}")
     data = checkpoint.metadata
-    kind = (data.get("tokenizer.ggml.model"), data.get("tokenizer.ggml.pre"))
-    if kind != ("gpt2", "smollm"):
-        raise ValueError(f"{checkpoint.path}: tokenizer {kind} must be ('gpt2', 'smollm')")
-    return ByteLevel(data["tokenizer.ggml.tokens"], data["tokenizer.ggml.merges"])
+    kind, split = data.get("tokenizer.ggml.model"), data.get("tokenizer.ggml.pre")
+    if (kind, split) == ("gpt2", "smollm"):
+        return ByteLevel(data["tokenizer.ggml.tokens"], data["tokenizer.ggml.merges"])
+    if embedded := data.get("tokenizer.huggingface.json"):
+        return Subwords.read(checkpoint.path, embedded)
+    if kind == "gpt2" and split in SPLITS:
+        return Subwords.byte_level(checkpoint.path, data)
+    known = ", ".join(("smollm", *SPLITS))
+    raise ValueError(f"{checkpoint.path}: tokenizer {(kind, split)} must be 'gpt2' with one of {known}")
+
+
+def begin(checkpoint: Checkpoint) -> int:
+    """Id that a text begins with: the mark of a begin, in models without one that of an end."""
+    marks = (checkpoint.metadata.get(prefix + "bos_token_id") for prefix in _MARKS)
+    first = next((mark for mark in marks if mark is not None), None)
+    return min(ends(checkpoint), default=Pieces.BEGIN) if first is None else first
+
+
+def ends(checkpoint: Checkpoint) -> set[int]:
+    """Ids that end a text."""
+    found = {Pieces.BEGIN, Pieces.END} if checkpoint.format == "llama2.c" else set()
+    for name in (prefix + end for prefix in _MARKS for end in ("eos_token_id", "eot_token_id")):
+        value = checkpoint.metadata.get(name)
+        found.update(value if isinstance(value, list) else [] if value is None else [value])
+    return found
 
 
 # GPT-2's pattern, for text whose characters `_shadow` reduced to representatives of their classes.
@@ -205,6 +241,14 @@ class Pieces:
         parts = [self._bytes(number) for number in ids if number not in (self.BEGIN, self.END)]
         text = b"".join(parts)
         return (text[1:] if first and text[:1] == b" " else text).decode("utf-8", "replace")
+
+    def control(self, name: str) -> int:
+        """Refuse; there are none.
+
+        Raises:
+            ValueError: always.
+        """
+        raise ValueError(f"control token {_CONTROL.format(name)!r} must be in the vocabulary")
 
     def _bytes(self, number: int) -> bytes:
         byte = number - self.FIRST_BYTE

@@ -184,7 +184,9 @@ def test_incomplete_models(tiny_file: Checkpoint) -> None:
     kept = tuple(tensor for tensor in tiny_file.tensors if tensor.name != "layers.1.wq")
     with pytest.raises(ValueError, match=r"must have a tensor layers.1.wq"):
         Llama(replace(tiny_file, tensors=kept))
-    with pytest.raises(ValueError, match="architecture 'safetensors' must be 'llama'"):
+    with pytest.raises(
+        ValueError, match="architecture 'safetensors' must be one of llama, mistral, qwen2, qwen3"
+    ):
         Llama(replace(tiny_file, format="safetensors"))
     with pytest.raises(ValueError, match=r"metadata must have 'llama.attention.head_count'"):
         Llama(replace(tiny_file, format="gguf", metadata={"general.architecture": "llama"}))
