@@ -25,12 +25,14 @@ class Trace:
         outputs: by port.
         window: first and last but one cycle of interest.
         multiplications: how many the window holds.
+        settled: first cycle whose outputs no register without a reset has had a part in.
     """
 
     inputs: Mapping[str, Sequence[int]]
     outputs: Mapping[str, Sequence[int]]
     window: tuple[int, int] = (0, 0)
     multiplications: int = 0
+    settled: int = 0
 
     @property
     def cycles(self) -> int:

@@ -4,6 +4,7 @@ Every design multiplies the same layer; each gets it in the form that it takes, 
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -166,7 +167,7 @@ def _fp16_dot(config: Config, linear: Linear, datatype: str) -> Trace:
         "first": ([1] * slots + [0] * (slots * (beats - 1))) * pairs,
     }
     cycles = pairs * beats * slots
-    recorded = record(fp16_dot.Fp16Dot(), cycles, values)
+    recorded = replace(record(fp16_dot.Fp16Dot(), cycles, values), settled=fp16_dot.LATENCY)
     return recorded.within(_SKIPPED, cycles, (cycles - _SKIPPED) * lanes)
 
 

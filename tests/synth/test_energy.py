@@ -162,6 +162,15 @@ def test_netlists_that_answer_otherwise_are_refused(counter) -> None:
 
 
 @needs_gates
+def test_only_settled_outputs_are_compared(counter) -> None:
+    trace = record(Counter(), 40, {"enable": [1] * 40}).within(8, 40, 32)
+    wrong = replace(trace, outputs={"count": [*trace.outputs["count"][:4], 9, *trace.outputs["count"][5:]]})
+    gates.simulate(counter, replace(wrong, settled=5))
+    with pytest.raises(gates.GateSimulationError, match="cycle 4: count 4 instead of 9"):
+        gates.simulate(counter, replace(wrong, settled=4))
+
+
+@needs_gates
 def test_idle_units_take_less(counter) -> None:
     busy = record(Counter(), 80, {"enable": [1] * 80}).within(8, 72, 64)
     idle = record(Counter(), 80).within(8, 72, 64)
@@ -205,5 +214,5 @@ def test_comparisons_have_energies(tiny) -> None:
     assert none.note == "no workload"
     assert set(found.tools) == {"Yosys", "OpenSTA", "Icarus Verilog"}
     assert found.to_dict()["tools"] == found.areas()["tools"] == found.tools
-    assert f"Icarus Verilog {found.tools['Icarus Verilog']}" in results.markdown([found], {})
+    assert f"Icarus Verilog {found.tools['Icarus Verilog']}" in results.markdown([found], [[]])
     assert found.energy_ratio(idle) == pytest.approx(idle.energy.per_mac / busy.energy.per_mac)
