@@ -65,8 +65,8 @@ class Config(BaseModel):
         rescale_units: rescale units a token column; unit ``u`` serves rows ``u``, ``u + rescale_units``, ...
         offset_passes: times that a row with an offset passes through its rescale unit; 1 takes a second
             multiplier and shifter in each of them.
-        waiting_groups: groups of dot products that can wait between the array and the rescale units, beside
-            the one in the processing elements; 1 lets groups follow one another every four cycles.
+        waiting_groups: groups of dot products, with their scales, that can wait ahead of the rescale units,
+            beside the one in the processing elements; 1 lets groups follow one another every four cycles.
         result_beats: results that are buffered; ``slots`` of them hide every row block's results.
         word_bits: width of the packed-weight stream.
         types: data types that the term encoder and the unpacker understand.

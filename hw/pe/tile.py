@@ -4,7 +4,7 @@ Meaning: ``golden.matvec``. Aligner, activation buffer, array and rescaler, with
 that a row block's results never hold up the next block.
 """
 
-from amaranth.hdl import Module
+from amaranth.hdl import Module, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out, connect, flipped
@@ -105,7 +105,7 @@ class Tile(wiring.Component):
         connect(m, flipped(self.chunks), products.chunks)
         connect(m, products.dots, rescale.dots)
         self._summaries(m, buffer, rescale)
-        connect(m, flipped(self.scales), rescale.scales)
+        self._scales(m, rescale)
         connect(m, flipped(self.channels), rescale.channels)
         m.d.comb += [
             products.promise.eq(rescale.promise),
@@ -117,6 +117,21 @@ class Tile(wiring.Component):
         ]
         self._results(m, rescale)
         return m
+
+    def _scales(self, m: Module, rescale: Rescaler) -> None:
+        """Where a group can wait behind the array, its scales wait in a register of their own."""
+        if not self.config.waiting_groups:
+            connect(m, flipped(self.scales), rescale.scales)
+            return
+        waiting = Signal(payloads.group_scales(self.config), name="waiting_scales", reset_less=True)
+        valid = Signal(name="waiting_scales_valid")
+        m.d.comb += [
+            rescale.scales.payload.eq(waiting),
+            rescale.scales.valid.eq(valid),
+            self.scales.ready.eq(~valid | rescale.scales.ready),
+        ]
+        with m.If(self.scales.ready):
+            m.d.sync += [waiting.eq(self.scales.payload), valid.eq(self.scales.valid)]
 
     def _summaries(self, m: Module, buffer: ActivationBuffer, rescale: Rescaler) -> None:
         """Two summaries in between, so that the rescaler's turn is not the buffer's in the same cycle."""

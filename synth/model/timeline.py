@@ -107,7 +107,7 @@ class _Timeline:
         places = 1 + config.waiting_groups
         self.turn_end = -1000
         self.groups = deque([(-1000, -1000)] * places, places)  # last term and last turn of the latest groups
-        self.columns_free = self.scales_at = self.channels_free = -1000
+        self.columns_free = self.scales_leave = self.scales_at = self.channels_free = -1000
 
     def play(self, blocks: int) -> list[int]:
         """Cycles if the packet ended with the first, second, ... of so many row blocks."""
@@ -173,8 +173,12 @@ class _Timeline:
         for granules in () if joined is not None else parts:
             when = self._take(granules, self.columns_free)
         assert when is not None
-        self.scales_at = max(when + 1, self.turn_end) + 1
-        moved = max(self.scales_at, self.channels_free + 1 if closes else 0)
+        # ``turn_end`` is still that of the group before, ``scales_leave`` when its scales left the unpacker.
+        waits = self.config.waiting_groups
+        offered = max(when + 1, self.scales_leave if waits else self.turn_end) + 1
+        self.scales_leave = max(offered, self.turn_end)
+        self.scales_at = self.scales_leave + 1 if waits else offered
+        moved = max(offered, self.channels_free + 1 if closes else 0)
         self.columns_free = max(moved, when + 2)
 
     def _finish_group(self) -> None:

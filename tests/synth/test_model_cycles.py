@@ -67,7 +67,7 @@ def test_layers_of_the_tiny_accelerator() -> None:
 
 @pytest.mark.slow
 def test_layers_of_the_default_accelerator() -> None:
-    check_layers(preset("edge"), ((8, 2), (16, 4.5), (12, 8), (32, 4)), ("bitmod4", "bitmod3", "int8"))
+    check_layers(preset("edge"), ((8, 2), (16, 4.5), (12, 8), (32, 4)), ("bitmod4", "bitmod3", "e2m1"))
 
 
 def test_pages(eight_rows: Config) -> None:
@@ -99,6 +99,7 @@ def test_pages(eight_rows: Config) -> None:
         ("bitmod3", "int8", False, 128),
         ("int4_asym", "fp16", True, 128),
         ("int4_asym", "fp16", True, 32),
+        ("e2m1", "e8m0", False, 32),
         ("int8", "int8", False, 128),
     ],
 )
