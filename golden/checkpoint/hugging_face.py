@@ -3,7 +3,8 @@
 A folder is its ``model.safetensors.index.json`` or all its ``*.safetensors``. Where it has a ``config.json``,
 this is the model's metadata and the folder its path, also if a file in it was opened. What it says of
 quantisation (or ``quantize_config.json`` of GPTQ's tools, or ``hf_quant_config.json`` of ModelOpt) decides
-where the tensors alone leave a choice.
+where the tensors alone leave a choice. These files are among the model's, so they are part of its hash. A
+tokenizer is not: results depend on it through ids alone, which have a hash of their own.
 """
 
 from pathlib import Path
@@ -35,18 +36,22 @@ def read(path: Path) -> Checkpoint:
     folder = path if path.is_dir() else path.parent
     files = _files(path)
     shards = Shards.of(files)
-    said = folder / "config.json"
-    configuration = load_json(said) if said.is_file() else {}
-    made = assembled(path, shards.places, _settings(folder, configuration))
+    said = {
+        name: load_json(folder / name)
+        for name in dict.fromkeys(name for name, _ in _SETTINGS)
+        if (folder / name).is_file()
+    }
+    made = assembled(path, shards.places, _settings(said))
     taken = {part for tensor in made.values() for part in tensor.parts}
     tensors = [
         made[name] if name in made else _plain(name, place)
         for name, place in shards.places.items()
         if name in made or name not in taken
     ]
-    if not configuration:
-        return Checkpoint(path, "safetensors", shards.metadata, tuple(tensors), tuple(files))
-    return Checkpoint(folder, "huggingface", configuration, tuple(tensors), (said, *files))
+    own = (*(folder / name for name in said), *files)
+    if configuration := said.get("config.json"):
+        return Checkpoint(folder, "huggingface", configuration, tuple(tensors), own)
+    return Checkpoint(path, "safetensors", shards.metadata, tuple(tensors), own)
 
 
 def _files(path: Path) -> list[Path]:
@@ -76,13 +81,10 @@ def _files(path: Path) -> list[Path]:
     return files
 
 
-def _settings(folder: Path, configuration: dict[str, Any]) -> dict[str, Any]:
-    """What the model's files say of its quantisation; empty where they say nothing."""
+def _settings(said: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """What the model's files, by their names, say of its quantisation; empty where they say nothing."""
     for name, key in _SETTINGS:
-        if name == "config.json":
-            data = configuration
-        else:
-            data = load_json(folder / name) if (folder / name).is_file() else {}
+        data = said.get(name, {})
         found = data if key is None else data.get(key)
         if isinstance(found, dict) and found:
             return found

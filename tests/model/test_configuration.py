@@ -249,6 +249,53 @@ def test_folders(tmp_path: Path) -> None:
             open_checkpoint(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "key", "value"),
+    [
+        ("config.json", "rope_theta", 500.0),
+        ("config.json", "rope_scaling", {"rope_type": "linear", "factor": 4.0}),
+        ("quantize_config.json", "bits", 8),
+        ("hf_quant_config.json", "quantization", {"quant_algo": "NVFP4"}),
+        ("tokenizer.json", "model", {"type": "WordLevel", "vocab": {"a": 2, "b": 1}, "unk_token": "a"}),
+        ("README.md", "license", "other"),
+    ],
+)
+def test_results_of_a_folder_are_kept_by_all_that_decides_them(
+    name: str, key: str, value: Any, tmp_path: Path
+) -> None:
+    """Anything but the text about the model is another key, whose result is measured."""
+    tokenizers = pytest.importorskip("tokenizers", reason="the models extra is not installed")
+    words = tokenizers.Tokenizer(tokenizers.models.WordLevel({"a": 1, "b": 2}, unk_token="a"))
+    words.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    (folder := tmp_path / "model").mkdir()
+    words.save(str(folder / "tokenizer.json"))
+    (folder / "config.json").write_text(json.dumps(FOLDER | {"model_type": "llama"}))
+    save_file(
+        arrays("huggingface") | {"lm_head.weight": np.eye(50, 32, dtype=np.float32)}, folder / "a.safetensors"
+    )
+    (tmp_path / "text.txt").write_text("a b b a b a a b a b")
+    options = [
+        "--model",
+        folder,
+        "--text",
+        tmp_path / "text.txt",
+        "--out",
+        tmp_path / "out",
+        "--weights",
+        "none",
+    ]
+
+    def cells() -> int:
+        assert evaluate.main([*map(str, options), "--tokens", "8", "--context", "8"]) == 0
+        return len(list((tmp_path / "out" / "cells").iterdir()))
+
+    assert cells() == cells() == 1
+    path = folder / name
+    said = json.loads(path.read_text()) if path.is_file() else {}
+    path.write_text(json.dumps(said | {key: value}))
+    assert cells() == (1 if name == "README.md" else 2)
+
+
 @pytest.mark.parametrize("program", [evaluate, generate], ids=["evaluate", "generate"])
 def test_commands_refuse_a_model_at_once(program: Any, tmp_path: Path, refusal: Callable) -> None:
     (tmp_path / "config.json").write_text(json.dumps(FOLDER | {"model_type": "qwen3", "clip_qkv": 8.0}))
