@@ -363,7 +363,7 @@ async def given(dut: Any) -> None:
         packet = bytes.fromhex(product["packet"])
         story.packets.append(packet)
         if product["vector"]:
-            story.vector(np.array(product["vector"], np.uint16), config.group)
+            story.vector(np.array(product["vector"], np.uint16), product.get("group", config.group))
         values = np.array(product["results"], "<u4")
         story.results.append((values.T.tobytes(), [0] * (4 * values.size)))
         story.counts["PACKETS"] += 1
