@@ -110,7 +110,8 @@ class RescaleUnit(wiring.Component):
     def _shifted(self, m: Module, name: str, product: Value, amount: Value) -> Signal:
         """A product at the accumulator's grid, rounded down; registered."""
         config = self.config
-        shifted = Signal(signed(max(len(product) + config.headroom, config.accumulator_bits)), name=name)
+        width = max(len(product) + config.headroom, config.accumulator_bits)
+        shifted = Signal(signed(width), name=f"shifted_{name}")
         m.d.comb += shifted.eq((product << config.headroom) >> amount)
         return self._hold(m, name, shifted[: config.accumulator_bits].as_signed())
 

@@ -157,8 +157,8 @@ class FieldWalk(wiring.Component):
     def _codes(self, m: Module, step: Signal, counters: PacketPlace, behind: data.View) -> None:
         """A window of a chunk or all of it; with the last one of a group its metadata if they fit."""
         plan, place, load, word = self.plan, counters.place, self.shown.load, word_granules(self.config)
-        last = Signal()  # window of the chunk
-        complete = Signal()  # chunk
+        last = Signal(name="last_of_chunk")  # window of the chunk
+        complete = Signal(name="chunk_complete")  # chunk
         joined = Signal()
         ends_chunk = Mux(place.last, behind.joined_granules, plan.code_granules)
         self._ask(
@@ -192,8 +192,8 @@ class FieldWalk(wiring.Component):
     def _metadata(self, m: Module, step: Signal, counters: PacketPlace, behind: data.View) -> None:
         """A window of metadata, or all of it if that is two windows at most."""
         place, word = counters.place, word_granules(self.config)
-        last = Signal()  # window of the metadata
-        complete = Signal()
+        last = Signal(name="last_of_metadata")  # window of the metadata
+        complete = Signal(name="metadata_complete")
         finish = place.final & place.finished
         self._ask(
             m,

@@ -80,7 +80,7 @@ class HeaderReader(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        header = Signal(header_layout(self.config), reset_less=True)
+        header = Signal(header_layout(self.config), name="held_header", reset_less=True)
         differs = Signal()
         m.d.comb += self.header.eq(header)
         with m.If(self.load), m.Switch(self.step):

@@ -56,8 +56,8 @@ class WindowSlice(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        previous = Signal(len(self.word), reset_less=True)
-        offset = Signal(len(self.offset), reset_less=True)
+        previous = Signal(len(self.word), name="held_word", reset_less=True)
+        offset = Signal(len(self.offset), name="held_offset", reset_less=True)
         with m.If(self.store):
             m.d.sync += previous.eq(self.word)
         with m.If(self.place):
