@@ -74,6 +74,5 @@ def _adder(m: Module, bits: list[Value], name: str) -> tuple[Value, Value]:
         m.d.comb += [total.eq(bits[0] ^ bits[1]), carry.eq(bits[0] & bits[1])]
     else:
         a, b, c = bits
-        half = Signal(name=f"{name}_half")
-        m.d.comb += [half.eq(a ^ b), total.eq(half ^ c), carry.eq((a & b) | (c & half))]
+        m.d.comb += [total.eq(a ^ b ^ c), carry.eq((a & b) | (c & (a ^ b)))]
     return total, carry
