@@ -17,6 +17,8 @@ from synth import asic, memories, place, targets, timing, yosys
 
 __all__ = [
     "Clock",
+    "add_memories",
+    "add_quick",
     "baselines",
     "block_names",
     "build",
@@ -117,6 +119,23 @@ def macros(text: str) -> memories.Macros:
         return memories.parse(text)
     except memories.MacrosError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def add_memories(parser: Parser) -> None:
+    """The option that counts memories."""
+    parser.add_argument(
+        "--memories",
+        type=macros,
+        metavar="MACROS",
+        help="count memories too: area of a bit (0.5), or Liberty files of macros or a folder of them",
+    )
+
+
+def add_quick(parser: Parser) -> None:
+    """The option for a single mapper."""
+    parser.add_argument(
+        "--quick", action="store_true", help="one fast mapper for everything: larger, much sooner"
+    )
 
 
 def folder(text: str) -> Path:

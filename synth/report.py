@@ -69,22 +69,13 @@ def parser() -> Parser:
         metavar="NS",
         help="clock period in ns (each library has its own); needs OpenSTA",
     )
-    add(
-        "--memories",
-        type=command.macros,
-        metavar="MACROS",
-        help="count memories too: area of a bit (0.5), or Liberty files of macros or a folder of them",
-    )
+    command.add_memories(found)
     add(
         "--flatten",
         action="store_true",
         help="dissolve all components: one row; slow for large designs",
     )
-    add(
-        "--quick",
-        action="store_true",
-        help="one fast mapper for everything: larger, much sooner",
-    )
+    command.add_quick(found)
     add(
         "--place",
         action="store_true",

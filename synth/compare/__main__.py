@@ -186,12 +186,7 @@ def parser() -> Parser:
         metavar="NAME",
         help="baselines (all that there are), the yardstick first",
     )
-    add(
-        "--memories",
-        type=command.macros,
-        metavar="MACROS",
-        help="count memories too: area of a bit (0.5), or Liberty files of macros or a folder of them",
-    )
+    command.add_memories(found)
     add(
         "--also",
         type=command.block_name,
@@ -211,7 +206,7 @@ def parser() -> Parser:
         help="also measure the energy of a layer of this model at gate level (smollm2); needs OpenSTA and "
         "Icarus",
     )
-    add("--quick", action="store_true", help="one fast mapper for everything: larger, much sooner")
+    command.add_quick(found)
     add("--out", type=command.folder, metavar="DIR", help="write JSON, Markdown and pictures here")
     return found
 
