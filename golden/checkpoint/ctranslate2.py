@@ -7,7 +7,6 @@ A string is its length as u16 and its characters with a final 0, which the lengt
 little-endian. What follows the tensors (other names of the same ones) is not read.
 """
 
-import importlib.util
 import math
 import struct
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from golden import optional
+from golden.checkpoint import packaged
 from golden.checkpoint.tensor import LINEAR, Checkpoint, Tensor
 
 __all__ = ["locate", "read"]
@@ -30,17 +29,7 @@ def locate(model: str) -> Path:
     Raises:
         ValueError: no such file, or the package is not installed.
     """
-    if model not in _PACKAGED:
-        if Path(model).is_file():
-            return Path(model)
-        raise ValueError(f"model {model!r} must be an existing file or one of {', '.join(_PACKAGED)}")
-    part, place = optional.MODELS[model], _PACKAGED[model]
-    package = importlib.util.find_spec(part.modules[0])
-    folders = (package and package.submodule_search_locations) or ()
-    found = [path for folder in folders if (path := Path(folder) / place).is_file()]
-    if not found:
-        raise optional.MissingPart(part.missing(f"model {model!r}"))
-    return found[0]
+    return packaged.find(model, _PACKAGED, Path.is_file)
 
 
 def read(path: Path) -> Checkpoint:

@@ -1,16 +1,14 @@
 """Open a model, whatever its format: one row of ``_READERS`` a format."""
 
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 
-from golden import optional
-from golden.checkpoint import gguf_file, hugging_face, llama2c, roles
+from golden.checkpoint import gguf_file, hugging_face, llama2c, packaged, roles
 from golden.checkpoint.tensor import Checkpoint
 
 __all__ = ["locate", "open_checkpoint"]
 
-_PACKAGED = ("smollm2",)
+_PACKAGED = {"smollm2": "*.gguf"}
 _READERS: dict[str, Callable[[Path], Checkpoint]] = {
     ".gguf": gguf_file.read,
     ".bin": llama2c.read,
@@ -25,17 +23,7 @@ def locate(model: str) -> Path:
     Raises:
         ValueError: no such file, or the package is not installed.
     """
-    if model not in _PACKAGED:
-        if Path(model).exists():
-            return Path(model)
-        raise ValueError(f"model {model!r} must be an existing file or one of {', '.join(_PACKAGED)}")
-    part = optional.MODELS[model]
-    package = importlib.util.find_spec(part.modules[0])  # not imported: that would need a C++ runtime
-    folders = (package and package.submodule_search_locations) or ()
-    found = [path for folder in folders for path in sorted(Path(folder).glob("*.gguf"))]
-    if not found:
-        raise optional.MissingPart(part.missing(f"model {model!r}"))
-    return found[0]
+    return packaged.find(model, _PACKAGED)
 
 
 def open_checkpoint(path: str | Path) -> Checkpoint:
