@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 
 from golden.numbers import datatypes, scales
 from golden.numbers.datatypes import DataType
+from golden.numbers.numerics import Numerics
 from golden.numbers.scales import OFFSET_MANTISSA_BITS, ScaleFormat
 from golden.weights.quantized import QuantizedWeights
 
 __all__ = ["GROUPS", "Inexact", "Stored", "packable"]
 
-GROUPS = (128, 64, 32, 16)
+GROUPS = Numerics().group_lengths
 """Lengths of a group that an accelerator takes; a longer group of a file becomes several of one scale."""
 
 _CHANNELS = (-128, 127)
