@@ -179,11 +179,7 @@ def tabulate(
         for cell, number in cells.items():
             areas[purpose(cell)] += area(cell) * number
         number = sum(instances[module] for module in modules)
-        sizes = Counter[tuple[int, int]]()
-        for module in modules:
-            for memory in memories.get(module, ()):
-                sizes[memory.words, memory.width] += memory.instances * instances[module]
-        whole = tuple(Memory(*size, count) for size, count in sorted(sizes.items()))
+        whole = _memories(modules, instances, memories)
         same = [
             name
             for module in modules
@@ -206,6 +202,17 @@ def tabulate(
             )
         )
     return sorted(rows, key=lambda row: (-row.own_area, row.name))
+
+
+def _memories(
+    modules: Sequence[str], instances: Mapping[str, int], memories: Mapping[str, Sequence[Memory]]
+) -> tuple[Memory, ...]:
+    """The memories of all instances of some modules, by size."""
+    sizes = Counter[tuple[int, int]]()
+    for module in modules:
+        for memory in memories.get(module, ()):
+            sizes[memory.words, memory.width] += memory.instances * instances[module]
+    return tuple(Memory(*size, count) for size, count in sorted(sizes.items()))
 
 
 def _instances(design: Design, counts: Mapping[str, Mapping[str, int]]) -> Counter[str]:
