@@ -114,8 +114,9 @@ class MetadataLoader(wiring.Component):
         with m.If(self.load & self.complete):
             m.d.sync += [kept_scales.eq(1), kept_channels.eq(self.place.final)]
         self._scales(m, columns, scales_move)
-        self._channels(m, columns, lengths, channels_move)
-        self._selectors(m, columns, lengths)
+        behind = self._behind(m, columns, lengths)
+        self._channels(m, behind, channels_move)
+        self._selectors(m, columns, behind)
         return m
 
     def _columns(self, m: Module) -> Signal:
@@ -129,7 +130,15 @@ class MetadataLoader(wiring.Component):
                     m.d.sync += columns[step * self.config.word_bits :].eq(self.window)
         return columns
 
-    def _channels(self, m: Module, columns: Signal, lengths: Signal, moves: Signal) -> None:
+    def _behind(self, m: Module, columns: Signal, lengths: Signal) -> Signal:
+        """What lies behind the scales: channels and selectors, or selectors alone."""
+        behind = Signal((CHANNEL_GRANULES + 2) * self.config.rows)
+        starts = [length * self.config.rows for length in scale_lengths(self.config)]
+        places = [columns[start : start + len(behind)] for start in starts]
+        m.d.comb += behind.eq(choose(lengths, places))
+        return behind
+
+    def _channels(self, m: Module, behind: Signal, moves: Signal) -> None:
         """The channels, behind the scales."""
         rows, place = self.config.rows, self.place
         payload = Signal(self.channels.p.shape(), name="held_channels", reset_less=True)
@@ -137,11 +146,7 @@ class MetadataLoader(wiring.Component):
             data.StructLayout({"count": len(payload.count), "output": 2, "last": 1, "error": 1}),
             reset_less=True,
         )
-        channels = Signal(CHANNEL_GRANULES * rows)
-        m.d.comb += [
-            channels.eq(_behind(columns, lengths, self.config, len(channels))),
-            self.channels.payload.eq(payload),
-        ]
+        m.d.comb += self.channels.payload.eq(payload)
         with m.If(self.load):
             m.d.sync += [
                 closing.count.eq(Mux(place.finished, self.last_rows, rows)),
@@ -155,17 +160,16 @@ class MetadataLoader(wiring.Component):
                 *(payload[name].eq(closing[name]) for name in closing.shape().members),
             ]
             for row in range(rows):
-                m.d.sync += payload.rows[row].exponent.eq(channels.word_select(row, CHANNEL_GRANULES))
+                m.d.sync += payload.rows[row].exponent.eq(behind.word_select(row, CHANNEL_GRANULES))
 
-    def _selectors(self, m: Module, columns: Signal, lengths: Signal) -> None:
+    def _selectors(self, m: Module, columns: Signal, behind: Signal) -> None:
         """Selectors lie at the begin, or behind scales, or behind channels."""
-        rows, config = self.config.rows, self.config
+        rows = self.config.rows
         first = Signal()
         block = Signal()
         packed = Signal(2 * rows)
         with m.If(self.load | self.select):
             m.d.sync += [first.eq(self.select), block.eq(self.place.final)]
-        behind = _behind(columns, lengths, config, (CHANNEL_GRANULES + 2) * rows)
         m.d.comb += packed.eq(Mux(block, behind[CHANNEL_GRANULES * rows :], behind))
         with m.If(first):
             m.d.comb += packed.eq(columns)
@@ -223,9 +227,3 @@ class MetadataLoader(wiring.Component):
             (plan.scale == number) & (plan.tail == tail) & (1 if bits is None else plan.zero_bits == bits)
             for number, tail, bits in kinds
         ).any()
-
-
-def _behind(columns: Signal, lengths: Signal, config: Config, bits: int) -> Value:
-    """So many bits of the columns behind the scales."""
-    starts = [length * config.rows for length in scale_lengths(config)]
-    return choose(lengths, [columns[start:][:bits] for start in starts])
