@@ -159,7 +159,7 @@ class Packer(wiring.Component):
         return trit_bytes(m, digits, "encoder")
 
     def _planes(self, name: str, count: int, number: int | None = None, **options: Any) -> list[Signal]:
-        """Signals for the first bits of a granule's codes."""
+        """Signals for ``count`` bits of the codes of a granule, one a bit."""
         tail = "" if number is None else f"_{number}"
         size = self.width // GRANULES
         return [Signal(size, name=f"{name}_{n}{tail}", **options) for n in range(count)]
