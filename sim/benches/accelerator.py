@@ -145,10 +145,10 @@ class Bench:
             self.activations.send_nowait(vector)
 
     async def reset(self) -> None:
-        """Reset the design and forget what was queued."""
+        """Reset the design and forget what was queued, and results that came in the reset's own cycle."""
+        await self.domain.reset()
         for end in (self.weights, self.activations, self.results):
             end.clear()
-        await self.domain.reset()
 
     async def play(self, story: Story, spacing: str = SPACINGS[0]) -> None:
         """Send everything, compare the results, then the counters and flags."""
