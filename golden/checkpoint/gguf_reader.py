@@ -84,6 +84,33 @@ class File(GGUFReader):
             raise ValueError(f"size {len(self.data)} bytes must be at least {end}")
         return np.frombuffer(self.data, kind, count, offset)
 
+    def _get_field_parts(self, orig_offs: int, raw_type: int) -> tuple[int, list, list[int], list]:
+        """A metadata value; arrays in one walk, where the library recurses for each element."""
+        if raw_type != GGUFValueType.ARRAY:
+            return super()._get_field_parts(orig_offs, raw_type)
+        own, count = self._get(orig_offs, np.uint32), self._get(orig_offs + 4, np.uint64)
+        kind, begin = GGUFValueType(int(own[0])), orig_offs + 12
+        if kind == GGUFValueType.STRING:
+            parts, end = self._texts(begin, int(count[0]))
+        elif kind in self.gguf_scalar_to_np:
+            parts = [self._get(begin, self.gguf_scalar_to_np[kind], count[0])]
+            end = begin + parts[0].nbytes
+        else:
+            return super()._get_field_parts(orig_offs, raw_type)
+        places = list(range(2, 2 + len(parts)))
+        return end - orig_offs, [own, count, *parts], places, [GGUFValueType.ARRAY, kind]
+
+    def _texts(self, offset: int, count: int) -> tuple[list[memoryview], int]:
+        """Bytes of ``count`` texts, each behind its length, and where they end."""
+        data, texts = memoryview(self.data), []
+        for _ in range(count):
+            begin = offset + 8
+            offset = begin + int.from_bytes(data[offset:begin], "little")
+            if max(begin, offset) > len(data):
+                raise ValueError(f"size {len(data)} bytes must be at least {offset}")
+            texts.append(data[begin:offset])
+        return texts, offset
+
     def _build_tensors(self, start_offs: int, fields: list) -> None:
         for field in fields:
             name, rank, dims, number, offset = (field.parts[place] for place in (1, 2, 3, 4, 5))

@@ -109,9 +109,10 @@ def _codes(bits: np.ndarray, packet: Packet) -> np.ndarray:
 
 def _bits(values: np.ndarray, width: int) -> np.ndarray:
     """Expand the last axis to its bits, ``width`` an entry, least significant first."""
-    pairs = np.ascontiguousarray(values).astype("<u2")[..., None].view(np.uint8)
-    bits = np.unpackbits(pairs, axis=-1, count=width, bitorder="little")
-    return bits.reshape(*values.shape[:-1], -1)
+    entries = values.astype("u1" if width <= 8 else "<u2", order="C")
+    # One long axis: NumPy unpacks many short ones ten times slower.
+    bits = np.unpackbits(entries.reshape(-1).view(np.uint8), bitorder="little")
+    return bits.reshape(-1, 8 * entries.itemsize)[:, :width].reshape(*values.shape[:-1], -1)
 
 
 def _values(bits: np.ndarray, width: int, signed: bool = False) -> np.ndarray:

@@ -174,8 +174,11 @@ def header(json: str, data: int = 0) -> bytes:
 
 
 ONE = '{"dtype": "F32", "shape": [], "data_offsets": [%d, %d]}'
-GOOD = gguf([("a.weight", (2, 32), 0, bytes(256))])
+TOKENS = text("tokens") + struct.pack("<IIQ", 9, 8, 3) + text("a") + text("") + text("bc")
+TOKENS += text("types") + struct.pack("<IIQ3i", 9, 5, 3, 1, -2, 3)
+GOOD = gguf([("a.weight", (2, 32), 0, bytes(256))], TOKENS, 2)
 HUGE = text("x") + struct.pack("<IIQ", 9, 10, 1 << 62)
+HUGE_TEXTS = text("x") + struct.pack("<IIQ", 9, 8, 1 << 62)
 MALFORMED = {
     "model.gguf": [
         (b"GGU", "size 3 bytes must be at least 24"),
@@ -202,6 +205,7 @@ MALFORMED = {
         (gguf([("a.weight", (1,) * 5, 0, b"")]), "tensor a.weight has rank 5, must be 0..4"),
         (gguf([], text("x") + struct.pack("<I", 13), 1), "(13) is not a valid GGUFValueType"),
         (gguf([], HUGE, 1), "size"),
+        (gguf([], HUGE_TEXTS, 1), "size"),
         (
             gguf([], text("x") + struct.pack("<If", 6, 0.5) + text("x") + struct.pack("<If", 6, 1), 2),
             "Duplicate x",
@@ -242,6 +246,13 @@ def test_malformed_files_are_refused(tmp_path: Path, name: str, data: bytes, mes
     path.write_bytes(data)
     with pytest.raises(ValueError, match=re.escape(f"{path}: ") + ".*" + re.escape(message)):
         open_checkpoint(path)
+
+
+def test_arrays_of_metadata(tmp_path: Path) -> None:
+    path = tmp_path / "model.gguf"
+    path.write_bytes(GOOD)
+    expected = {"tokens": ["a", "", "bc"], "types": [1, -2, 3]}
+    assert open_checkpoint(path).metadata == expected
 
 
 def test_every_cut_of_a_file_is_refused(tmp_path: Path) -> None:
