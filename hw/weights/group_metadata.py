@@ -1,5 +1,7 @@
 """Group metadata: the columns that follow a group's codes, for the types that the hardware supports."""
 
+from functools import cache
+
 from amaranth.lib import enum
 
 from golden.numbers import scales
@@ -48,6 +50,7 @@ def scale_lengths(config: Config) -> tuple[int, ...]:
     return tuple(sorted({sum(bits for _, bits in fields) for fields in kinds}))
 
 
+@cache
 def longest_metadata(config: Config) -> int:
     """Granules of the longest scales, channels, and selectors of the next group, one behind the other."""
     selectors = max(entry.selector_bits for entry in config.datatypes)

@@ -5,6 +5,7 @@ here.
 """
 
 from dataclasses import dataclass
+from functools import cache
 from itertools import combinations, product
 from typing import NamedTuple
 
@@ -88,6 +89,7 @@ def lane_map(dtype: DataType, config: Config) -> LaneMap:
     )
 
 
+@cache
 def lane_maps(config: Config) -> tuple[LaneMap, ...]:
     """Every distinct map of the supported types."""
     return tuple(dict.fromkeys(lane_map(dtype, config) for dtype in config.datatypes))
@@ -98,6 +100,7 @@ def most_takes(config: Config) -> int:
     return max(entry.takes for entry in lane_maps(config))
 
 
+@cache
 def lane_wires(dtype: DataType) -> tuple[Wire, ...]:
     """Sources of the bits of a lane."""
     return tuple(_wire(dtype, bit) for bit in range(LANE_BITS))
