@@ -56,8 +56,8 @@ class Bench:
         if self.compares:
             self.board.observe(bits)
 
-    def send(self, layout: PageLayout, quantized: Quantized, error: bool = False) -> int:
-        """A page that becomes what golden says of it; returns its beats of values."""
+    def send(self, layout: PageLayout, quantized: Quantized, error: bool = False) -> tuple[int, int]:
+        """A page that becomes what golden says of it; returns its words of numbers and beats of values."""
         numbers, beats = streams_of(layout, layout.pack(quantized), config.kv.word_bits, error)
         self.headers.send(form_fields(layout))
         self.numbers.send_all(numbers)
@@ -66,7 +66,7 @@ class Bench:
         self.board.expect_all(values)
         self.wanted += len(values)
         cover_values(layout.format.decode_half(quantized))
-        return len(values)
+        return len(numbers), len(values)
 
     async def finish(self) -> None:
         """Wait for every expected beat, and see that no other comes and nothing is left."""
@@ -139,23 +139,29 @@ async def stalls_on_every_port(dut: Any, stalls: str) -> None:
 
 @cocotb.test()
 async def full_throughput(dut: Any) -> None:
-    """A beat of values a cycle within a page, whatever its numbers, and few cycles lost between pages."""
+    """A beat of values a cycle within a page, whatever its numbers, and few cycles lost between pages.
+
+    Many numbers behind a short page come in longer than that page leaves, and count instead of it.
+    """
     bench = await start(dut)
-    lengths = []
+    pages = []
     for number in range(len(FORMATS)):
         layout = random_layout(config, *FORMATS[number])
-        lengths.append(bench.send(layout, quantized_page(layout, any_kind())))
+        pages.append(bench.send(layout, quantized_page(layout, any_kind())))
     await bench.finish()
     first = 0
-    for length, following in zip(lengths, [*lengths[1:], None], strict=True):
+    for (_, length), following in zip(pages, [*pages[1:], None], strict=True):
         cycles = bench.cycles[first : first + length]
         assert cycles[-1] - cycles[0] == length - 1
         first += length
         if following is not None:
-            assert bench.cycles[first] - cycles[0] == length + PAGE_OVERHEAD
+            numbers, _ = following
+            assert bench.cycles[first] - cycles[0] == max(length + PAGE_OVERHEAD, numbers + 1)
     for name in NAMES:
         coverage_rate.hit(format=name)
-    dut._log.info(f"{sum(lengths)} beats in {bench.cycles[-1] - bench.cycles[0] + 1} cycles")
+    dut._log.info(
+        f"{sum(length for _, length in pages)} beats in {bench.cycles[-1] - bench.cycles[0] + 1} cycles"
+    )
 
 
 @cocotb.test()
