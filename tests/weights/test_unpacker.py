@@ -14,7 +14,7 @@ NARROW = Config(
     lanes=16,
     group=64,
     maximum_inputs=1024,
-    word_bits=64,
+    memory_bits=64,
     types=("ternary", "int3", "int4", "int4_asym", "int5_asym", "int6_asym", "int8", "int8_asym", "bitmod4"),
 )
 LONG_CHUNKS = Config(
@@ -22,7 +22,7 @@ LONG_CHUNKS = Config(
     lanes=16,
     group=64,
     maximum_inputs=1024,
-    word_bits=128,
+    memory_bits=128,
     types=("ternary", "int3", "bitmod3", "int4", "bitmod4", "int4_asym", "int6_asym", "int8", "int8_asym"),
 )
 
@@ -44,9 +44,9 @@ def test_edge() -> None:
 
 
 @pytest.mark.slow
-def test_half_a_chunk_a_word() -> None:
-    """Chunks of two words, which every window of 3 and 4 bits, metadata included, takes one of."""
-    run(preset("edge").changed(word_bits=256), "verilator")
+def test_whole_chunk_a_word() -> None:
+    """Chunks of one word; those of ``edge`` have two."""
+    run(preset("edge").changed(memory_bits=512), "verilator")
 
 
 @pytest.mark.slow
@@ -65,7 +65,7 @@ def test_chunks_read_undivided() -> None:
 @pytest.mark.parametrize("config", [preset("tiny"), preset("edge"), preset("paper"), NARROW, LONG_CHUNKS])
 def test_takes(config: Config) -> None:
     """The windows of a chunk hold all of it, and nothing is read twice."""
-    window = config.word_bits // config.rows
+    window = config.memory_bits // config.rows
     for dtype in config.datatypes:
         packing = lane_map(dtype, config)
         assert 1 <= packing.granules <= window
