@@ -76,7 +76,7 @@ class CodecBench:
     Args:
         domain: after its reset.
         stalls: a situation.
-        memory_bits: of the memory.
+        memory_bits: width of the words.
         taken, given: input and output stream: name, payload, and a page's beats of it.
 
     Attributes:
