@@ -53,7 +53,7 @@ class Accelerator(wiring.Component):
         self.result_rows = payloads.result(config)["rows"].shape
         super().__init__(
             {
-                "weights": In(axi_stream.Signature(config.word_bits)),
+                "weights": In(axi_stream.Signature(config.memory_bits)),
                 "activations": In(
                     axi_stream.Signature(
                         payloads.activation_beat(config)["elements"].shape,

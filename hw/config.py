@@ -28,7 +28,6 @@ class KvConfig(BaseModel):
     """Parameters of the KV-cache engines.
 
     Attributes:
-        word_bits: width W of the memory's words; the wide codec moves W codes a beat.
         lanes: float16 elements that the quantiser and the dequantiser take in a cycle.
         channels: most elements D of a head, a multiple of 16.
         page_tokens: tokens P of a page.
@@ -36,7 +35,6 @@ class KvConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    word_bits: Literal[64, 128, 256] = 128
     lanes: Literal[1, 2, 4, 8] = 1
     channels: Annotated[int, Field(ge=16, le=256)] = 128
     page_tokens: Literal[32, 64] = 32
@@ -68,7 +66,7 @@ class Config(BaseModel):
         waiting_groups: groups of dot products, with their scales, that can wait ahead of the rescale units,
             beside the one in the processing elements; 1 lets groups follow one another every four cycles.
         result_beats: results that are buffered; ``slots`` of them hide every row block's results.
-        word_bits: width of the packed-weight stream.
+        memory_bits: width W of the memory's words, weights and pages alike; KV codes come W a beat.
         types: data types that the term encoder and the unpacker understand.
         kv: parameters of the KV-cache engines.
     """
@@ -87,7 +85,7 @@ class Config(BaseModel):
     offset_passes: Literal[1, 2] = 2
     waiting_groups: Literal[0, 1] = 0
     result_beats: Annotated[int, Field(ge=0, le=256)] = 8
-    word_bits: Literal[64, 128, 256, 512, 1024] = 512
+    memory_bits: Literal[64, 128, 256, 512, 1024] = 256
     types: tuple[str, ...] = datatypes.names()
     kv: KvConfig = KvConfig()
 
@@ -106,8 +104,11 @@ class Config(BaseModel):
             raise ValueError(f"activation_lanes {self.activation_lanes} must divide lanes {self.lanes}")
         if self.rows % self.rescale_units:
             raise ValueError(f"rescale_units {self.rescale_units} must divide rows {self.rows}")
-        if self.word_bits < 16 * self.rows:
-            raise ValueError(f"word_bits {self.word_bits} must be at least 16 * rows = {16 * self.rows}")
+        least, most = 16 * self.rows, 16 * self.kv.page_tokens
+        if self.memory_bits < least:
+            raise ValueError(f"memory_bits {self.memory_bits} must be at least 16 * rows = {least}")
+        if self.memory_bits > most:
+            raise ValueError(f"memory_bits {self.memory_bits} must be at most 16 * kv.page_tokens = {most}")
         if self.maximum_inputs % self.group:
             raise ValueError(f"maximum_inputs {self.maximum_inputs} must be a multiple of group {self.group}")
         if self.rows % self.kv.lanes or self.lanes % self.kv.lanes:
@@ -222,15 +223,16 @@ class Config(BaseModel):
         return self.slots * (self.offset_passes if offsets else 1)
 
 
+def _shape(name: str) -> dict[str, Any]:
+    """What a preset's packets are laid out for; words of packets are those of the memory."""
+    rows, lanes, group, memory_bits = PRESETS[name]
+    return {"rows": rows, "lanes": lanes, "group": group, "memory_bits": memory_bits}
+
+
 _PRESETS = {
-    "tiny": Config(
-        **PRESETS["tiny"]._asdict(),
-        activation_lanes=4,
-        maximum_inputs=512,
-        kv=KvConfig(word_bits=64, lanes=1, channels=32),
-    ),
-    "edge": Config(**PRESETS["edge"]._asdict(), rescale_units=2, offset_passes=1, waiting_groups=1),
-    "paper": Config(**PRESETS["paper"]._asdict(), columns=32, maximum_inputs=16384),
+    "tiny": Config(**_shape("tiny"), activation_lanes=4, maximum_inputs=512, kv=KvConfig(channels=32)),
+    "edge": Config(**_shape("edge"), rescale_units=2, offset_passes=1, waiting_groups=1),
+    "paper": Config(**_shape("paper"), columns=32, maximum_inputs=16384),
 }
 
 SUMMARIES = {

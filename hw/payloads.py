@@ -55,7 +55,7 @@ activation."""
 
 def word(config: Config) -> data.StructLayout:
     """A word of packed weights; ``last`` closes the packet."""
-    return data.StructLayout({"data": config.word_bits, "last": 1})
+    return data.StructLayout({"data": config.memory_bits, "last": 1})
 
 
 def activation_beat(config: Config) -> data.StructLayout:

@@ -107,7 +107,7 @@ def two_columns() -> Config:
 def eight_rows() -> Config:
     """Eight rows that share two rescale units, all types of pages."""
     types = ("binary01", "ternary", "int2_asym", "int3_asym", "int4_asym", "int8_asym")
-    return preset("tiny").changed(rows=8, word_bits=128, rescale_units=2, types=types)
+    return preset("tiny").changed(rows=8, memory_bits=128, rescale_units=2, types=types)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -14,7 +14,7 @@ import pytest
 
 from golden.numbers import datatypes
 from hw import blocks, generate
-from hw.config import Config, preset, presets
+from hw.config import Config, ConfigurationError, preset, presets
 from hw.manifest import fields
 from hw.payloads import chunk
 from sim import toolchain
@@ -117,7 +117,7 @@ def test_same_bytes(tmp_path: Path) -> None:
     text = written[0]["tiny_array.v"].decode()
     assert text.startswith("// SPDX-License-Identifier: Apache-2.0\n// kvloom ")
     assert " rows=4 " in text[: text.index("module")]
-    assert " kv.word_bits=64 " in text[: text.index("module")]
+    assert " memory_bits=64 " in text[: text.index("module")]
     assert set(written[0]) == {"tiny_array.v", "manifest.json"}
     assert {name: text.encode() for name, text in made("tiny", "array").items()} == written[0]
 
@@ -194,6 +194,25 @@ def test_rates() -> None:
     assert blocks.macs_per_cycle("tile", config)["int8"] == 128 / terms
     assert blocks.macs_per_cycle("array", config)["binary"] == 128
     assert blocks.macs_per_cycle("aligner", config) == {}
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"memory_bits": 64}, "memory_bits 64 must be at least 16 * rows = 128"),
+        ({"memory_bits": 1024}, "memory_bits 1024 must be at most 16 * kv.page_tokens = 512"),
+        ({"memory_bits": 96}, "memory_bits = 96: Input should be 64, 128, 256, 512 or 1024"),
+        ({"word_bits": 256}, "word_bits = 256: Extra inputs are not permitted"),
+        ({"kv": {"word_bits": 256}}, "kv.word_bits = 256: Extra inputs are not permitted"),
+    ],
+)
+def test_one_memory_width(changes: dict[str, object], message: str) -> None:
+    """Weights and pages have words of one width, and what neither can do is refused in one line."""
+    assert [preset(name).memory_bits for name in ("tiny", "edge", "paper")] == [64, 256, 512]
+    with pytest.raises(ConfigurationError) as refused:
+        preset("edge").changed(**changes)
+    assert str(refused.value) == message
 
 
 @pytest.mark.quick

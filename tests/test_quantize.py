@@ -307,13 +307,13 @@ def test_preset_packs_for_that_accelerator(name: str, model: Path, tmp_path: Pat
     out, config = tmp_path / "out.safetensors", preset(name)
     assert quantize.main([str(model), "--dtype", "int4", "--preset", name, "--out", str(out)]) == 0
     tensors, about = read(out)
-    shape = {"rows": config.rows, "lanes": config.lanes, "word_bits": config.word_bits}
+    shape = {"rows": config.rows, "lanes": config.lanes, "word_bits": config.memory_bits}
     assert about["preset"] == name
     assert {key: about[key] for key in shape} == shape
     assert about["group"] == config.group
     for layer in LAYERS:
         packet = tensors[layer].tobytes()
-        assert len(packet) % (config.word_bits // 8) == 0
+        assert len(packet) % (config.memory_bits // 8) == 0
         header = Packet.parse(packet)
         assert (header.rows, header.lanes, header.group) == (config.rows, config.lanes, config.group)
 

@@ -57,7 +57,7 @@ def products(config: Config, linears: list[Linear], rows: int) -> Iterator[dict[
             results, overflow = matvec_bits(q, bits, config)
             assert not overflow.any()
             assert np.count_nonzero(results & 0x7FFF) > results.size // 2
-            packet = layout.pack(q, config.rows, config.lanes, "fp16", keep, config.word_bits)
+            packet = layout.pack(q, config.rows, config.lanes, "fp16", keep, config.memory_bits)
             yield {"packet": packet.hex(), "vector": [] if before else bits, "results": results}
             before = keep
 
@@ -103,7 +103,7 @@ def test_smollm2_as_stored(smollm2_file: Checkpoint, smollm2_layers: list[Linear
         np.testing.assert_array_equal(q.dequantize(np.float32), linear.weights[rows, : q.shape[1]])
         bits = linear.inputs[-1:, : q.shape[1]].astype(np.float16).view(np.uint16)
         results, _ = matvec_bits(q, bits, config)
-        packet = layout.pack(q, config.rows, config.lanes, word_bits=config.word_bits)
+        packet = layout.pack(q, config.rows, config.lanes, word_bits=config.memory_bits)
         given.append({"packet": packet.hex(), "vector": bits, "results": results})
     stream(config, "verilator", given)
 

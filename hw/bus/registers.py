@@ -110,7 +110,7 @@ TABLE = (
         0x0C,
         (
             _constant("group", 0, 16, "Elements of the longest group."),
-            _constant("word_bits", 16, 16, "Bits of a word of weights."),
+            _constant("memory_bits", 16, 16, "Bits of a word of memory, weights and pages alike."),
         ),
     ),
     Register(

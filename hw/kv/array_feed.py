@@ -43,6 +43,8 @@ _STREAMS = ("numbers", "passes", "chunks", "scales", "channels")
 class ArrayFeed(wiring.Component):
     """Feed page after page; all streams of a page end before the next header is taken.
 
+    A beat of codes is one chunk or several: a word has at least 16 bits a row, a chunk at most 16 lanes.
+
     Throughput: chunks follow one another without a gap while beats come. Scales that are not folded take two
     cycles and one for each row of the array.
 
@@ -57,10 +59,8 @@ class ArrayFeed(wiring.Component):
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        width, size = config.kv.word_bits, config.rows * config.lanes
+        width = config.memory_bits
         self._MustUse__used = True  # Amaranth would warn of a component that is refused here
-        if width % size:
-            raise ConfigurationError(f"kv.word_bits {width} must be a multiple of rows * lanes = {size}")
         missing = sorted(entry.name for entry in _DATATYPES.values() if entry not in config.datatypes)
         if missing:
             raise ConfigurationError(f"types must include {', '.join(missing)} for keys and values")
@@ -160,7 +160,7 @@ class ArrayFeed(wiring.Component):
         config = self.config
         rows, lanes = config.rows, config.lanes
         size = rows * lanes
-        parts = config.kv.word_bits // size
+        parts = config.memory_bits // size
         block = Signal.like(self.last_block, name="chunks_block")
         chunk = Signal.like(self.last_chunk)
         place = Signal(range(parts), name="chunks_place")
@@ -232,7 +232,7 @@ class ArrayFeed(wiring.Component):
     def _numbers(self, m: Module) -> tuple:
         """Pass numbers on, or keep them; returns the read ports of scales and minima."""
         config = self.config
-        per_word = config.kv.word_bits // HALF_BITS
+        per_word = config.memory_bits // HALF_BITS
         shape = data.ArrayLayout(HALF_BITS, per_word)
         depth = entries(config) // per_word
         place = Signal(range(2 * depth), name="numbers_place")
@@ -264,7 +264,7 @@ class ArrayFeed(wiring.Component):
     def _scales(self, m: Module, memories: tuple) -> None:
         """A group's scales for every row of a block."""
         config, form = self.config, self.form
-        rows, per_word = config.rows, config.kv.word_bits // HALF_BITS
+        rows, per_word = config.rows, config.memory_bits // HALF_BITS
         block = Signal.like(self.last_block, name="scales_block")
         group = Signal.like(self.last_group, name="scales_group")
         row = Signal(range(rows + 1))

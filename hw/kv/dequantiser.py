@@ -62,7 +62,7 @@ class Dequantiser(wiring.Component):
         super().__init__(
             {
                 "headers": In(stream.Signature(page_format(config))),
-                "numbers": In(stream.Signature(word(config.kv.word_bits))),
+                "numbers": In(stream.Signature(word(config.memory_bits))),
                 "beats": In(stream.Signature(page_beat(config))),
                 "elements": Out(stream.Signature(value_beat(config))),
             }
@@ -71,9 +71,10 @@ class Dequantiser(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         config = self.config
-        row = data.ArrayLayout(config.kv.word_bits, self._row_words)
-        depth = 2 * entries(config) * HALF_BITS // (config.kv.word_bits * self._row_words)
-        memories = {name: Memory(shape=row, depth=depth, init=[]) for name in ("scales", "minima")}
+        depth = 2 * entries(config) * HALF_BITS // config.memory_bits
+        memories = {
+            name: Memory(shape=config.memory_bits, depth=depth, init=[]) for name in ("scales", "minima")
+        }
         for name, memory in memories.items():
             m.submodules[name] = memory
         form = Signal(page_format(config), reset_less=True)
@@ -88,14 +89,14 @@ class Dequantiser(wiring.Component):
             m.d.sync += [form.eq(self.headers.payload), half.eq(~half)]
 
         # The memories look the numbers up while the lanes make factors of the codes.
-        rows, within = self._look_up(m, memories, self._index(form, walk), half, advance)
+        words, within = self._look_up(m, memories, self._index(form, walk), half, advance)
         codes = self._codes(m, step, feeding & advance)
         by_token = form.axis == Axis.TOKEN
         for number in range(config.kv.lanes):
             m.submodules[f"lane_{number}"] = lane = ValueLane(config)
             scale, minimum = (
                 self._number(m, f"{name}_{number}", found, within, by_token, number)
-                for name, found in rows.items()
+                for name, found in words.items()
             )
             m.d.comb += [
                 lane.advance.eq(advance),
@@ -107,11 +108,6 @@ class Dequantiser(wiring.Component):
                 self.elements.payload.elements[number].eq(lane.value),
             ]
         return m
-
-    @property
-    def _row_words(self) -> int:
-        """Words in a row of the memories: the numbers of all lanes."""
-        return max(self.config.kv.lanes * HALF_BITS // self.config.kv.word_bits, 1)
 
     def _walk(
         self, m: Module, form: data.View, begins: Signal, full: Value, advance: Signal, step: Signal
@@ -155,23 +151,26 @@ class Dequantiser(wiring.Component):
     def _look_up(
         self, m: Module, memories: dict[str, Memory], index: Value, half: Value, advance: Value
     ) -> tuple[dict[str, Value], Signal]:
-        """The rows of the memories that hold a step's numbers, and the place of the first one in them."""
-        row_bits = ceil_log2(self._row_words * self.config.kv.word_bits // HALF_BITS)
-        within = Signal(row_bits, name="within_row", reset_less=True)
-        rows = {}
+        """The words of the memories that hold a step's numbers, and the place of the first one in them.
+
+        A word has at least as many numbers as there are lanes.
+        """
+        place_bits = ceil_log2(self.config.memory_bits // HALF_BITS)
+        within = Signal(place_bits, name="within_word", reset_less=True)
+        words = {}
         for name, memory in memories.items():
             port = memory.read_port()
-            m.d.comb += [port.addr.eq(Cat(index[row_bits:], half)), port.en.eq(advance)]
-            rows[name] = Value.cast(port.data)
+            m.d.comb += [port.addr.eq(Cat(index[place_bits:], half)), port.en.eq(advance)]
+            words[name] = port.data
         with m.If(advance):
-            m.d.sync += within.eq(index[:row_bits])
-        return rows, within
+            m.d.sync += within.eq(index[:place_bits])
+        return words, within
 
     def _fill(self, m: Module, memories: list[Memory], full: Signal, begins: Value, half: Value) -> None:
         """Take the numbers of the page whose header waits at the input."""
         config = self.config
         form, incoming = self.headers.payload, self.numbers.payload
-        per_word = config.kv.word_bits // HALF_BITS
+        per_word = config.memory_bits // HALF_BITS
         count = Signal(range(entries(config) // per_word))
         in_minima = Signal()
         take = Signal()
@@ -190,13 +189,11 @@ class Dequantiser(wiring.Component):
         with m.If(begins):
             m.d.sync += full.eq(0)
         for memory, chosen in zip(memories, (~in_minima, in_minima), strict=True):
-            write = memory.write_port(granularity=1)
-            words = len(write.en)
-            part = ceil_log2(words)
+            write = memory.write_port()
             m.d.comb += [
-                write.addr.eq(Cat(count[part:], half)),
-                Value.cast(write.data).eq(incoming.data.replicate(words)),
-                write.en.eq((take & chosen) << (count[:part] if part else 0)),
+                write.addr.eq(Cat(count, half)),
+                write.data.eq(incoming.data),
+                write.en.eq(take & chosen),
             ]
 
     def _index(self, form: data.View, walk: PageWalk) -> Value:
@@ -208,17 +205,17 @@ class Dequantiser(wiring.Component):
         index = Mux(by_token, product + in_groups(form, channel), (product << 4) + channel)
         return index[: ceil_log2(entries(self.config))]
 
-    def _number(self, m: Module, name: str, row: Value, within: Value, by_token: Value, lane: int) -> Value:
+    def _number(self, m: Module, name: str, held: Value, within: Value, by_token: Value, lane: int) -> Value:
         """The number for a lane: all lanes have the one at ``within``, or each its own from there on."""
         lane_bits = ceil_log2(self.config.kv.lanes)
-        own = _selected(m, name, row, within[lane_bits:], HALF_BITS << lane_bits)
+        own = _selected(m, name, held, within[lane_bits:], HALF_BITS << lane_bits)
         place = Mux(by_token, within[:lane_bits], lane) if lane_bits else 0
         return own.word_select(place, HALF_BITS)
 
     def _codes(self, m: Module, step: Value, ready: Value) -> Value:
         """As many codes of the beat at the input as there are lanes; the last ones take the beat."""
         lanes = self.config.kv.lanes
-        phase = Signal(range(self.config.kv.word_bits // lanes))
+        phase = Signal(range(self.config.memory_bits // lanes))
         with m.If(step):
             m.d.sync += phase.eq(phase + 1)
         m.d.comb += self.beats.ready.eq(ready & phase.all())

@@ -29,7 +29,7 @@ class HalfReader(wiring.Component):
         super().__init__(
             {
                 "formats": In(stream.Signature(page_format(config))),
-                "words": In(stream.Signature(word(config.kv.word_bits))),
+                "words": In(stream.Signature(word(config.memory_bits))),
                 "elements": Out(stream.Signature(value_beat(config))),
                 **dict.fromkeys(ERRORS, Out(1)),
             }

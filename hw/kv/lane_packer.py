@@ -18,7 +18,7 @@ __all__ = ["LanePacker"]
 
 
 class LanePacker(wiring.Component):
-    """Gather beats of n codes in words of W bits; n is ``config.kv.lanes``, W ``config.kv.word_bits``.
+    """Gather beats of n codes in words of W bits; n is ``config.kv.lanes``, W ``config.memory_bits``.
 
     It means the same as ``Packer`` with narrower beats. Codes meet in a unit of n bytes, which dense codes of
     b bits fill in 8 / b beats (3 bits: three units in eight beats) and trits in five; units go to their
@@ -38,7 +38,7 @@ class LanePacker(wiring.Component):
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.width = config.kv.word_bits
+        self.width = config.memory_bits
         self.lanes = config.kv.lanes
         super().__init__(
             {

@@ -20,7 +20,7 @@ _KEPT = 4
 
 
 class Packer(wiring.Component):
-    """Lay beats of W codes out in words of W bits; the inverse of ``Unpacker``. W is ``config.kv.word_bits``.
+    """Lay beats of W codes out in words of W bits; the inverse of ``Unpacker``. W is ``config.memory_bits``.
 
     A page begins with a beat and a word. A beat stays at the input until the last word that begins in it is
     made: b words of b bits come out of one beat, eight words of trits out of five. A word of trits can span
@@ -41,7 +41,7 @@ class Packer(wiring.Component):
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.width = config.kv.word_bits
+        self.width = config.memory_bits
         super().__init__(
             {
                 "beats": In(stream.Signature(code_beat(self.width))),

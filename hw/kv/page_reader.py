@@ -35,7 +35,7 @@ class PageSplitter(wiring.Component):
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        width = config.kv.word_bits
+        width = config.memory_bits
         super().__init__(
             {
                 "formats": In(stream.Signature(page_format(config))),
@@ -149,7 +149,7 @@ class PageReader(wiring.Component):
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        width = config.kv.word_bits
+        width = config.memory_bits
         super().__init__(
             {
                 "formats": In(stream.Signature(page_format(config))),

@@ -26,7 +26,11 @@ __all__ = [
 
 
 def is_legal(form: data.View, config: Config) -> Value:
-    """Whether a page can have this format: no reserved coding, groups and chunks that divide their axis."""
+    """Whether a page can have this format: no reserved coding, groups and chunks that divide their axis.
+
+    Scales, minima and codes begin with a word each. Words of at most 256 bits always allow it; longer ones
+    may need more channels, where a group consists of tokens.
+    """
     coding = form.coding.as_value()
     whole = (form.channels & (1 << form.group) - 1) == 0
     short = group_length(form) <= config.kv.page_tokens
@@ -36,7 +40,11 @@ def is_legal(form: data.View, config: Config) -> Value:
     if config.rows > SHORTEST_GROUP:
         rest = (form.channels & config.rows // SHORTEST_GROUP - 1).any()
         chunks = (form.side == Side.KEY) | ~rest
-    return (coding < len(CODINGS)) & head & divides & chunks
+    words = Const(1)
+    if config.memory_bits > SHORTEST_GROUP * HALF_BITS:
+        rest = _shortest_groups(form, config) & (config.memory_bits // HALF_BITS << form.group) - 1
+        words = rest == 0
+    return (coding < len(CODINGS)) & head & divides & chunks & words
 
 
 def channels(form: data.View) -> Value:
@@ -71,8 +79,12 @@ def last_beat(form: data.View, config: Config) -> Value:
 
 def field_words(form: data.View, config: Config) -> Value:
     """Words of a field of a page's metadata: a number of every group."""
-    numbers = config.kv.page_tokens * form.channels  # with groups of 16
-    return numbers[exact_log2(config.kv.word_bits // HALF_BITS) :] >> form.group
+    return _shortest_groups(form, config)[exact_log2(config.memory_bits // HALF_BITS) :] >> form.group
+
+
+def _shortest_groups(form: data.View, config: Config) -> Value:
+    """Groups of a page if they are as short as can be."""
+    return config.kv.page_tokens * form.channels
 
 
 def metadata_words(form: data.View, config: Config) -> Value:
@@ -85,18 +97,18 @@ def code_words(m: Module, form: data.View, config: Config) -> Signal:
     """Words of a page's codes, the last one filled up."""
     unit = config.kv.page_tokens * SHORTEST_GROUP  # elements of 16 channels
     most = config.kv.channels // SHORTEST_GROUP
-    words = Signal(range(unit * most * CODE_BITS // config.kv.word_bits + 1))
+    words = Signal(range(unit * most * CODE_BITS // config.memory_bits + 1))
     trits = Signal.like(words)
     with m.Switch(form.channels):
         for count in range(1, most + 1):
             with m.Case(count):
-                m.d.comb += trits.eq(-(-unit * count * 8 // (TRITS * config.kv.word_bits)))
+                m.d.comb += trits.eq(-(-unit * count * 8 // (TRITS * config.memory_bits)))
     with m.Switch(form.coding):
         with m.Case(Coding.TRITS):
             m.d.comb += words.eq(trits)
         for coding, bits in DENSE_BITS.items():
             with m.Case(coding):
-                m.d.comb += words.eq(form.channels * (unit * bits // config.kv.word_bits))
+                m.d.comb += words.eq(form.channels * (unit * bits // config.memory_bits))
     return words
 
 

@@ -31,7 +31,7 @@ class PageTile(wiring.Component):
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        width = config.kv.word_bits
+        width = config.memory_bits
         super().__init__(
             {
                 "formats": In(stream.Signature(page_format(config))),

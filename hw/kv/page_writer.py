@@ -31,7 +31,7 @@ class PageWriter(wiring.Component):
             {
                 "formats": In(stream.Signature(page_format(config))),
                 "elements": In(stream.Signature(element_beat(config))),
-                "words": Out(stream.Signature(word(config.kv.word_bits))),
+                "words": Out(stream.Signature(word(config.memory_bits))),
                 **dict.fromkeys(FLAGS, Out(1)),
             }
         )

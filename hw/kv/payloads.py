@@ -98,8 +98,8 @@ def code_beat(codes: int) -> data.StructLayout:
 
 
 def page_beat(config: Config) -> data.StructLayout:
-    """``kv.word_bits`` codes of a page that was read; ``error`` in its last beat says that it was damaged."""
-    return data.StructLayout({"beat": code_beat(config.kv.word_bits), "error": 1})
+    """``memory_bits`` codes of a page that was read; ``error`` in its last beat says that it was damaged."""
+    return data.StructLayout({"beat": code_beat(config.memory_bits), "error": 1})
 
 
 def value_beat(config: Config) -> data.StructLayout:

@@ -21,7 +21,7 @@ _PARKED = 4
 
 
 class Unpacker(wiring.Component):
-    """Gather the codes of a page's words in beats of W codes, W being ``config.kv.word_bits``.
+    """Gather the codes of a page's words in beats of W codes, W being ``config.memory_bits``.
 
     A page begins with a word and a beat, and its ``last`` word completes its last beat: a page is a whole
     number of beats, and what pads the last word of trits is less than a beat. The coding may change from one
@@ -47,7 +47,7 @@ class Unpacker(wiring.Component):
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.width = config.kv.word_bits
+        self.width = config.memory_bits
         super().__init__(
             {
                 "words": In(stream.Signature(coded_word(self.width))),

@@ -58,7 +58,7 @@ class ChunkLoader(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.lanes = lanes = LaneMapper(self.config)
-        staged = Signal(self.config.word_bits, reset_less=True)
+        staged = Signal(self.config.memory_bits, reset_less=True)
         payload = Signal(self.chunks.p.shape(), reset_less=True)
         m.d.comb += [
             lanes.staged.eq(staged),

@@ -44,7 +44,7 @@ def header_layout(config: Config) -> data.StructLayout:
 
 def header_takes(config: Config) -> int:
     """Windows that a header is read in."""
-    return max(HEADER_BITS // config.word_bits, 1)
+    return max(HEADER_BITS // config.memory_bits, 1)
 
 
 def header_part_bits(config: Config) -> int:

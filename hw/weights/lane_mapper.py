@@ -77,7 +77,7 @@ def lane_map(dtype: DataType, config: Config) -> LaneMap:
     A chunk of a little more than a word is better read at once, where the words at hand hold it, if the array
     is as fast as that.
     """
-    word = config.word_bits // config.rows
+    word = config.memory_bits // config.rows
     total = chunk_granules(dtype, config.rows, config.lanes)
     ternary = dtype.name == "ternary"
     before = (total - 1) // word
@@ -123,8 +123,8 @@ def lane_take(entry: LaneMap, config: Config, row: int, lane: int, bit: int) -> 
     """Number of the window that a bit of a lane comes from; 0 for a constant."""
     code = lane * config.rows + row
     if entry.ternary:
-        return code // TRITS * _BYTE // config.word_bits
-    takes = {(code * entry.bits + source) // config.word_bits for source in entry.wires[bit] if source >= 0}
+        return code // TRITS * _BYTE // config.memory_bits
+    takes = {(code * entry.bits + source) // config.memory_bits for source in entry.wires[bit] if source >= 0}
     if len(takes) > 1:
         raise ValueError(f"bit {bit} of the lanes of {entry.bits}-bit codes comes from several windows")
     return max(takes, default=0)
@@ -146,7 +146,7 @@ class LaneMapper(wiring.Component):
         self.maps = lane_maps(config)
         super().__init__(
             {
-                "staged": In(config.word_bits),
+                "staged": In(config.memory_bits),
                 "window": In(window_bits(config)),
                 "undivided": In(1),
                 "select": In(len(self.maps)),

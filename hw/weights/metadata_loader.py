@@ -127,7 +127,7 @@ class MetadataLoader(wiring.Component):
                 m.d.sync += columns.eq(self.window)
             for step in range(1, metadata_takes(self.config)):
                 with m.Case(step):
-                    m.d.sync += columns[step * self.config.word_bits :].eq(self.window)
+                    m.d.sync += columns[step * self.config.memory_bits :].eq(self.window)
         return columns
 
     def _behind(self, m: Module, columns: Signal, lengths: Signal) -> Signal:

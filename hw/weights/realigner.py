@@ -25,7 +25,7 @@ def window_bits(config: Config) -> int:
 
 
 def request_layout(config: Config) -> data.StructLayout:
-    """A window asked for: ``granules`` of them, 1..word_bits / rows.
+    """A window asked for: ``granules`` of them, 1..memory_bits / rows.
 
     With ``extend`` it shall have ``more`` instead, up to ``window_granules(config)``, if the two words at
     hand hold so many. ``finish``, ``finish_more``: these granules are the packet's last ones. ``spare``: so
@@ -126,7 +126,7 @@ class Realigner(wiring.Component):
     def _slices(self, m: Module, store: Value, beyond: Value, closed: Value, begin: Value) -> None:
         """The window, bit by bit of its granules."""
         rows = self.config.rows
-        previous = Signal(self.config.word_bits)
+        previous = Signal(self.config.memory_bits)
         for bit in range(rows):
             piece = share(m, f"slice_{bit}", WindowSlice(self.config))
             m.d.comb += [

@@ -25,7 +25,7 @@ __all__ = ["Unpacker"]
 class Unpacker(wiring.Component):
     """Unpack weights at up to one word and one chunk a cycle.
 
-    With W = word_bits and R = rows, and no stall anywhere, a packet takes one cycle to load its first word,
+    With W = memory_bits and R = rows, and no stall anywhere, a packet takes one cycle to load its first word,
     ceil(256 / W) for its header, ``bits_for(chunks) + 2`` for the check, one to offer ``header``, one to ask
     for its first window, and one for its first selectors if it has any. Then it is read a window a cycle:
 

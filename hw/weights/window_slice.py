@@ -13,7 +13,7 @@ __all__ = ["WindowSlice", "window_granules", "word_granules"]
 
 def word_granules(config: Config) -> int:
     """Granules of a word."""
-    return config.word_bits // config.rows
+    return config.memory_bits // config.rows
 
 
 def window_granules(config: Config) -> int:

@@ -293,7 +293,8 @@ async def measured(bench: Bench, dtype: str, blocks: int, packets: int = 1) -> t
     await bench.domain.cycles(2 * inputs // config.activation_lanes + 8)
     bench.rules.restart()
     await bench.play(story)
-    return bench.rules.last_result - bench.rules.first_word + 1, len(story.packets[0]) * 8 // config.word_bits
+    words = len(story.packets[0]) * 8 // config.memory_bits
+    return bench.rules.last_result - bench.rules.first_word + 1, words
 
 
 def terms_of(dtype: str) -> int:
@@ -309,7 +310,7 @@ async def cycles(dut: Any) -> None:
     for dtype in ("bitmod4", "bitmod3"):
         taken, words = await measured(bench, dtype, blocks)
         formula = product_cycles(config, blocks, inputs, terms_of(dtype))
-        head = 4 + -(-HEADER_BITS // config.word_bits) + bits_for(config.chunks)
+        head = 4 + -(-HEADER_BITS // config.memory_bits) + bits_for(config.chunks)
         shape = f"{blocks * config.rows} x {inputs} {dtype}"
         dut._log.info(
             f"cycles of {shape}: {taken}, in the array {formula}, fill {fill_latency(config)}, "

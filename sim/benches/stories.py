@@ -89,7 +89,7 @@ class Story:
     def pack(self, q: QuantizedWeights, output: str, keep: bool = False) -> bytes:
         """A packet for this hardware."""
         config = self.config
-        return layout.pack(q, config.rows, config.lanes, output, keep, config.word_bits)
+        return layout.pack(q, config.rows, config.lanes, output, keep, config.memory_bits)
 
     def vector(self, bits: np.ndarray, group: int, holes: bool = False) -> np.ndarray:
         """Send a vector in groups of a length, garbage in its missing bytes; returns what it must read as."""
@@ -150,8 +150,8 @@ class Story:
         """A packet that ends early: zeros stand for the rest."""
         config, output = self.config, random.choice(OUTPUTS)
         q = self.matrix(3 * config.rows - 1, 2 * config.group + config.lanes + 1)
-        data, word = self.pack(q, output), config.word_bits // 8
-        cut = word * random.randint(-(-HEADER_BITS // config.word_bits), len(data) // word - 1)
+        data, word = self.pack(q, output), config.memory_bits // 8
+        cut = word * random.randint(-(-HEADER_BITS // config.memory_bits), len(data) // word - 1)
         self.packets.append(data[:cut])
         filled = layout.unpack(data[:cut] + bytes(len(data) - cut))
         self.expect(filled, self.vector(self.numbers(q.shape[1]), q.group), output, 8 * cut)
@@ -160,7 +160,7 @@ class Story:
     def long(self) -> None:
         """A packet with words behind its end."""
         self.intact()
-        self.packets[-1] += generator().bytes(random.randint(1, 5) * self.config.word_bits // 8)
+        self.packets[-1] += generator().bytes(random.randint(1, 5) * self.config.memory_bits // 8)
         self.counts["ERROR_LONG"] += 1
 
     def illegal(self) -> None:

@@ -7,7 +7,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In
 
 from golden.kv.codings import CODINGS
-from hw.config import Config, KvConfig
+from hw.config import Config
 from hw.kv.packer import Packer
 from hw.kv.payloads import CODE_BITS, Coding, code_beat
 from hw.kv.unpacker import Unpacker
@@ -18,10 +18,9 @@ IN_FLIGHT = 3
 """Beats that packer and unpacker hold together, at most."""
 
 
-def codec_config(width: int, lanes: int = 1) -> Config:
+def codec_config(width: int) -> Config:
     """A configuration with words of any multiple of 8 bits; proofs use shorter ones than memories do."""
-    kv = KvConfig().model_copy(update={"word_bits": width, "lanes": lanes})
-    return Config().model_copy(update={"kv": kv})
+    return Config().model_copy(update={"memory_bits": width})
 
 
 class StreamRules(Elaboratable):
@@ -70,7 +69,7 @@ class RoundTrip(wiring.Component):
         self.config, self.codes, self.coding, self.trits = config, codes, coding, trits
         super().__init__(
             {
-                "beats": In(stream.Signature(code_beat(config.kv.word_bits))),
+                "beats": In(stream.Signature(code_beat(config.memory_bits))),
                 "ready": In(1),
                 "pause": In(1),
             }

@@ -47,11 +47,11 @@ _TILE = Config(
     lanes=16,
     group=128,
     rescale_units=2,
-    word_bits=1024,
+    memory_bits=1024,
     maximum_inputs=32768,
-    kv=KvConfig(word_bits=256),
+    kv=KvConfig(page_tokens=64),
 )
-"""The tile whose area is measured, with words that hold a chunk of 4-bit codes."""
+"""The tile whose area is measured; a word holds a chunk of 4-bit codes, which takes pages of 64 tokens."""
 
 
 def tiles(areas: Areas) -> int:
@@ -116,12 +116,15 @@ class Kvloom:
             return ((None, 0, context),) * 2
         found = []
         quantized = scheme.quantized(np.array([context - 1]))
-        page = 64 if scheme.page == 64 else 32
+        page = self.config.kv.page_tokens
         sides = (("key", scheme.key, quantized[0]), ("value", scheme.value, quantized[1]))
-        for side, form, tokens in sides:
+        for side, form, leaving in sides:
+            tokens = int(leaving[0])
+            if scheme.order == "paged":
+                tokens -= tokens % page
             layout = PageLayout(form, side, page, network.head, self.config.rows, self.config.lanes)
             self._check(layout)
-            found.append((layout, ceil(int(tokens[0]) / page), context - int(tokens[0])))
+            found.append((layout, ceil(tokens / page), context - tokens))
         return tuple(found)
 
     def _check(self, layout: PageLayout) -> None:
@@ -162,7 +165,7 @@ class Kvloom:
         scheme = KV[self.kv]
         if scheme is None:
             return 0.0
-        pages = tokens / 32
+        pages = tokens / self.config.kv.page_tokens
         each = sum(
             writer_cycles(self.config, layout.format, layout.groups, layout.elements)
             for layout, *_ in self._pages(network, 4096)

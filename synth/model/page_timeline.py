@@ -27,7 +27,7 @@ def page_cycles(config: Config, layout: PageLayout) -> int:
         config: the page tile; ``rows`` and ``lanes`` of the layout must be its own.
         layout: the page.
     """
-    form, width = layout.format, config.kv.word_bits
+    form, width = layout.format, config.memory_bits
     metadata = ceil(8 * layout.metadata_bytes / width)
     terms = form.dtype.term_count
     outputs, inputs = layout.tokens, layout.channels

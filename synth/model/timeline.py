@@ -7,7 +7,7 @@ room (``hw.pe.array``), the rescaler ``slots`` turns a group (``hw.pe.rescaler``
 them for one packet, chunk by chunk.
 
 A long matrix is not played to its end. What the unpacker finds in a row block depends on where in a word the
-block begins, which repeats after at most ``word_bits / rows`` blocks; so do its cycles.
+block begins, which repeats after at most ``memory_bits / rows`` blocks; so do its cycles.
 """
 
 from collections import deque
@@ -54,7 +54,7 @@ _KNOWN: dict[Any, int] = {}
 
 
 def _cycles(config: Config, packet: Packet) -> int:
-    period = config.word_bits // config.rows
+    period = config.memory_bits // config.rows
     played = min(packet.blocks, 2 * period + (packet.blocks - 1) % period + 1)
     ends = _Timeline(config, packet).play(played)
     left_out = (packet.blocks - played) // period
@@ -75,7 +75,7 @@ class _Plan:
     def chunk(self) -> tuple[int, ...]:
         """Windows of a chunk."""
         plan = lane_map(self.packet.dtype, self.config)
-        word = self.config.word_bits // self.config.rows
+        word = self.config.memory_bits // self.config.rows
         return (word,) * (plan.takes - 1) + (plan.granules,)
 
     @cached_property
@@ -95,10 +95,10 @@ class _Timeline:
 
     def __init__(self, config: Config, packet: Packet) -> None:
         self.config, self.packet, self.plan = config, packet, _Plan(config, packet)
-        self.word = config.word_bits // config.rows
+        self.word = config.memory_bits // config.rows
         self.terms = packet.dtype.term_count
         self.turns = config.turns(packet.has_offset)
-        header = max(HEADER_BITS // config.word_bits, 1)
+        header = max(HEADER_BITS // config.memory_bits, 1)
         offered = header + bits_for(config.chunks) + 3
         self.at = offered + 2  # when the unpacker takes its next window
         self.offset = HEADER_BITS // config.rows % self.word

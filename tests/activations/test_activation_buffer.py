@@ -14,7 +14,7 @@ SMALL: dict[str, Any] = {
     "group": 32,
     "activation_lanes": 2,
     "maximum_inputs": 64,
-    "word_bits": 64,
+    "memory_bits": 64,
 }
 SHAPES: dict[str, dict[str, Any]] = {
     "two_columns": {"columns": 2, "activation_bits": 8, "lanes": 4, "group": 16},

@@ -17,7 +17,7 @@ SMALL: dict[str, Any] = {
     "group": 32,
     "activation_lanes": 4,
     "maximum_inputs": 64,
-    "word_bits": 64,
+    "memory_bits": 64,
 }
 SHAPES: dict[str, dict[str, Any]] = {
     "two_columns": {"columns": 2, "activation_bits": 8, "activation_lanes": 2, "group": 16},

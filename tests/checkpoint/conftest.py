@@ -26,7 +26,7 @@ def accelerate(rng: np.random.Generator) -> Accelerate:
             vector = rng.standard_normal((1, q.shape[1])).astype(np.float16).view(np.uint16)
             results, _ = matvec_bits(q, vector, config)
             assert np.count_nonzero(results & 0x7FFF) > results.size // 2
-            packet = layout.pack(q, config.rows, config.lanes, word_bits=config.word_bits)
+            packet = layout.pack(q, config.rows, config.lanes, word_bits=config.memory_bits)
             given = {"packet": packet.hex(), "vector": vector, "group": q.group, "results": results}
             products.append(given)
         parameters = {"config": config.model_dump(), "products": products}

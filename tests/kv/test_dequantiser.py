@@ -7,8 +7,8 @@ from hw.kv.dequantiser import Dequantiser
 from sim import runner
 
 WIDE = Config(kv=KvConfig(lanes=4, channels=64, page_tokens=64))
-SPLIT = Config(kv=KvConfig(word_bits=64, lanes=8, channels=96))
-"""A beat of values takes the numbers of two words."""
+SHORT = Config(memory_bits=128, kv=KvConfig(lanes=8, channels=96))
+"""A beat of values can take all numbers of a word."""
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ SPLIT = Config(kv=KvConfig(word_bits=64, lanes=8, channels=96))
         pytest.param(preset("tiny"), "icarus", 7, "every|throughput|reset", id="tiny-icarus"),
         pytest.param(preset("edge"), "verilator", 14, None, id="edge"),
         pytest.param(WIDE, "verilator", 6, None, id="four_lanes"),
-        pytest.param(SPLIT, "verilator", 6, None, id="eight_lanes_of_short_words"),
+        pytest.param(SHORT, "verilator", 6, None, id="eight_lanes_of_short_words"),
     ],
     indirect=["simulator"],
 )

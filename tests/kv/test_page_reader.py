@@ -6,7 +6,8 @@ from hw.config import Config, KvConfig, preset
 from hw.kv.page_reader import PageReader
 from sim import runner
 
-WIDE = Config(kv=KvConfig(word_bits=256, page_tokens=64))
+WIDE = Config(memory_bits=512, kv=KvConfig(page_tokens=64))
+WIDEST = Config(memory_bits=1024, kv=KvConfig(page_tokens=64))
 SOME = "every_format/stalls=3|bad_pages/stalls=0|cycle|trits"
 """For Icarus, much slower here."""
 
@@ -22,6 +23,7 @@ MOST = "every_format/stalls=(0|3)|bad_pages/stalls=0|cycle"
         # The figure of the README: 1.000 words a cycle over at least 10,000 words.
         pytest.param(preset("edge"), "verilator", 14, 10_000, MOST, id="edge", marks=pytest.mark.slow),
         pytest.param(WIDE, "verilator", 14, 500, MOST, id="wide_words"),
+        pytest.param(WIDEST, "verilator", 14, 500, MOST, id="widest_words", marks=pytest.mark.slow),
     ],
     indirect=["simulator"],
 )

@@ -7,7 +7,7 @@ import pytest
 from golden.kv.affine import AXES
 from golden.kv.formats import Format
 from golden.kv.pages import SIDES, PageLayout
-from hw.config import Config, ConfigurationError, KvConfig, preset
+from hw.config import Config, ConfigurationError, preset
 from hw.kv.array_feed import ArrayFeed
 from hw.kv.page_tile import PageTile
 from sim import runner
@@ -26,6 +26,11 @@ def run(config: Config, simulator: str, pages: int, test_filter: str | None = No
 def test_tiny(simulator: str) -> None:
     thorough = simulator == "verilator"
     run(preset("tiny"), simulator, 44 if thorough else 4, None if thorough else "stalls=0")
+
+
+@pytest.mark.slow
+def test_edge() -> None:
+    run(preset("edge"), "verilator", 33, "stalls=(0|3)|damaged.*apart")
 
 
 @pytest.mark.slow
@@ -48,10 +53,6 @@ def test_pace() -> None:
 
 @pytest.mark.quick
 def test_impossible_configurations() -> None:
-    with pytest.raises(
-        ConfigurationError, match=r"^kv\.word_bits 64 must be a multiple of rows \* lanes = 128$"
-    ):
-        ArrayFeed(Config(kv=KvConfig(word_bits=64)))
     with pytest.raises(
         ConfigurationError, match=r"^types must include binary01, int2_asym, .* for keys and values$"
     ):

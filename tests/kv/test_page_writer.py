@@ -16,7 +16,7 @@ from hw.kv.page_writer import PageWriter
 from sim import runner
 
 BENCH = "sim.benches.kv.page_writer"
-WIDE = Config(kv=KvConfig(lanes=4, word_bits=256))
+WIDE = Config(kv=KvConfig(lanes=4))
 FORMATS = [
     *(Format("native", bits, "token", 32) for bits in (2, 3, 4)),
     Format("sign", 1),
@@ -74,6 +74,7 @@ def pages_of(cache: Cache, layers: list[int], pages: int) -> list[dict]:
     [
         pytest.param(preset("tiny"), "verilator", 5, None, id="tiny-verilator"),
         pytest.param(preset("tiny"), "icarus", 2, "stalls=0|stalls=3", id="tiny-icarus"),
+        pytest.param(preset("edge"), "verilator", 1, "stalls=3", id="edge", marks=pytest.mark.slow),
         pytest.param(WIDE, "verilator", 2, None, id="four_lanes"),
     ],
     indirect=["simulator"],

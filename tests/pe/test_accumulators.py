@@ -8,7 +8,7 @@ from sim import runner
 
 
 def parameters(units: int, count: int) -> tuple[Config, dict[str, object]]:
-    config = Config(rows=4, lanes=4, group=32, rescale_units=units, word_bits=64)
+    config = Config(rows=4, lanes=4, group=32, rescale_units=units, memory_bits=64)
     return config, {"config": config.model_dump(), "count": count}
 
 

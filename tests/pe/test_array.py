@@ -6,9 +6,9 @@ from hw.config import Config
 from hw.pe.array import Array
 from sim import runner
 
-TWO_COLUMNS = Config(rows=4, columns=2, lanes=4, group=32, maximum_inputs=512, word_bits=64)
+TWO_COLUMNS = Config(rows=4, columns=2, lanes=4, group=32, maximum_inputs=512, memory_bits=64)
 WIDE = Config(
-    rows=4, lanes=16, group=64, maximum_inputs=1024, activation_bits=16, word_bits=64, waiting_groups=1
+    rows=4, lanes=16, group=64, maximum_inputs=1024, activation_bits=16, memory_bits=64, waiting_groups=1
 )
 
 

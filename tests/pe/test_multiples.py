@@ -14,5 +14,5 @@ def test_multiples(simulator: str) -> None:
 
 
 def test_wide_multiples() -> None:
-    config = Config(rows=4, lanes=16, activation_bits=16, word_bits=64)
+    config = Config(rows=4, lanes=16, activation_bits=16, memory_bits=64)
     runner.run(Multiples(config), "sim.benches.pe.multiples", "verilator", {"config": config.model_dump()})

@@ -16,8 +16,8 @@ from sim import runner
 NATIVE = {"fp16": (np.float16, np.uint16), "fp32": (np.float32, np.uint32)}
 EXACT_IN_FLOAT64 = st.integers(-(2**53), 2**53) | st.integers(-(2**27), 2**27) | st.integers(-300, 300)
 INTEGERS = EXACT_IN_FLOAT64 | st.integers(-(2**60) + 1, 2**60 - 1)
-LONG = Config(rows=4, lanes=4, group=32, accumulator_bits=48, word_bits=64)
-SHORT = Config(rows=4, lanes=4, group=32, accumulator_bits=24, word_bits=64)
+LONG = Config(rows=4, lanes=4, group=32, accumulator_bits=48, memory_bits=64)
+SHORT = Config(rows=4, lanes=4, group=32, accumulator_bits=24, memory_bits=64)
 BENCH = "sim.benches.pe.output_converter"
 
 

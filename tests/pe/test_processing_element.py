@@ -6,7 +6,7 @@ from hw.config import Config, preset
 from hw.pe.processing_element import ProcessingElement
 from sim import runner
 
-WIDE = Config(rows=4, lanes=16, group=64, maximum_inputs=1024, activation_bits=16, word_bits=64)
+WIDE = Config(rows=4, lanes=16, group=64, maximum_inputs=1024, activation_bits=16, memory_bits=64)
 BENCH = "sim.benches.pe.processing_element"
 
 

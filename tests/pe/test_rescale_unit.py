@@ -12,10 +12,10 @@ LONG = Config(
     activation_bits=16,
     accumulator_bits=40,
     types=("int8",),
-    word_bits=64,
+    memory_bits=64,
     offset_passes=1,
 )
-FEW_TYPES = Config(rows=4, lanes=4, group=16, activation_bits=8, types=("ternary",), word_bits=64)
+FEW_TYPES = Config(rows=4, lanes=4, group=16, activation_bits=8, types=("ternary",), memory_bits=64)
 BENCH = "sim.benches.pe.rescale_unit"
 
 

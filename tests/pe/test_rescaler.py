@@ -12,7 +12,7 @@ TYPES = ("int3_asym", "int8", "bitmod4", "ternary")
 
 def config(**fields: object) -> Config:
     """A few rows, few and different types."""
-    small: dict[str, object] = {"rows": 4, "lanes": 4, "group": 32, "maximum_inputs": 512, "word_bits": 64}
+    small: dict[str, object] = {"rows": 4, "lanes": 4, "group": 32, "maximum_inputs": 512, "memory_bits": 64}
     return Config.model_validate(small | {"types": TYPES} | fields)
 
 

@@ -7,8 +7,8 @@ from hw.pe.term_encoder import TermEncoder
 from sim import runner
 
 BENCH = "sim.benches.pe.term_encoder"
-ONE_TERM = Config(rows=4, lanes=4, group=32, maximum_inputs=512, word_bits=64, types=("int4", "bitmod3"))
-ONLY_TABLES = Config(rows=4, lanes=4, group=32, maximum_inputs=512, word_bits=64, types=("flint4", "e3m2"))
+ONE_TERM = Config(rows=4, lanes=4, group=32, maximum_inputs=512, memory_bits=64, types=("int4", "bitmod3"))
+ONLY_TABLES = Config(rows=4, lanes=4, group=32, maximum_inputs=512, memory_bits=64, types=("flint4", "e3m2"))
 
 
 @pytest.mark.quick

@@ -58,7 +58,7 @@ def plans(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> di
         found[name] = plan
 
     parameters = defaultdict(lambda: 1, config=CONFIG.model_dump())
-    parameters["lanes"] = CONFIG.kv.word_bits if block == "kv_packer" else CONFIG.kv.lanes
+    parameters["lanes"] = CONFIG.memory_bits if block == "kv_packer" else CONFIG.kv.lanes
     ports = ports_of(block)
     monkeypatch.setattr(Coverage, "__init__", note)
     monkeypatch.setattr(context, "parameters", lambda: parameters)

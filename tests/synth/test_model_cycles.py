@@ -109,7 +109,7 @@ def test_layers_take_no_longer_than_their_words_and_multiplications(
     """The figures of the README, from the model that the other tests compare with the circuit."""
     config = preset("edge")
     product = packet(config, *shape, dtype, scale, offset, group)
-    words = -(-product.bits // config.word_bits)
+    words = -(-product.bits // config.memory_bits)
     sizes = [product.group] * (product.groups - 1) + [product.last_inputs]
     multiplications = product.blocks * sum(map(product.chunks, sizes)) * product.dtype.term_count
     assert product_cycles(config, product) <= 1.02 * max(words, multiplications)

@@ -51,7 +51,7 @@ def test_bytes_of_a_cache_are_those_of_the_golden_one(scheme: str, context: int,
     keys, values = rng.standard_normal((2, SMALL.kv_heads, context, SMALL.head))
     found = KV[scheme]
     assert found is not None
-    arrays = load(found.compress(keys, values).to_bytes())
+    arrays = load(found.compress(keys, values, page_tokens=64).to_bytes())
     wanted = sum(array.nbytes for name, array in arrays.items() if name != "table")
     assert kvloom(AREAS, "bitmod3", scheme).cached(SMALL, context) == wanted
 
@@ -66,8 +66,8 @@ def test_long_prompts_read_their_cache_again():
 def test_kept_tokens_are_counted():
     """KIVI's order: keys leave 128 at a time, values one by one, in pages that are filled up."""
     one, context = kvloom(AREAS, "bitmod3", "native2"), 1000
-    key_pages, value_pages = 896 // 32, -(-(999 - 128) // 32)
-    page = 32 * 64 * 3 // 8
+    key_pages, value_pages = 896 // 64, -(-(999 - 128) // 64)
+    page = 64 * 64 * 3 // 8
     window = 2 * 64 * ((1000 - 896) + (1000 - 871))
     assert one.cached(SMALL, context) == 2 * ((key_pages + value_pages) * page + window)
 

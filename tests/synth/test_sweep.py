@@ -181,7 +181,7 @@ def test_failures_do_not_stop_the_others(tmp_path: Path, monkeypatch: Any, refus
     ("old", "new", "part"),
     [
         ("lanes = [4, 8]", "lane = [4]", "field 'lane' must be one of rows, columns"),
-        ("lanes = [4, 8]", '"kv.lane" = [4]', "field 'kv.lane' must be one of word_bits, lanes"),
+        ("lanes = [4, 8]", '"kv.lane" = [4]', "field 'kv.lane' must be one of lanes, channels"),
         ("lanes = [4, 8]", "lanes = []", "vary.lanes must have at least one value"),
         ("lanes = [4, 8]", 'types = [["int4"]]', "field 'types' must be fixed or vary, not both"),
         ('block = "array"', 'block = "aligner"', "block 'aligner' must be a block that holds the array"),

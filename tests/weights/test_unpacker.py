@@ -14,7 +14,7 @@ NARROW = Config(
     lanes=16,
     group=64,
     maximum_inputs=1024,
-    word_bits=64,
+    memory_bits=64,
     types=("ternary", "int3", "int4", "int4_asym", "int5_asym", "int6_asym", "int8", "int8_asym", "bitmod4"),
 )
 LONG_CHUNKS = Config(
@@ -22,7 +22,7 @@ LONG_CHUNKS = Config(
     lanes=16,
     group=64,
     maximum_inputs=1024,
-    word_bits=128,
+    memory_bits=128,
     types=("ternary", "int3", "bitmod3", "int4", "bitmod4", "int4_asym", "int6_asym", "int8", "int8_asym"),
 )
 
@@ -47,7 +47,7 @@ def test_edge() -> None:
 @pytest.mark.slow
 def test_a_chunk_a_word() -> None:
     """Words that hold a whole chunk of 4 bits."""
-    run(preset("edge").changed(word_bits=512), "verilator", thorough=False)
+    run(preset("edge").changed(memory_bits=512), "verilator", thorough=False)
 
 
 @pytest.mark.slow
@@ -66,7 +66,7 @@ def test_chunks_read_undivided() -> None:
 @pytest.mark.parametrize("config", [preset("tiny"), preset("edge"), preset("paper"), NARROW, LONG_CHUNKS])
 def test_takes(config: Config) -> None:
     """The windows of a chunk hold all of it, and nothing is read twice."""
-    window = config.word_bits // config.rows
+    window = config.memory_bits // config.rows
     for dtype in config.datatypes:
         packing = lane_map(dtype, config)
         assert 1 <= packing.granules <= window

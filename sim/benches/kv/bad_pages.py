@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from golden.kv.pages import PageLayout
 from golden.numbers import trits
 from hw.config import Config
-from hw.kv.payloads import SHORTEST_GROUP, Axis, Side
+from hw.kv.payloads import HALF_BITS, SHORTEST_GROUP, Axis, Side
 from sim.benches.kv.pages import form_fields, random_elements, words_of
 from sim.spacing import every_pair
 
@@ -71,6 +71,8 @@ def impossible_forms(config: Config, form: dict[str, Any]) -> Iterator[dict[str,
     too_long = (group for group in range(4) if SHORTEST_GROUP << group > tokens)
     yield from (form | {"axis": Axis.CHANNEL, "group": group} for group in too_long)
     yield form | {"axis": Axis.TOKEN, "channels": 1, "group": 1}
+    if config.memory_bits > SHORTEST_GROUP * HALF_BITS:  # a scale of every channel, less than a word
+        yield form | {"axis": Axis.CHANNEL, "channels": 1, "group": tokens.bit_length() - 5}
     if config.rows > SHORTEST_GROUP:
         yield form | {"side": Side.VALUE, "channels": 1, "group": 0}
 
@@ -80,7 +82,7 @@ def bad_page(config: Config, layout: PageLayout, fault: str, variant: int = 0) -
 
     ``error_trits`` asks for a layout of trits.
     """
-    width = config.kv.word_bits
+    width = config.memory_bits
     page = intact_page(layout, width)._replace(fault=fault)
     if fault == "error_short":
         kept = (1, len(page.words) - 1, random.randint(1, len(page.words) - 1))[variant % 3]
@@ -116,6 +118,6 @@ def pages_of_every_fault(
     for fault in every_pair((None, *FAULTS)):
         layout = layout_of("ternary_mean" if fault == "error_trits" else None)
         if fault is None:
-            yield intact_page(layout, config.kv.word_bits)
+            yield intact_page(layout, config.memory_bits)
         else:
             yield bad_page(config, layout, fault, next(variants[fault]))

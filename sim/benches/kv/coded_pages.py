@@ -12,11 +12,11 @@ from golden.kv import codings
 from hw.kv.payloads import Coding
 from sim.streams import Domain, Scoreboard, StreamSink, StreamSource, situation
 
-__all__ = ["NAMES", "SHORTEST", "CodecBench", "CodedPage", "some_names"]
+__all__ = ["NAMES", "CodecBench", "CodedPage", "some_names"]
 
 NAMES = tuple(coding.name for coding in codings.CODINGS)
-SHORTEST = 256
-"""Codes of the shortest page."""
+_SHORTEST = 256
+"""Codes of the shortest page of short words."""
 
 
 class CodedPage(NamedTuple):
@@ -50,14 +50,14 @@ class CodedPage(NamedTuple):
         ]
 
 
-def _random_page(rng: np.random.Generator, name: str, count: int, word_bits: int) -> CodedPage:
+def _random_page(rng: np.random.Generator, name: str, count: int, memory_bits: int) -> CodedPage:
     """A page of ``count`` random codes, now and then all of them lowest or all highest."""
     coding = codings.get(name)
     highest = 2 if coding.trits else (1 << coding.bits) - 1
     low, high = ((0, highest), (0, highest), (0, highest), (0, 0), (highest, highest))[rng.integers(5)]
     codes = rng.integers(low, high, count, np.uint8, endpoint=True)
     packed = codings.pack(codes, coding)
-    size = word_bits // 8
+    size = memory_bits // 8
     padded = np.concatenate([packed, np.zeros(-len(packed) % size, np.uint8)]).reshape(-1, size)
     words = [int.from_bytes(word.tobytes(), "little") for word in padded]
     return CodedPage(Coding(NAMES.index(name)), codes, words)
@@ -76,20 +76,21 @@ class CodecBench:
     Args:
         domain: after its reset.
         stalls: a situation.
-        word_bits: of the memory.
+        memory_bits: width of the words.
         taken, given: input and output stream: name, payload, and a page's beats of it.
 
     Attributes:
         departures, arrivals: cycles of the input's and of the output's beats.
         compares: whether anything of the output counts.
         valid: reads whether the output has a beat.
+        shortest: codes of the shortest page, whole beats of the wide packer and the unpacker.
     """
 
     def __init__(
         self,
         domain: Domain,
         stalls: str,
-        word_bits: int,
+        memory_bits: int,
         taken: tuple[str, data.StructLayout, Callable[[CodedPage], list]],
         given: tuple[str, data.StructLayout, Callable[[CodedPage], list]],
     ) -> None:
@@ -99,7 +100,8 @@ class CodecBench:
         self.arrivals: list[int] = []
         self.departures: list[int] = []
         self.rng = np.random.default_rng(random.getrandbits(32))
-        self._word_bits, self._beats_in, self._beats_out = word_bits, taken[2], given[2]
+        self.shortest = max(_SHORTEST, memory_bits)
+        self._memory_bits, self._beats_in, self._beats_out = memory_bits, taken[2], given[2]
         self.board = Scoreboard(*given[:2])
         self._last_place = given[1].size - 1
         self.valid = domain.reader(f"{given[0]}_valid")
@@ -119,7 +121,7 @@ class CodecBench:
             self._known.popleft()
 
     def page(self, name: str, groups: int) -> CodedPage:
-        return _random_page(self.rng, name, groups * SHORTEST, self._word_bits)
+        return _random_page(self.rng, name, groups * self.shortest, self._memory_bits)
 
     def send(self, page: CodedPage) -> None:
         """A page, and its other form."""

@@ -46,7 +46,7 @@ class Bench:
         shape = value_beat(config)
         self.board = Scoreboard("elements", shape)
         self.headers = StreamSource(domain, "headers", page_format(config), where.source)
-        self.numbers = StreamSource(domain, "numbers", word(config.kv.word_bits), where.source)
+        self.numbers = StreamSource(domain, "numbers", word(config.memory_bits), where.source)
         self.beats = StreamSource(domain, "beats", page_beat(config), where.source)
         self.sink = StreamSink(domain, "elements", shape, where.sink, where.sink_waits, self.observe)
         self.wanted = 0
@@ -58,7 +58,7 @@ class Bench:
 
     def send(self, layout: PageLayout, quantized: Quantized, error: bool = False) -> tuple[int, int]:
         """A page that becomes what golden says of it; returns its words of numbers and beats of values."""
-        numbers, beats = streams_of(layout, layout.pack(quantized), config.kv.word_bits, error)
+        numbers, beats = streams_of(layout, layout.pack(quantized), config.memory_bits, error)
         self.headers.send(form_fields(layout))
         self.numbers.send_all(numbers)
         self.beats.send_all(beats)
@@ -171,12 +171,12 @@ async def reset_forgets(dut: Any) -> None:
     for _ in range(8):
         layout = random_layout(config)
         page = layout.pack(quantized_page(layout, any_kind()))
-        numbers, beats = streams_of(layout, page, config.kv.word_bits, True)
+        numbers, beats = streams_of(layout, page, config.memory_bits, True)
         bench.compares = False
         bench.headers.send_all([form_fields(layout)] * 2)
         bench.numbers.send_all(numbers + numbers[: random.randrange(len(numbers))])
         bench.beats.send_all(beats[: random.randrange(len(beats))])
-        await bench.domain.cycles(len(numbers) + random.randrange(2 * config.kv.word_bits))
+        await bench.domain.cycles(len(numbers) + random.randrange(2 * config.memory_bits))
         await bench.domain.reset()
         bench.compares, bench.wanted = True, bench.sink.count
         layout = random_layout(config)

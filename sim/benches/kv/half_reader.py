@@ -22,7 +22,7 @@ from sim.streams import SITUATIONS, Domain, StreamMonitor, StreamSink, StreamSou
 
 config = Config.model_validate(context.parameters()["config"])
 COUNT: int = context.parameters()["pages"]
-WIDTH = config.kv.word_bits
+WIDTH = config.memory_bits
 LANES = config.kv.lanes
 
 errors = ErrorPlan("kv_half_reader")

@@ -12,12 +12,12 @@ from hw.config import Config
 from hw.kv.payloads import code_beat, coded_word
 from sim import context
 from sim.benches.kv import codec_stories as stories
-from sim.benches.kv.coded_pages import NAMES, SHORTEST, CodecBench, CodedPage
+from sim.benches.kv.coded_pages import NAMES, CodecBench, CodedPage
 from sim.spacing import SPACINGS
 from sim.streams import SITUATIONS, Domain, reset
 
 config = Config.model_validate(context.parameters()["config"])
-WIDTH = config.kv.word_bits
+WIDTH = config.memory_bits
 LANES = context.parameters()["lanes"]
 PAGES = context.parameters()["pages"]
 FLOWING_WORDS = context.parameters()["flowing_words"]
@@ -64,6 +64,6 @@ async def wrong_pages(dut: Any, spacing: str) -> None:
 async def reset_forgets(dut: Any, name: str) -> None:
     """A reset in the middle of a page leaves nothing behind."""
     bench = bench_of(await reset(dut, LIMIT), "free_running")
-    total = 2 * SHORTEST // LANES
+    total = 2 * bench.shortest // LANES
     lengths = range(1, total, max(1, total // 16))
     await stories.forget(bench, name, lengths, lambda beats: bench.domain.cycles(beats + 3))

@@ -18,7 +18,7 @@ from sim.streams import SITUATIONS, Domain, StreamMonitor, StreamSink, StreamSou
 
 config = Config.model_validate(context.parameters()["config"])
 COUNT: int = context.parameters()["pages"]
-WIDTH = config.kv.word_bits
+WIDTH = config.memory_bits
 
 errors = ErrorPlan("kv_page_reader")
 coverage = Coverage(

@@ -18,7 +18,7 @@ from hw.kv.payloads import page_format, word
 from sim import context
 from sim.benches.kv.bad_pages import FAULTS, SentPage, bad_page, intact_page, pages_of_every_fault
 from sim.benches.kv.decoded_pages import streams_of
-from sim.benches.kv.pages import FORMATS
+from sim.benches.kv.pages import FORMATS, fitting_groups
 from sim.coverage import Coverage
 from sim.errors import ErrorCounter, ErrorPlan
 from sim.scoreboard import Scoreboard
@@ -29,7 +29,7 @@ config = Config.model_validate(context.parameters()["config"])
 COUNT: int = context.parameters().get("pages", 0)
 PACES = context.parameters().get("paces", [])
 PERIODS = context.parameters().get("periods", [])
-WIDTH = config.kv.word_bits
+WIDTH = config.memory_bits
 TOPS = {"normal": 29, "subnormal": 4}
 """Exponent field that bounds steps and offsets, by kind of elements."""
 
@@ -157,16 +157,22 @@ def products_of(layout: PageLayout, quantized: Quantized, top: int) -> Iterator[
         yield Product(layout, outputs, (step, offset), top)
 
 
+PLACES = tuple(
+    (side, folded)
+    for side, folded in itertools.product(("key", "value"), (False, True))
+    if folded or side == "key" or config.group <= config.kv.page_tokens
+)
+"""Sides, and whether scales are folded: those of values only where the array's groups fit in a page."""
+
+
 def random_layout(rule: str, bits: int, side: str, folded: bool) -> PageLayout:
     """A page whose scales, if not folded, follow the array's groups."""
     axis = "channel" if (side == "key") == folded else "token"
     unit = max(16, config.lanes if side == "key" else config.rows)
-    channels = unit * random.randint(1, config.kv.channels // unit)
-    length = config.kv.page_tokens if axis == "channel" else channels
-    if not folded and axis == "token":
-        channels = length = config.group * random.randint(1, config.kv.channels // config.group)
-    groups = [group for group in (16, 32, 64, 128) if length % group == 0]
-    group = random.choice(groups) if folded else config.group
+    heads = range(unit, config.kv.channels + 1, unit)
+    groups = {channels: fitting_groups(config, axis, channels) for channels in heads}
+    channels = random.choice([head for head in heads if folded or config.group in groups[head]])
+    group = random.choice(groups[channels]) if folded else config.group
     form = Format(rule, bits, axis, group, 0.5)
     return PageLayout(form, side, config.kv.page_tokens, channels, config.rows, config.lanes)
 
@@ -185,7 +191,7 @@ def unknown_outputs(page: SentPage) -> set[int]:
 def any_layout(rule: str | None = None) -> PageLayout:
     """A page of a rule, or of any."""
     named = random.choice([(name, bits) for name, bits in FORMATS if rule in (name, None)])
-    return random_layout(*named, random.choice(("key", "value")), random.random() < 0.5)
+    return random_layout(*named, *random.choice(PLACES))
 
 
 def page_of_other_groups() -> SentPage:
@@ -201,9 +207,9 @@ def page_of_other_groups() -> SentPage:
 async def every_format(dut: Any, stalls: str) -> None:
     """Keys and values of every format, folded and not, page after page, with normal or subnormal scales."""
     bench = await start(dut, stalls, tuple(TOPS)[SITUATIONS.index(stalls) % 2])
-    kinds = list(itertools.product(FORMATS, ("key", "value"), (False, True)))
+    kinds = list(itertools.product(FORMATS, PLACES))
     random.shuffle(kinds)
-    for (rule, bits), side, folded in kinds[:COUNT]:
+    for (rule, bits), (side, folded) in kinds[:COUNT]:
         bench.send(intact_page(random_layout(rule, bits, side, folded), WIDTH, bench.kind))
         coverage.hit(format=f"{rule}{bits}", side=side, folded=folded)
     await bench.finish()

@@ -23,7 +23,7 @@ from sim.streams import SITUATIONS, Domain, StreamMonitor, StreamSink, StreamSou
 config = Config.model_validate(context.parameters()["config"])
 COUNT: int = context.parameters()["pages"]
 GIVEN: list[dict[str, Any]] = context.parameters().get("given", [])
-WIDTH = config.kv.word_bits
+WIDTH = config.memory_bits
 LANES = config.kv.lanes
 
 errors = ErrorPlan("kv_page_writer")

@@ -11,7 +11,7 @@ from golden.kv import codings
 from golden.kv.formats import Format
 from golden.kv.pages import SIDES, PageLayout
 from hw.config import Config
-from hw.kv.payloads import SHORTEST_GROUP, Axis, Coding, Side
+from hw.kv.payloads import HALF_BITS, SHORTEST_GROUP, Axis, Coding, Side
 
 __all__ = [
     "FORMATS",
@@ -20,6 +20,7 @@ __all__ = [
     "RULES",
     "beats_of",
     "elements_of",
+    "fitting_groups",
     "form_fields",
     "parts_of",
     "random_elements",
@@ -71,13 +72,19 @@ def random_layout(
     rule = rule or random.choice(RULES)
     bits = bits or random.choice([bits for name, bits in FORMATS if name == rule])
     side, axis = place or random.choice(PLACES)
-    groups = [16, 32, 64, 128]
     unit = max(SHORTEST_GROUP, config.lanes if side == "key" else config.rows)
     channels = unit * (1 if short else random.randint(1, config.kv.channels // unit))
-    length = channels if axis == "token" else config.kv.page_tokens
-    group = random.choice([group for group in groups if length % group == 0])
+    group = random.choice(fitting_groups(config, axis, channels))
     form = Format(rule, bits, axis, group, random.choice((0.5, 0.7, random.randrange(256) / 256)))
     return PageLayout(form, side, config.kv.page_tokens, channels, config.rows, config.lanes)
+
+
+def fitting_groups(config: Config, axis: str, channels: int) -> list[int]:
+    """Lengths of groups that divide their axis, and whose scales fill words of the memory."""
+    tokens, numbers = config.kv.page_tokens, config.memory_bits // HALF_BITS
+    length = channels if axis == "token" else tokens
+    groups = (16, 32, 64, 128)
+    return [group for group in groups if length % group == 0 and tokens * channels // group % numbers == 0]
 
 
 def _normal(shape: tuple[int, int]) -> NDArray:

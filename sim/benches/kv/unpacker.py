@@ -12,13 +12,13 @@ from hw.config import Config
 from hw.kv.payloads import Coding, code_beat, coded_word
 from sim import context
 from sim.benches.kv import codec_stories as stories
-from sim.benches.kv.coded_pages import NAMES, SHORTEST, CodecBench, CodedPage
+from sim.benches.kv.coded_pages import NAMES, CodecBench, CodedPage
 from sim.errors import ErrorCounter, ErrorPlan
 from sim.spacing import SPACINGS, send_spaced
 from sim.streams import SITUATIONS, Domain, StreamMonitor, reset
 
 config = Config.model_validate(context.parameters()["config"])
-WIDTH = config.kv.word_bits
+WIDTH = config.memory_bits
 PAGES = context.parameters()["pages"]
 FLOWING_WORDS = context.parameters()["flowing_words"]
 
@@ -50,11 +50,11 @@ async def full_throughput(dut: Any, name: str) -> None:
 def page_with(bench: CodecBench, byte: int) -> Callable[[], None]:
     """Sends a page of trits with an illegal byte somewhere, whose codes alone may be any trits."""
     page = bench.page("trits", 1)
-    place = random.randrange(-(-SHORTEST // TRITS))
+    place = random.randrange(-(-bench.shortest // TRITS))
     word_beats, (number, position) = page.word_beats(), divmod(place, WIDTH // 8)
     data = word_beats[number]["data"]
     word_beats[number]["data"] = data & ~(255 << 8 * position) | byte << 8 * position
-    unknown = np.where(np.arange(SHORTEST) // TRITS == place, 255, 0).reshape(-1, WIDTH).tolist()
+    unknown = np.where(np.arange(bench.shortest) // TRITS == place, 255, 0).reshape(-1, WIDTH).tolist()
     masks = [{"codes": codes, "coding": 0, "last": 0} for codes in unknown]
     return lambda: bench.send_wrong(word_beats, list(zip(page.code_beats(WIDTH), masks, strict=True)))
 

@@ -63,7 +63,7 @@ class Reading:
 
     def __init__(self, config: Config, packet: Packet) -> None:
         self.config, self.packet = config, packet
-        self.word = config.word_bits // config.rows
+        self.word = config.memory_bits // config.rows
         self.position = HEADER_BITS // config.rows
         self.chunk = packet.chunk_bits // config.rows
         self.takes = -(-self.chunk // self.word)
@@ -119,7 +119,7 @@ class Reading:
 def head_cycles(config: Config, packet: Packet, takes: int) -> int:
     """Cycles from a packet's last window to the first chunk of the next one, which waits at the input."""
     load, offer, ask, check = 1, 1, 1, bits_for(config.chunks) + 2
-    header = -(-HEADER_BITS // config.word_bits)
+    header = -(-HEADER_BITS // config.memory_bits)
     return load + header + check + offer + ask + bool(packet.dtype.selector_bits) + takes
 
 
@@ -128,7 +128,7 @@ async def full_throughput(dut: Any) -> None:
     """Without stalls chunks, row blocks and packets come as often as documented, and as fast as the words."""
     bench = await start(dut, "free_running")
     config = bench.config
-    word = config.word_bits // config.rows
+    word = config.memory_bits // config.rows
     for dtype in config.types if context.parameters()["thorough"] else ("bitmod3", "bitmod4", "ternary"):
         q = random_weights(config, dtype, "int8", 3 * config.rows, 8 * config.group, config.group, False)
         for seen in bench.arrivals.values():
@@ -149,7 +149,7 @@ async def full_throughput(dut: Any) -> None:
         assert chunks[1, 0, 0] - scales[0][-1] == head - 1, dtype
         assert (chunks[1] - chunks[0] == chunks[1, 0, 0] - chunks[0, 0, 0]).all(), dtype
         if reading.chunk % word == 0 or reading.may_be_one:  # every window takes a word
-            assert sum(cycles) <= packets[0].bits / config.word_bits + 1, dtype
+            assert sum(cycles) <= packets[0].bits / config.memory_bits + 1, dtype
     for over in ("chunks", "row blocks", "packets"):
         coverage_rate.hit(over=over)
 
@@ -159,7 +159,7 @@ async def reading_hides_behind_use(dut: Any) -> None:
     """A consumer two cycles slower than the reading never waits, whatever the metadata, in any row block."""
     config = config_of_run()
     domain = await reset(dut, 30_000)
-    period = 2 + -(-config.lanes // (config.word_bits // config.rows // 8))
+    period = 2 + -(-config.lanes // (config.memory_bits // config.rows // 8))
     accepting = [False] * (period - 1) + [True]
     bench = Bench(
         dut, domain, config, "free_running", lambda _: itertools.cycle(not yes for yes in accepting)

@@ -26,7 +26,7 @@ coverage_faults = Coverage("unpacker_faults", {"fault": FAULTS, "situation": STA
 
 def send_short(bench: Bench, words: list[int], length: int) -> None:
     """The first words of a packet: all its beats come, with zeros for what is missing."""
-    width = bench.config.word_bits
+    width = bench.config.memory_bits
     zeros = [*words[:length], *[0] * (len(words) - length)]
     q = layout.unpack(b"".join(word.to_bytes(width // 8, "little") for word in zeros))
     bench.send(words[:length])
@@ -40,7 +40,7 @@ def send_short(bench: Bench, words: list[int], length: int) -> None:
 async def short_packets(dut: Any, stalls: str) -> None:
     """A packet cut anywhere gives all its beats, with zeros for what is missing, and marks those blocks."""
     bench = await start(dut, stalls)
-    width = bench.config.word_bits
+    width = bench.config.memory_bits
     cuts = 0
     for dtype in ("bitmod4", "int8_asym", "ternary", "int3"):
         whole = bench.words_of(some_weights(bench, dtype, "fp16", False, blocks=3))
@@ -87,7 +87,7 @@ def illegal_headers(config: Config, packet: Packet) -> Iterator[tuple[str, int]]
 
 def overwritten(words: list[int], config: Config, fields: dict[str, int]) -> list[int]:
     """A packet with fields of its header replaced."""
-    width = config.word_bits
+    width = config.memory_bits
     packed = sum(word << width * number for number, word in enumerate(words))
     offset = 0
     for name, bits in HEADER_FIELDS:
@@ -103,7 +103,7 @@ def overwritten(words: list[int], config: Config, fields: dict[str, int]) -> lis
 async def illegal_packets(dut: Any, stalls: str) -> None:
     """A packet with an illegal header is dropped whole, and counted once."""
     bench = await start(dut, stalls)
-    config, width = bench.config, bench.config.word_bits
+    config, width = bench.config, bench.config.memory_bits
     count = 0
     q = some_weights(bench, "int4", "int8", False)
     words = bench.words_of(q)
@@ -160,7 +160,7 @@ def packet_of(bench: Bench, fault: str | None, variant: int) -> Callable[[], Non
         extra = (1, 2, len(words))[variant % 3]
         return lambda: (bench.send(words + words[:extra]), bench.expect(Expected(config, q)))
     return lambda: send_short(
-        bench, words, (len(words) - 1, -(-HEADER_BITS // config.word_bits))[variant % 2]
+        bench, words, (len(words) - 1, -(-HEADER_BITS // config.memory_bits))[variant % 2]
     )
 
 

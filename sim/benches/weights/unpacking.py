@@ -110,8 +110,8 @@ class Bench:
     ) -> list[int]:
         """A packet as words."""
         config = self.config
-        buf = layout.pack(q, config.rows, config.lanes, output, keep_activations, config.word_bits)
-        size = config.word_bits // 8
+        buf = layout.pack(q, config.rows, config.lanes, output, keep_activations, config.memory_bits)
+        size = config.memory_bits // 8
         return [int.from_bytes(buf[start : start + size], "little") for start in range(0, len(buf), size)]
 
     async def finish(self, spacing: str = SPACINGS[0], **counts: int) -> None:
