@@ -102,7 +102,7 @@ class File(GGUFReader):
 
     def _texts(self, offset: int, count: int) -> tuple[list[memoryview], int]:
         """Bytes of ``count`` texts, each behind its length, and where they end."""
-        data, texts = memoryview(self.data), []
+        data, texts = self.data.data, []
         for _ in range(count):
             begin = offset + 8
             offset = begin + int.from_bytes(data[offset:begin], "little")
