@@ -1,0 +1,1 @@
+"""Attention on packed pages, as the engine computes it."""
