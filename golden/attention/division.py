@@ -51,7 +51,7 @@ def divided(
     """Quotients of value sums [N, D] and sums of weights [N]; +0 where the latter is 0.
 
     Args:
-        sums: magnitudes below 2^47, in units of 2^exponent.
+        sums: magnitudes below 2^50, in units of 2^exponent.
         exponent: [N].
         total: in units of 2^-32.
     """

@@ -2,7 +2,7 @@
 
     state = start(top, channels)
     for keys, values in pages:
-        state = step(state, query, keys, values, ...)
+        state, scores = step(state, query, keys, values, ...)
     outputs, empty = finish(state, query)
 
 Each of the N rows of a state is a query by itself; rows share a page but may see other tokens of it. The
@@ -40,7 +40,7 @@ class State(NamedTuple):
     Attributes:
         maximum: int64 [N], -2^19 before the first token.
         total: int64 [N], sum of weights in units of 2^-32.
-        sums: int64 [N, D], value sums in units of 2^(top - 35).
+        sums: int64 [N, D], value sums in units of 2^(top - 38).
         top: int64 [N], exponent field that no step or offset of the head's values exceeds.
     """
 
@@ -78,8 +78,8 @@ def step(
     key_top: ArrayLike,
     first: ArrayLike = 0,
     last: ArrayLike | None = None,
-) -> State:
-    """Read a page.
+) -> tuple[State, NDArray[np.int64]]:
+    """Read a page; returns also its scores [N, P] in units of 2^-12, those of invalid tokens too.
 
     Args:
         state: of N queries.
@@ -98,7 +98,7 @@ def step(
     moved = maximum - state.maximum
     total = shifted(state.total, moved) + nearest(own, -widths.TOTAL_FRACTION).sum(-1)
     added = shifted(state.sums, moved[:, None]) + sums(own, values, state.top, numerics)
-    return State(maximum, total, added, state.top)
+    return State(maximum, total, added, state.top), found
 
 
 def merge(states: Sequence[State]) -> State:

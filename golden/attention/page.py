@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from golden.kv.affine import Quantized
 from golden.kv.formats import Format
-from golden.numbers import datatypes, floats
+from golden.numbers import datatypes
 from golden.numbers.datatypes import DataType
 
-__all__ = ["Page", "largest_field", "read"]
+__all__ = ["Page", "read"]
 
 
 class Page(NamedTuple):
@@ -58,8 +58,3 @@ def read(form: Format, quantized: Quantized) -> Page:
         raise ValueError(f"format {form.rule!r} has steps or offsets that are not float16 numbers")
     page = Page(form.axis, form.dtype, form.integers(quantized.codes), step, offset)
     return page._replace(integers=page.integers - np.int16(page.centre))
-
-
-def largest_field(page: Page) -> int:
-    """Largest exponent field of any step and offset, 1 to 30: what ``top`` must reach."""
-    return max(int(floats.half_parts(part)[1].max()) for part in (page.step, page.offset))

@@ -4,10 +4,13 @@ Activations are float64 arrays of numbers with 11 significant bits (``golden.num
 row for each of N queries.
 """
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from golden.activations.aligner import Aligned, align
+from golden.attention.widths import MOST_CHANNELS
 from golden.numbers import floats, scales
 from golden.numbers.datatypes import DataType
 from golden.numbers.numerics import Numerics
@@ -51,6 +54,9 @@ def rescaled(
 ) -> Real:
     """What the array makes of a vector and K rows of codes: accumulated in fixed point, then float32.
 
+    A vector has at most 256 elements, so that the accumulator needs no room for more groups: six bits finer
+    than for the longest vectors of weights, without which keys by token at 8 bits err by 5e-3.
+
     Roundings: every contribution of a group down to the accumulator's grid (``golden.pe.rescale``), and the
     sum to float32, to nearest even.
 
@@ -65,12 +71,18 @@ def rescaled(
 
     Returns:
         float64 [N, K] of float32 numbers.
+
+    Raises:
+        ValueError: the group is too long.
     """
+    if group > numerics.group:
+        raise ValueError(f"group {group} must be at most {numerics.group}")
     products = dots(vectors, integers, group)
     exponents = vectors.exponents.astype(np.int64)
     reference = exponents.max(-1, keepdims=True)
     distance = (reference - exponents)[:, None]
     form = scales.get("fp16" if scale else "e8m0")
+    numerics = replace(numerics, maximum_inputs=MOST_CHANNELS)
     bound = reach(numerics.group, numerics.activation_bits, dtype, form, scale is not None)
     highest = np.broadcast_to(np.asarray(top, np.int64), len(products))[:, None]
     if scale is None:

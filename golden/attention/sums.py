@@ -1,12 +1,13 @@
 """Sums of a page's values with their weights, on the grid of the head's value sums.
 
-    sum[c] = sum over t of weight[t] * value[t,c]    in units of 2^(top - 35) (``golden.attention.widths``)
+    sum[c] = sum over t of weight[t] * value[t,c]    in units of 2^(top - 38) (``golden.attention.widths``)
 
 Steps by token are folded into the weights; steps by channel go through the array's rescaler. Roundings, in
 order, to nearest even unless stated:
 
 1. values by token: each product weight * step of a group of channels to tf32; weight * offset and
-   weight * step * centre each to the grid, ties up, and their exact sum is the offset term;
+   weight * step * centre each to 2^-12 of the grid, ties up, and their exact sum, the offset term of the
+   page, to the grid, ties up;
 2. weight * step, or weights themselves for values by channel, to aligned integers of
    ``numerics.activation_bits``, in runs of ``numerics.group`` tokens, or in the format's groups for values by
    channel;
@@ -18,9 +19,9 @@ order, to nearest even unless stated:
 import numpy as np
 from numpy.typing import NDArray
 
+from golden.attention import widths
 from golden.attention.page import Page
 from golden.attention.product import Real, aligned, dots, nearest, rescaled
-from golden.attention.widths import sum_exponent
 from golden.numbers import floats
 from golden.numbers.numerics import Numerics
 
@@ -39,7 +40,8 @@ def sums(weights: Real, page: Page, top: NDArray[np.int64], numerics: Numerics) 
     Returns:
         int64 [N, D].
     """
-    grid = sum_exponent(top)[:, None]
+    grid = widths.sum_exponent(top)[:, None]
+    fine = grid - widths.TERM_EXTRA
     if page.axis == "channel":
         group = page.integers.shape[0] // page.step.shape[0]
         vectors = aligned(weights, group, numerics)
@@ -50,11 +52,11 @@ def sums(weights: Real, page: Page, top: NDArray[np.int64], numerics: Numerics) 
     for number, (step, offset) in enumerate(zip(page.step.T, page.offset.T, strict=True)):
         own = page.integers.T[number * channels : (number + 1) * channels]
         exact = weights * step.astype(np.float64)
-        term = nearest(weights * offset.astype(np.float64), grid).sum(-1)
+        term = nearest(weights * offset.astype(np.float64), fine).sum(-1)
         if page.centre:
-            term += nearest(exact * page.centre, grid).sum(-1)
+            term += nearest(exact * page.centre, fine).sum(-1)
         vectors = aligned(floats.round_tf32(exact), run, numerics)
         unit = np.exp2(vectors.unit_exponents.astype(np.float64))
         main = nearest(dots(vectors, own, run) * unit[:, None], grid[..., None]).sum(-1)
-        parts.append(main + term[:, None])
+        parts.append(main + nearest(term, widths.TERM_EXTRA)[:, None])
     return np.concatenate(parts, -1)
