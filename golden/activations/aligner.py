@@ -135,9 +135,10 @@ def _check(bits: np.ndarray, format: str, group: int, activation_bits: int) -> N
 def _grouped(elements: np.ndarray, group: int, padding: int) -> np.ndarray:
     """[..., C] to [..., D, group], the last group filled up."""
     missing = -elements.shape[-1] % group
-    widths = [(0, 0)] * (elements.ndim - 1) + [(0, missing)]
-    padded = np.pad(elements, widths, constant_values=padding)
-    return padded.reshape(*elements.shape[:-1], -1, group)
+    if missing:
+        widths = [(0, 0)] * (elements.ndim - 1) + [(0, missing)]
+        elements = np.pad(elements, widths, constant_values=padding)
+    return elements.reshape(*elements.shape[:-1], -1, group)
 
 
 def _divide_to_even(numerators: np.ndarray, shifts: np.ndarray) -> np.ndarray:
