@@ -48,7 +48,7 @@ def reciprocal(total: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.
 def divided(
     sums: NDArray[np.int64], exponent: NDArray[np.int64], total: NDArray[np.int64]
 ) -> NDArray[np.float16]:
-    """Quotients of value sums [N, D] and sums of weights [N]; +0 where the latter is 0.
+    """Quotients of value sums [N, D] and sums of weights [N]; +0 where both are 0, without any token.
 
     Args:
         sums: magnitudes below 2^50, in units of 2^exponent.
@@ -59,7 +59,7 @@ def divided(
     magnitude = np.abs(sums)
     dropped = np.maximum(np.frexp(magnitude.astype(np.float64))[1].astype(np.int64) - _BITS, 0)
     products = (magnitude >> dropped) * factor[:, None]
-    values = np.where(total[:, None] > 0, np.where(sums < 0, -products, products), 0)
+    values = np.where(sums < 0, -products, products)
     place = dropped + (exponent + place)[:, None]
     bits, overflow = convert(values, place, np.zeros(values.shape, bool), "fp16")
     half = floats.decode(bits, "fp16").astype(np.float16)

@@ -1,7 +1,7 @@
 """What engine and array have in common: activations of tf32, their alignment, and the array's products.
 
-Activations are float64 arrays of numbers with 11 significant bits (``golden.numbers.floats.round_tf32``), one
-row for each of N queries.
+Activations are float64 arrays, one row for each of N queries: numbers of 11 significant bits (tf32), or exact
+products of two of them.
 """
 
 from dataclasses import replace
@@ -24,7 +24,10 @@ Real = NDArray[np.float64]
 
 
 def aligned(activations: Real, group: int, numerics: Numerics) -> Aligned:
-    """Align rows [..., C] of tf32 numbers in groups of so many elements."""
+    """Round rows [..., C] to tf32 and align them in groups of so many elements.
+
+    A product of two numbers of 11 bits is exact in float32, so that it is rounded once.
+    """
     bits = floats.encode(activations.astype(np.float32), "tf32")
     return align(bits, "tf32", group, numerics.activation_bits)
 

@@ -6,10 +6,10 @@ Steps by channel are folded into the query; steps by token go through the array'
 order, to nearest even unless stated:
 
 1. log2(e) / sqrt(D) to 16 significant bits; q' = q * that to tf32;
-2. keys by channel: each product q' * step of a group of tokens to tf32; q' * offset and q' * step * centre
-   each to units of 2^-18, ties up, saturating below 2^24, and their exact sum is the offset term;
-3. q' * step, or q' itself for keys by token, to aligned integers of ``numerics.activation_bits``, in runs of
-   ``numerics.group`` channels, or in the format's groups for keys by token;
+2. keys by channel: each product q' * offset and q' * step * centre of a group of tokens to units of 2^-18,
+   ties up, saturating below 2^24; their exact sum is the offset term;
+3. q' * step to tf32 and to aligned integers of ``numerics.activation_bits``, in runs of ``numerics.group``
+   channels; for keys by token q' itself, in the format's groups;
 4. the array's result to float32 (``golden.attention.product.rescaled``), for keys by token with steps and
    offsets; to units of 2^-18, ties up, saturating below 2^33;
 5. with the offset term to units of 2^-12, ties up, saturating at 2^19 - 1 in magnitude.
@@ -87,7 +87,7 @@ def scores(query: Query, page: Page, top: ArrayLike, numerics: Numerics) -> NDAr
         term = saturated_terms(query.values * offset.astype(np.float64)).sum(-1)
         if page.centre:
             term += saturated_terms(exact * page.centre).sum(-1)
-        vectors = aligned(floats.round_tf32(exact), numerics.group, numerics)
+        vectors = aligned(exact, numerics.group, numerics)
         main = rescaled(vectors, own, numerics.group, page.centred, numerics)
         parts.append(_score(main, term[:, None]))
     return np.concatenate(parts, -1)

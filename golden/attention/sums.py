@@ -5,12 +5,10 @@
 Steps by token are folded into the weights; steps by channel go through the array's rescaler. Roundings, in
 order, to nearest even unless stated:
 
-1. values by token: each product weight * step of a group of channels to tf32; weight * offset and
-   weight * step * centre each to 2^-12 of the grid, ties up, and their exact sum, the offset term of the
-   page, to the grid, ties up;
-2. weight * step, or weights themselves for values by channel, to aligned integers of
-   ``numerics.activation_bits``, in runs of ``numerics.group`` tokens, or in the format's groups for values by
-   channel;
+1. values by token: each product weight * offset and weight * step * centre of a group of channels to 2^-12
+   of the grid, ties up; their exact sum, the page's offset term, to the grid, ties up;
+2. weight * step to tf32 and to aligned integers of ``numerics.activation_bits``, in runs of
+   ``numerics.group`` tokens; for values by channel the weights themselves, in the format's groups;
 3. values by token: each run's exact integer dot product to the grid, ties up;
    values by channel: the array's result to float32 (``golden.attention.product.rescaled``), with steps and
    offsets, and to the grid, ties up.
@@ -22,7 +20,6 @@ from numpy.typing import NDArray
 from golden.attention import widths
 from golden.attention.page import Page
 from golden.attention.product import Real, aligned, dots, nearest, rescaled
-from golden.numbers import floats
 from golden.numbers.numerics import Numerics
 
 __all__ = ["sums"]
@@ -55,7 +52,7 @@ def sums(weights: Real, page: Page, top: NDArray[np.int64], numerics: Numerics) 
         term = nearest(weights * offset.astype(np.float64), fine).sum(-1)
         if page.centre:
             term += nearest(exact * page.centre, fine).sum(-1)
-        vectors = aligned(floats.round_tf32(exact), run, numerics)
+        vectors = aligned(exact, run, numerics)
         unit = np.exp2(vectors.unit_exponents.astype(np.float64))
         main = nearest(dots(vectors, own, run) * unit[:, None], grid[..., None]).sum(-1)
         parts.append(main + nearest(term, widths.TERM_EXTRA)[:, None])
