@@ -24,6 +24,7 @@ __all__ = ["FORMATS", "Aligned", "FloatFormat", "align"]
 
 _MINIMUM_BITS, _MAXIMUM_BITS = 8, 16
 _LONGEST_SHIFT = 40  # beyond it every element rounds to 0
+_POWERS = np.exp2(-np.arange(_LONGEST_SHIFT + 1.0))
 
 
 @dataclass(frozen=True)
@@ -142,9 +143,6 @@ def _grouped(elements: np.ndarray, group: int, padding: int) -> np.ndarray:
 
 
 def _divide_to_even(numerators: np.ndarray, shifts: np.ndarray) -> np.ndarray:
-    """``numerators / 2**shifts`` to the nearest integer, ties to even, for shifts of 1 or more."""
-    shifts = np.minimum(shifts, _LONGEST_SHIFT).astype(np.int64)
-    floors = numerators >> shifts
-    doubled = 2 * (numerators - (floors << shifts))
-    unit = np.int64(1) << shifts
-    return floors + ((doubled > unit) | ((doubled == unit) & (floors % 2 == 1)))
+    """``numerators / 2**shifts`` to the nearest integer, ties to even, for numerators below 2**53."""
+    exact = numerators * _POWERS[np.minimum(shifts, _LONGEST_SHIFT)]
+    return np.rint(exact).astype(np.int64)

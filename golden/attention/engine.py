@@ -1,6 +1,6 @@
 """The attention engine: one decode step of a KV head, page after page.
 
-    state = start(top, channels)
+    state = start(count, channels, top)
     for keys, values in pages:
         state, scores = step(state, query, keys, values, ...)
     outputs, empty = finish(state, query)
