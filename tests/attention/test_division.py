@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from golden.attention.division import divided, reciprocal
@@ -36,6 +36,9 @@ def test_ends_of_sums(total: int) -> None:
     st.integers(1, 30),
     st.integers(0, 50),
 )
+@example((1 << 50) - 1, 1 << 31, 30, 0)
+@example(1 - (1 << 50), 1 << 49, 30, 0)
+@example(-(1 << 20), 1 << 34, 1, 0)
 def test_quotients(value: int, total: int, top: int, drop: int) -> None:
     """Rounded to float16 within 6e-5; beyond its range the largest number; no -0 for 0."""
     value >>= drop

@@ -25,9 +25,13 @@ SOME = {"paged": SCHEMES["native4_paged"], "paged128": SCHEMES["native2_paged128
 
 
 def inputs(rng: np.random.Generator, tokens: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Queries [T, 4, 32], keys and values [2, T, 32]; some tokens are loud, so that tops grow."""
+    """Queries [T, 4, 32], keys and values [2, T, 32]; some tokens are loud, so that tops grow.
+
+    Values of the second head are positive: closing a page brings steps larger than any offset before.
+    """
     loud = np.exp(rng.standard_normal((2, 2, tokens, 1)))
     keys, values = (rng.standard_normal((2, 2, tokens, 32)) * loud).astype(np.float32)
+    values[1] = np.abs(values[1])
     return rng.standard_normal((tokens, 4, 32)).astype(np.float32), keys, values
 
 
