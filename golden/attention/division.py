@@ -16,6 +16,7 @@ No product has more than 17 by 21 bits.
 import numpy as np
 from numpy.typing import NDArray
 
+from golden.attention.rounding import shifted
 from golden.attention.widths import TOTAL_FRACTION
 from golden.numbers import floats
 from golden.numbers.tables import ARGUMENT_BITS, RECIPROCAL, VALUE_BITS
@@ -40,9 +41,9 @@ def reciprocal(total: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.
     length = np.frexp(total.astype(np.float64))[1].astype(np.int64)
     x = _leading(total, _BITS + 1)
     first = RECIPROCAL(x - (1 << _BITS) >> _BITS - ARGUMENT_BITS)
-    first = _nearest(first, VALUE_BITS - _BITS)
-    factor = _nearest((2 << 2 * _BITS) - x * first, 2 * _BITS - _CORRECTION)
-    return _nearest(first * factor, _CORRECTION), TOTAL_FRACTION - (length - 1) - _BITS
+    first = shifted(first, VALUE_BITS - _BITS)
+    factor = shifted((2 << 2 * _BITS) - x * first, 2 * _BITS - _CORRECTION)
+    return shifted(first * factor, _CORRECTION), TOTAL_FRACTION - (length - 1) - _BITS
 
 
 def divided(
@@ -70,7 +71,3 @@ def _leading(x: NDArray[np.int64], bits: int) -> NDArray[np.int64]:
     """The leading bits of positive integers, shorter ones filled up with zeros."""
     places = np.frexp(x.astype(np.float64))[1].astype(np.int64) - bits
     return x >> np.maximum(places, 0) << np.maximum(-places, 0)
-
-
-def _nearest(x: NDArray[np.int64], places: int) -> NDArray[np.int64]:
-    return x + (1 << places - 1) >> places

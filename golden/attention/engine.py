@@ -25,9 +25,9 @@ from numpy.typing import ArrayLike, NDArray
 from golden.attention import widths
 from golden.attention.division import divided
 from golden.attention.page import Page
-from golden.attention.product import nearest
+from golden.attention.rounding import nearest, shifted
 from golden.attention.scores import Query, scores
-from golden.attention.softmax import raised, shifted, weights
+from golden.attention.softmax import raised, weights
 from golden.attention.sums import sums
 from golden.numbers.numerics import Numerics
 

@@ -18,7 +18,7 @@ from golden.numbers.reach import reach
 from golden.pe.output_converter import convert
 from golden.pe.rescale import contribution, output_exponent
 
-__all__ = ["aligned", "dots", "nearest", "rescaled"]
+__all__ = ["aligned", "dots", "rescaled"]
 
 Real = NDArray[np.float64]
 
@@ -103,13 +103,3 @@ def rescaled(
     exponent = output_exponent(highest - floats.HALF_UNIT, reference, bias, bound, numerics)
     bits, _ = convert(total, exponent, np.zeros(total.shape, bool), "fp32")
     return floats.decode(bits, "fp32").astype(np.float64)
-
-
-def nearest(x: NDArray, exponent: ArrayLike) -> NDArray[np.int64]:
-    """Round to multiples of 2^exponent, ties up: floor(x / 2^exponent + 1/2).
-
-    Args:
-        x: numbers of at most 40 significant bits, |x| < 2^(52 + exponent).
-        exponent: of a shape that broadcasts with ``x``.
-    """
-    return np.floor(x * np.exp2(-np.asarray(exponent, np.float64)) + 0.5).astype(np.int64)

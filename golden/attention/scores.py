@@ -23,7 +23,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from golden.attention import widths
 from golden.attention.page import Page
-from golden.attention.product import Real, aligned, nearest, rescaled
+from golden.attention.product import Real, aligned, rescaled
+from golden.attention.rounding import nearest, shifted
 from golden.numbers import floats
 from golden.numbers.numerics import Numerics
 
@@ -102,5 +103,5 @@ def _score(product: Real, term: NDArray[np.int64]) -> NDArray[np.int64]:
     limit = 2.0**34  # float32 may be far beyond; rounding needs less than 2^52 units
     main = nearest(np.clip(product, -limit, limit), -widths.TERM_FRACTION)
     total = np.clip(main, -_MOST_PRODUCT, _MOST_PRODUCT) + term
-    dropped = widths.TERM_FRACTION - widths.SCORE_FRACTION
-    return np.clip(total + (1 << dropped - 1) >> dropped, -_MOST_SCORE, _MOST_SCORE)
+    found = shifted(total, widths.TERM_FRACTION - widths.SCORE_FRACTION)
+    return np.clip(found, -_MOST_SCORE, _MOST_SCORE)

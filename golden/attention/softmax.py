@@ -13,15 +13,14 @@ from numpy.typing import NDArray
 
 from golden.attention import widths
 from golden.attention.product import Real
+from golden.attention.rounding import shifted
 from golden.numbers.tables import ARGUMENT_BITS, EXP2, VALUE_BITS
 
-__all__ = ["raised", "shifted", "weights"]
+__all__ = ["raised", "weights"]
 
-_DROPPED = VALUE_BITS - 10
-_SIGNIFICANDS = (EXP2(np.arange(1 << ARGUMENT_BITS)) + (1 << _DROPPED - 1) >> _DROPPED) / 1024.0
+_SIGNIFICANDS = shifted(EXP2(np.arange(1 << ARGUMENT_BITS)), VALUE_BITS - 10) / 1024.0
 """1 to 2 for every fraction, of 11 significant bits."""
 _POWERS = np.append(np.exp2(np.arange(0, widths.LEAST_WEIGHT - 1, -1.0)), 0.0)
-_MOST_SHIFT = 62  # beyond it every sum is 0
 
 
 def raised(
@@ -39,9 +38,3 @@ def weights(scores: NDArray[np.int64], maximum: NDArray[np.int64], valid: NDArra
     below = np.minimum(-(distance >> widths.SCORE_FRACTION), len(_POWERS) - 1)
     found = _SIGNIFICANDS[distance & (1 << ARGUMENT_BITS) - 1] * _POWERS[below]
     return np.where(valid, found, 0.0)
-
-
-def shifted(sums: NDArray[np.int64], places: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Sums / 2^places to the nearest integer, ties up."""
-    places = np.minimum(places, _MOST_SHIFT)
-    return sums + (np.int64(1) << places >> 1) >> places

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from golden.attention import widths
 from golden.attention.page import Page
-from golden.attention.product import Real, aligned, dots, nearest, rescaled
+from golden.attention.product import Real, aligned, dots, rescaled
+from golden.attention.rounding import nearest, shifted
 from golden.numbers.numerics import Numerics
 
 __all__ = ["sums"]
@@ -55,5 +56,5 @@ def sums(weights: Real, page: Page, top: NDArray[np.int64], numerics: Numerics) 
         vectors = aligned(exact, run, numerics)
         unit = np.exp2(vectors.unit_exponents.astype(np.float64))
         main = nearest(dots(vectors, own, run) * unit[:, None], grid[..., None]).sum(-1)
-        parts.append(main + nearest(term, widths.TERM_EXTRA)[:, None])
+        parts.append(main + shifted(term, widths.TERM_EXTRA)[:, None])
     return np.concatenate(parts, -1)

@@ -9,11 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from golden.attention.engine import State, merge, start
-from golden.attention.softmax import raised, shifted, weights
+from golden.attention.rounding import shifted
+from golden.attention.softmax import raised, weights
 
 pytestmark = pytest.mark.quick
-
-ALL = np.ones((1, 1), bool)
 
 
 def test_every_weight() -> None:
