@@ -7,6 +7,9 @@ Without ``--text`` a llama model reads Python's own manual, or with ``--text sel
 (samples of 255 tokens at temperature 1, at most 64). Whisper hears the sounds of ``--text FILE.wav ..`` (16
 bits, mono, 16,000 samples a second): the tokens that it would say in full precision are scored.
 
+With ``--attention A`` caches are read with the attention engine's exact numerics, bit for bit those of
+``golden.attention``; without it in float32. On a busy machine OPENBLAS_NUM_THREADS=1 makes that faster.
+
 Recipes that are calibrated run the model over 1,024 tokens first: of the files of ``--calibration``, else the
 manual's end or other samples. Whisper has no such text and needs the files.
 
@@ -159,7 +162,16 @@ def settings(options: argparse.Namespace, channels: int) -> list[Setting]:
         pairs = [(name, "none") for name in names] + [("none", name) for name in schemes]
         pairs += [pair for pair in _PAIRS if pair[0] in names and pair[1] in schemes]
         own = {name: _free(RECIPES[name], changes) for name in names}
-    found = [Setting(weights, options.activations, kv, **own.get(weights, {})) for weights, kv in pairs]
+    found = [
+        Setting(
+            weights,
+            options.activations,
+            kv,
+            attention=None if kv == "none" else options.attention,
+            **own.get(weights, {}),
+        )
+        for weights, kv in pairs
+    ]
     return list(dict.fromkeys([Setting(), *found] if options.out else found))
 
 
@@ -297,6 +309,12 @@ def _parser() -> Parser:
         "--activations", choices=ACTIVATIONS, default="fp32", metavar="A", help="fp32, fp16, 8..16"
     )
     parser.add_argument("--kv", type=name_of(SCHEMES), nargs="+", metavar="NAME", help="schemes")
+    parser.add_argument(
+        "--attention",
+        choices=ACTIVATIONS[2:],
+        metavar="A",
+        help="the attention engine's numerics, activations of 8..16 bits; needs paged schemes",
+    )
     parser.add_argument("--text", nargs="+", metavar="FILE", help="text files, or `self`, or sounds")
     parser.add_argument("--calibration", nargs="+", default=[], metavar="FILE", help="for calibrated recipes")
     parser.add_argument("--tokens", type=positive, default=2048, metavar="N", help="first tokens of the text")

@@ -15,7 +15,8 @@ from matplotlib.text import Text as Text2D
 
 from golden import evaluate, generate, optional
 from golden.checkpoint import Checkpoint
-from golden.kv.schemes import SCHEMES
+from golden.kv.formats import Format
+from golden.kv.schemes import SCHEMES, Scheme
 from golden.model import tables
 from golden.model.capture import manual
 from golden.model.evaluation import Result, Setting
@@ -90,6 +91,33 @@ def test_exact_numerics(samples_of_stories: Text) -> None:
     base = measure(few, Setting("bitmod4", "fp16"))
     errors = {width: measure(few, Setting("bitmod4", width)).against(base).mean for width in ("8", "12")}
     assert abs(errors["12"]) < 1e-3 < abs(errors["8"]) < 0.1
+
+
+@pytest.mark.quick
+def test_the_engines_numerics(
+    tiny_text: Text,
+    tiny_file: Checkpoint,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    refusal: Callable,
+) -> None:
+    """Little at 14 bits, more at 8; only with schemes of whole pages, and named in the table."""
+    heads = Format("native", 4, "token", None), Format("native", 8, "token", None)
+    monkeypatch.setitem(
+        SCHEMES, "test", Scheme(Format("native", 4, "channel", 32), heads[0], "paged", 8, heads[1])
+    )
+    base = measure(tiny_text, Setting(kv="test"))
+    errors = {
+        width: abs(measure(tiny_text, Setting(kv="test", attention=width)).against(base).mean)
+        for width in ("8", "14")
+    }
+    assert 0 < errors["14"] < 3e-3
+    assert errors["14"] < errors["8"] < 0.1
+    arguments = ["--model", str(tiny_file.path), "--text", "self", "--tokens", "40", "--attention", "12"]
+    assert evaluate.main([*arguments, "--kv", "test"]) == 0
+    assert "test, engine 12" in capsys.readouterr().out
+    problem = refusal(evaluate.main, [*arguments, "--kv", "atom4"])[1]
+    assert "a scheme for the attention engine must have whole pages and a window format" in problem
 
 
 @pytest.mark.quick

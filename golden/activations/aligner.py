@@ -1,4 +1,4 @@
-"""Aligner: FP16 or BF16 activations to integers that share one exponent a group.
+"""Aligner: FP16, BF16 or TF32 activations to integers that share one exponent a group.
 
 With the exponent field ``e`` (field 0 counts as 1 without hidden bit, so subnormals are exact), ``f``
 fraction bits and the significand ``s`` of f + 1 bits, group ``g`` has
@@ -24,11 +24,12 @@ __all__ = ["FORMATS", "Aligned", "FloatFormat", "align"]
 
 _MINIMUM_BITS, _MAXIMUM_BITS = 8, 16
 _LONGEST_SHIFT = 40  # beyond it every element rounds to 0
+_POWERS = np.exp2(-np.arange(_LONGEST_SHIFT + 1.0))
 
 
 @dataclass(frozen=True)
 class FloatFormat:
-    """A 16-bit floating-point format.
+    """A floating-point format.
 
     Attributes:
         exponent_bits: width of the exponent field.
@@ -50,6 +51,9 @@ class FloatFormat:
 
 
 FORMATS = {"fp16": FloatFormat(5, 10), "bf16": FloatFormat(8, 7)}
+"""Formats of the vectors that an accelerator is given."""
+_LAYOUTS = FORMATS | {"tf32": FloatFormat(8, 10)}
+"""With that of the products in the attention engine: the exponent of one, the significand of the other."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ class Aligned:
 
     Attributes:
         integers: int32 [..., C], each in -(2**(A - 1) - 1) .. 2**(A - 1) - 1.
-        exponents: int32 [..., D], biased exponent field E: 1..30 for FP16, 1..254 for BF16.
+        exponents: int32 [..., D], biased exponent field E: 1..30 for FP16, 1..254 for the others.
         sums: int64 [..., D], exact sum S of a group's integers.
         special: bool [...], the vector holds a NaN or an infinity.
         format: number format of the elements.
@@ -75,15 +79,15 @@ class Aligned:
     @property
     def unit_exponents(self) -> np.ndarray:
         """Exponent of an integer's least significant bit, int32 [..., D]."""
-        return self.exponents - FORMATS[self.format].bias - (self.activation_bits - 2)
+        return self.exponents - _LAYOUTS[self.format].bias - (self.activation_bits - 2)
 
 
 def align(bits: np.ndarray, format: str, group: int, activation_bits: int) -> Aligned:
-    """Align vectors of FP16 or BF16 bit patterns.
+    """Align vectors of bit patterns.
 
     Args:
-        bits: uint16 [..., C], C >= 1.
-        format: "fp16" or "bf16".
+        bits: uint16, of "tf32" uint32, [..., C], C >= 1.
+        format: "fp16", "bf16" or "tf32".
         group: elements that share an exponent; the last group of a vector may be shorter.
         activation_bits: width A of an integer, 8..16.
 
@@ -92,7 +96,7 @@ def align(bits: np.ndarray, format: str, group: int, activation_bits: int) -> Al
     """
     bits = np.asarray(bits)
     _check(bits, format, group, activation_bits)
-    layout = FORMATS[format]
+    layout = _LAYOUTS[format]
     fields = bits >> layout.fraction_bits & layout.special
     special = fields == layout.special
     fractions = bits & (1 << layout.fraction_bits) - 1
@@ -104,7 +108,8 @@ def align(bits: np.ndarray, format: str, group: int, activation_bits: int) -> Al
     distances = exponents[..., None] - effective
     magnitudes = _divide_to_even(significands << activation_bits - 2, layout.fraction_bits + distances)
     magnitudes = np.minimum(magnitudes, (1 << activation_bits - 1) - 1)
-    integers = np.where(_grouped(bits >> 15, group, 0) == 1, -magnitudes, magnitudes)
+    negative = _grouped(bits >> layout.exponent_bits + layout.fraction_bits, group, 0) == 1
+    integers = np.where(negative, -magnitudes, magnitudes)
     flat = integers.reshape(*bits.shape[:-1], -1)[..., : bits.shape[-1]]
     return Aligned(
         integers=flat.astype(np.int32),
@@ -117,10 +122,11 @@ def align(bits: np.ndarray, format: str, group: int, activation_bits: int) -> Al
 
 
 def _check(bits: np.ndarray, format: str, group: int, activation_bits: int) -> None:
-    if bits.dtype != np.uint16 or bits.ndim < 1 or bits.shape[-1] < 1:
-        raise ValueError(f"bits must be uint16 [..., C >= 1], not {bits.dtype} {list(bits.shape)}")
-    if format not in FORMATS:
-        raise ValueError(f"format {format!r} must be one of {', '.join(FORMATS)}")
+    if format not in _LAYOUTS:
+        raise ValueError(f"format {format!r} must be one of {', '.join(_LAYOUTS)}")
+    kind = np.dtype(np.uint32 if format == "tf32" else np.uint16)
+    if bits.dtype != kind or bits.ndim < 1 or bits.shape[-1] < 1:
+        raise ValueError(f"bits must be {kind} [..., C >= 1], not {bits.dtype} {list(bits.shape)}")
     if group < 1:
         raise ValueError(f"group {group} must be at least 1")
     if not _MINIMUM_BITS <= activation_bits <= _MAXIMUM_BITS:
@@ -130,15 +136,13 @@ def _check(bits: np.ndarray, format: str, group: int, activation_bits: int) -> N
 def _grouped(elements: np.ndarray, group: int, padding: int) -> np.ndarray:
     """[..., C] to [..., D, group], the last group filled up."""
     missing = -elements.shape[-1] % group
-    widths = [(0, 0)] * (elements.ndim - 1) + [(0, missing)]
-    padded = np.pad(elements, widths, constant_values=padding)
-    return padded.reshape(*elements.shape[:-1], -1, group)
+    if missing:
+        widths = [(0, 0)] * (elements.ndim - 1) + [(0, missing)]
+        elements = np.pad(elements, widths, constant_values=padding)
+    return elements.reshape(*elements.shape[:-1], -1, group)
 
 
 def _divide_to_even(numerators: np.ndarray, shifts: np.ndarray) -> np.ndarray:
-    """``numerators / 2**shifts`` to the nearest integer, ties to even, for shifts of 1 or more."""
-    shifts = np.minimum(shifts, _LONGEST_SHIFT).astype(np.int64)
-    floors = numerators >> shifts
-    doubled = 2 * (numerators - (floors << shifts))
-    unit = np.int64(1) << shifts
-    return floors + ((doubled > unit) | ((doubled == unit) & (floors % 2 == 1)))
+    """``numerators / 2**shifts`` to the nearest integer, ties to even, for numerators below 2**53."""
+    exact = numerators * _POWERS[np.minimum(shifts, _LONGEST_SHIFT)]
+    return np.rint(exact).astype(np.int64)

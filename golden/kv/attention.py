@@ -103,7 +103,7 @@ def _attend(cache: PagedCache, q: ArrayLike, scores_of: _Part, outputs_of: _Part
     if not cache.tokens:
         raise ValueError("cache must hold at least one token")
     queries = queries.reshape(cache.heads, -1, cache.channels)
-    keys, values = (cache.window(side).astype(np.float32) for side in ("key", "value"))
+    keys, values = (cache.seen_window(side) for side in ("key", "value"))
     paged = scores_of(cache, queries)
     scores = np.concatenate([paged, queries @ keys.swapaxes(1, 2)], -1) / np.float32(np.sqrt(cache.channels))
     weights = np.exp(scores - scores.max(-1, keepdims=True))

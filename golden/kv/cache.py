@@ -5,11 +5,15 @@ quantised and written to a free page, and never touched again: nothing is quanti
 one KV head and one side, so that keys and values can have different formats:
 
     table[side, head, n] = number of the page with tokens n * P .. n * P + P - 1 of that head
+
+With a window format, attention reads the tokens of the window quantised too, each by itself as it is
+appended, in pages of that format. The float16 copies are read only when a page closes.
 """
 
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -43,9 +47,12 @@ class PagedCache:
         residual: newest tokens that always stay float16, 0 or more.
         free: numbers of the free pages of a side, in the order in which they are taken.
         rows, lanes: of the array that reads the pages (``golden.kv.pages``).
+        window_format: format in which attention reads the window, axis "token"; None: as it is.
 
     Attributes:
         layouts: how the pages of "key" and "value" are laid out.
+        top: int64 [2 sides, H], the largest exponent field of any step and offset of any token so far, in
+            pages or in the window's format: 1..31. It never falls.
 
     Raises:
         ValueError: a value out of range.
@@ -62,6 +69,7 @@ class PagedCache:
         free: Iterable[int] = range(1024),
         rows: int = 8,
         lanes: int = 16,
+        window_format: Format | None = None,
     ) -> None:
         if heads < 1 or residual < 0:
             raise ValueError(f"heads {heads} must be at least 1 and residual {residual} at least 0")
@@ -73,6 +81,14 @@ class PagedCache:
         self.layouts = {
             side: PageLayout(formats[side], side, page_tokens, channels, rows, lanes) for side in SIDES
         }
+        if window_format is not None and window_format.axis != "token":
+            raise ValueError(f"axis {window_format.axis!r} of the window's format must be 'token'")
+        self.window_format = window_format
+        self._window_layouts = [
+            PageLayout(form, side, page_tokens, channels, rows, lanes)
+            for form, side in product([window_format] if window_format else [], SIDES)
+        ]
+        self.top = np.ones((len(SIDES), heads), np.int64)
         size = max(numbers, default=-1) + 1
         self._pools = {
             side: _Pool(np.zeros((size, layout.bytes), np.uint8), numbers[::-1])
@@ -99,9 +115,14 @@ class PagedCache:
 
     @property
     def bits_per_element(self) -> float:
-        """Bits in memory for each cached element: pages with their metadata, and the float16 window."""
+        """Bits in memory for each cached element: pages with their metadata, and the float16 window.
+
+        With a window format its pages count too, the unfilled places of the last one included.
+        """
         paged = sum(len(self._table[side]) * self.heads * self.layouts[side].bytes for side in SIDES)
         window = sum(self._window[side].nbytes for side in SIDES)
+        blocks = -(-self._window["key"].shape[1] // self.page_tokens)
+        window += sum(blocks * self.heads * layout.bytes for layout in self._window_layouts)
         return 8 * (paged + window) / max(2 * self.heads * self.tokens * self.channels, 1)
 
     def append(self, keys: ArrayLike, values: ArrayLike) -> None:
@@ -124,12 +145,18 @@ class PagedCache:
             raise ValueError(f"{blocks * self.heads} pages needed, only {len(self._pools['key'].free)} free")
         leaving = blocks * self.page_tokens
         shape = (self.heads, blocks, self.page_tokens, self.channels)
-        packed = {}
-        for side, layout in self.layouts.items():
-            if blocks:
-                packed[side] = layout.pack(layout.format.quantize(window[side][:, :leaving].reshape(shape)))
-        for side, pages in packed.items():
-            self._write(side, pages)
+        quantized = {
+            side: layout.format.quantize(window[side][:, :leaving].reshape(shape))
+            for side, layout in self.layouts.items()
+            if blocks
+        }
+        packed = {side: self.layouts[side].pack(own) for side, own in quantized.items()}
+        for number, side in enumerate(SIDES):
+            if side in packed:
+                self._write(side, packed[side])
+                self._raise_top(number, self.layouts[side].format, quantized[side])
+            if self.window_format is not None and new[side].size:
+                self._raise_top(number, self.window_format, self.window_format.quantize(new[side]))
         self._window = {side: x[:, leaving:] for side, x in window.items()}
 
     def pages(self, side: str) -> Quantized:
@@ -138,16 +165,40 @@ class PagedCache:
         return self.layouts[side].unpack(self._pools[side].memory[numbers])
 
     def window(self, side: str) -> NDArray[np.float16]:
-        """Tokens that are not quantised yet, float16 [H, n, D]."""
+        """Tokens that are in no page yet, float16 [H, n, D]."""
         return self._window[side]
 
+    def window_pages(self, side: str) -> Quantized:
+        """The window in pages of its format: codes [H, ceil(n / P), P, D] and their metadata.
+
+        The last page is filled up with the newest token.
+
+        Raises:
+            ValueError: there is no window format.
+        """
+        if self.window_format is None:
+            raise ValueError("cache must have a window format")
+        window = self._window[side]
+        padded = np.pad(window, ((0, 0), (0, -window.shape[1] % self.page_tokens), (0, 0)), "edge")
+        return self.window_format.quantize(padded.reshape(self.heads, -1, self.page_tokens, self.channels))
+
+    def seen_window(self, side: str) -> NDArray[np.float32]:
+        """The window as attention reads it, float32 [H, n, D]."""
+        window = self._window[side]
+        if self.window_format is None or not window.size:
+            return window.astype(np.float32)
+        return self.window_format.decode(self.window_format.quantize(window))
+
     def decompress(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Keys and values, float32 [H, T, D]: steps times codes plus offsets, and the window as it is."""
+        """Keys and values as attention reads them, float32 [H, T, D]: steps times codes plus offsets.
+
+        Without a window format the window is as it is.
+        """
         keys, values = (
             np.concatenate(
                 [
                     _joined(self.layouts[side].format.decode(self.pages(side))),
-                    self._window[side].astype(np.float32),
+                    self.seen_window(side),
                 ],
                 1,
             )
@@ -161,13 +212,14 @@ class PagedCache:
         The metadata ``kvloom`` is a JSON object with the formats and sizes that ``from_bytes`` needs.
         """
         table = self.table
-        arrays: dict[str, NDArray] = {"table": table}
+        arrays: dict[str, NDArray] = {"table": table, "top": self.top}
         for number, side in enumerate(SIDES):
             arrays[f"{side}_pages"] = self._pools[side].memory[table[number]]
             arrays[f"{side}_window"] = self._window[side]
         layout = self.layouts["key"]
         about = {
             "formats": {side: asdict(self.layouts[side].format) for side in SIDES},
+            "window_format": None if self.window_format is None else asdict(self.window_format),
             "residual": self.residual,
             **{name: getattr(layout, name) for name in ("tokens", "channels", "rows", "lanes")},
         }
@@ -187,11 +239,14 @@ class PagedCache:
             arrays = load(buf)
             table = arrays["table"]
             key, value = (Format(**about["formats"][side]) for side in SIDES)
+            window_format = about["window_format"] and Format(**about["window_format"])
+            top = arrays["top"]
         except (SafetensorError, KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
             raise ValueError(f"not a stored KV cache: {error}") from None
         pages = range(int(table.max(initial=-1)) + 1)
         sizes = (about["channels"], about["tokens"], about["residual"], pages, about["rows"], about["lanes"])
-        cache = cls(key, value, table.shape[1], *sizes)
+        cache = cls(key, value, table.shape[1], *sizes, window_format)
+        cache.top = top
         for number, side in enumerate(SIDES):
             pool = cache._pools[side]
             pool.memory[table[number]] = arrays[f"{side}_pages"]
@@ -200,6 +255,10 @@ class PagedCache:
             cache._table[side] = table[number].T.tolist()
             cache._window[side] = arrays[f"{side}_window"]
         return cache
+
+    def _raise_top(self, number: int, form: Format, quantized: Quantized) -> None:
+        fields = form.largest_field(quantized.scale, quantized.zero).reshape(self.heads, -1)
+        self.top[number] = np.maximum(self.top[number], fields.max(1))
 
     def _write(self, side: str, pages: NDArray[np.uint8]) -> None:
         pool = self._pools[side]

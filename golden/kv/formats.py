@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from golden.kv import affine, codings, sign, ternary
 from golden.kv.affine import Quantized
 from golden.kv.rules import RULES
-from golden.numbers import datatypes
+from golden.numbers import datatypes, floats
 
 __all__ = ["DECODES", "Format"]
 
@@ -133,6 +133,12 @@ class Format:
         if self.kind == "affine":
             return affine.line(scale, zero, self.bits, self.rule)
         return sign.line(scale, DECODES[self.rule][1]) if self.kind == "sign" else ternary.line(scale)
+
+    def largest_field(self, scale: NDArray, zero: NDArray) -> NDArray[np.int64]:
+        """Largest exponent field of any step and offset as float16, over the last two axes: 1..31."""
+        with np.errstate(over="ignore"):
+            line = [part.astype(np.float16) for part in self.line(scale, zero)]
+        return np.max([floats.half_parts(part)[1].max((-2, -1), initial=1) for part in line], 0)
 
     def spread(self, per_group: NDArray, tokens: int, channels: int) -> NDArray:
         """Repeat a metadata field [..., groups] over the elements of its groups: [..., T, D]."""

@@ -1,7 +1,8 @@
 """KV schemes: formats of keys and values that belong together, one table for command lines and reports.
 
 A scheme is two formats, of keys and of values, and an order: which of a layer's tokens the query of token t
-(the first is 0) finds quantised. It finds the others as they are.
+(the first is 0) finds quantised. It finds the others as they are, or in the scheme's window format: each
+token quantised by itself when it is appended, its own included.
 
 * ``kivi``: keys before t // R * R and values before t - R, the decode order of KIVI's code, which packs R
   keys at a time and values one by one;
@@ -21,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 from golden.kv.cache import PagedCache
 from golden.kv.formats import Format
 
-__all__ = ["ORDERS", "SCHEMES", "Scheme", "get"]
+__all__ = ["ORDERS", "SCHEMES", "WINDOW", "Scheme", "get"]
 
 ORDERS = ("kivi", "paged", "strict")
 
@@ -34,17 +35,21 @@ class Scheme:
         key, value: formats of the two sides.
         order: one of ``ORDERS``.
         residual: newest tokens R that stay as they are; none where the order is "strict".
+        window_format: format of the tokens that are not quantised yet, axis "token"; None: as they are.
 
     Raises:
-        ValueError: no such order, or a negative residual.
+        ValueError: no such order, a negative residual, or a window format by channel.
     """
 
     key: Format
     value: Format
     order: str = "kivi"
     residual: int = 128
+    window_format: Format | None = None
 
     def __post_init__(self) -> None:
+        if self.window_format is not None and self.window_format.axis != "token":
+            raise ValueError(f"axis {self.window_format.axis!r} of the window's format must be 'token'")
         if self.order not in ORDERS:
             raise ValueError(f"order {self.order!r} must be one of {', '.join(ORDERS)}")
         if self.residual < (self.order == "kivi"):
@@ -58,7 +63,7 @@ class Scheme:
 
     def fits(self, channels: int) -> bool:
         """Whether heads of so many elements have whole groups."""
-        sides = (self.key, self.value)
+        sides = (self.key, self.value, *([self.window_format] if self.window_format else []))
         return all(form.axis == "channel" or channels % (form.group or channels) == 0 for form in sides)
 
     def quantized(self, times: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -86,7 +91,16 @@ class Scheme:
         heads, tokens, channels = np.shape(keys)
         free = range(heads * (tokens // page_tokens))
         cache = PagedCache(
-            self.key, self.value, heads, channels, page_tokens, self.residual, free, rows, lanes
+            self.key,
+            self.value,
+            heads,
+            channels,
+            page_tokens,
+            self.residual,
+            free,
+            rows,
+            lanes,
+            self.window_format,
         )
         cache.append(keys, values)
         return cache
@@ -116,10 +130,20 @@ def _per_channel(rule: str, bits: int) -> Scheme:
     return Scheme(Format(rule, bits, "channel", 32), Format(rule, bits, "channel", 32), "paged", 128)
 
 
+WINDOW = Format("native", 8, "token", 32)
+"""Of the paged schemes that attention reads without any float16: one scale and minimum for 32 channels, as
+values have them, since a token must be complete by itself."""
+
+
+def _paged(bits: int, residual: int) -> Scheme:
+    return Scheme(*_pair("native", bits), "paged", residual, WINDOW)
+
+
 SCHEMES: dict[str, Scheme] = {
     **{f"kivi{bits}": Scheme(*_pair("kivi", bits)) for bits in (8, 4, 3, 2)},
     **{f"native{bits}": Scheme(*_pair("native", bits)) for bits in (8, 4, 3, 2, 1)},
-    **{f"native{bits}_paged": Scheme(*_pair("native", bits), "paged", 32) for bits in (4, 3, 2)},
+    **{f"native{bits}_paged": _paged(bits, 32) for bits in (8, 4, 3, 2)},
+    **{f"native{bits}_paged128": _paged(bits, 128) for bits in (8, 4, 3, 2)},
     **{f"native{bits}_strict": Scheme(*_pair("native", bits), "strict", 0) for bits in (8, 4, 3, 2)},
     "native_k4v2": Scheme(*_pair("native", 4, 2)),
     "native_k2v4": Scheme(*_pair("native", 2, 4)),

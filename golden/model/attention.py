@@ -56,7 +56,7 @@ class Plain:
         self.values = np.concatenate([self.values, values], 1)
 
     def read(self, query: Array, first: int, window: int | None = None) -> Array:
-        """Outputs [H, R, n, D] of queries of the same shape, scaled, of tokens ``first`` on.
+        """Outputs [H, R, n, D] of queries of the same shape, of tokens ``first`` on.
 
         With a window a causal query sees only so many of the newest keys, that of its own token included.
         """
@@ -78,7 +78,7 @@ def attend(query: Array, memory: Memory, window: int | None = None) -> Array:
     """
     count, heads, channels = query.shape
     own = query.reshape(count, len(memory.keys), -1, channels).transpose(1, 2, 0, 3)
-    own = np.ascontiguousarray(own) * np.float32(channels**-0.5)
+    own = np.ascontiguousarray(own)
     first = memory.tokens - count
     blocks = [
         memory.read(own[:, :, start : start + BLOCK], first + start, window)
@@ -88,9 +88,10 @@ def attend(query: Array, memory: Memory, window: int | None = None) -> Array:
 
 
 def scores(query: Array, keys: Array) -> Array:
-    """Products [H, R, n, T] of queries [H, R, n, D] and keys [H, T, D]."""
+    """Products [H, R, n, T] of queries [H, R, n, D], scaled here, and keys [H, T, D]."""
     heads, repeats, count, channels = query.shape
-    products = query.reshape(heads, repeats * count, channels) @ keys.swapaxes(1, 2)
+    scaled: Array = query.reshape(heads, repeats * count, channels) * np.float32(channels**-0.5)
+    products = scaled @ keys.swapaxes(1, 2)
     return products.reshape(heads, repeats, count, -1)
 
 

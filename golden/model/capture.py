@@ -6,6 +6,7 @@
     model = Llama(checkpoint)
     ids = tokenizer.of(checkpoint).encode(manual(4000))[:512]
     for keys, values in keys_and_values(model, ids): ...
+    for queries, keys, values in attention_inputs(model, ids): ...
 
 Keys are after the rotary embedding, as caches hold them. Whisper's cross-attention makes a large cache of one
 sound: 1,500 frames.
@@ -21,11 +22,20 @@ from numpy.typing import ArrayLike, NDArray
 
 from golden.checkpoint import Checkpoint
 from golden.model import configuration, linear
+from golden.model.attention import Plain
 from golden.model.llama import Llama
 from golden.model.mel import spectrogram
 from golden.model.whisper import Whisper
 
-__all__ = ["Linear", "heard", "keys_and_values", "layer_inputs", "manual", "sample_tokens"]
+__all__ = [
+    "Linear",
+    "attention_inputs",
+    "heard",
+    "keys_and_values",
+    "layer_inputs",
+    "manual",
+    "sample_tokens",
+]
 
 # Token ids by the size of the vocabulary: SmolLM2's of "The moon moves the water of the sea: where it
 # stands high the water rises, and some six hours later it falls again. People who live near the coast have
@@ -112,6 +122,38 @@ def keys_and_values(model: Llama, tokens: ArrayLike) -> list[tuple[NDArray[np.fl
     memories = model.memories()
     model.hidden(tokens, memories)
     return [(memory.keys, memory.values) for memory in memories]
+
+
+class _Watching(Plain):
+    """Keys and values, and the queries that read them."""
+
+    def __init__(self, heads: int, channels: int) -> None:
+        super().__init__(heads, channels)
+        self.queries: list[NDArray[np.float32]] = []
+
+    def read(self, query: NDArray[np.float32], first: int, window: int | None = None) -> NDArray[np.float32]:
+        self.queries.append(query)
+        return super().read(query, first, window)
+
+
+def attention_inputs(model: Llama, tokens: ArrayLike) -> list[tuple[NDArray[np.float32], ...]]:
+    """Run a text through a model.
+
+    Args:
+        model: any of its layers may be quantised.
+        tokens: ids of the text, from the first position on.
+
+    Returns:
+        Queries float32 [KV heads, queries of each, T, D], keys and values float32 [KV heads, T, D] of every
+        layer. Queries are after the rotary embedding too, and not scaled.
+    """
+    memories = model.memories(_Watching)
+    model.hidden(tokens, memories)
+    return [
+        (np.concatenate(memory.queries, 2), memory.keys, memory.values)
+        for memory in memories
+        if isinstance(memory, _Watching)
+    ]
 
 
 def heard(model: Whisper, signal: ArrayLike) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:

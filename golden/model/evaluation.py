@@ -17,6 +17,7 @@ from golden.checkpoint import Tensor
 from golden.kv.schemes import SCHEMES
 from golden.model.attention import Memory, Plain
 from golden.model.calibration import Importance
+from golden.model.engine_memory import EngineMemory
 from golden.model.kv_schemes import QuantizedMemory
 from golden.model.linear import Factory
 from golden.model.perplexity import Difference, compare
@@ -38,6 +39,8 @@ class Setting:
         activations: "fp32", "fp16", or the width "8".."16" they are aligned to.
         kv: a name in ``golden.kv.schemes.SCHEMES``, or "none".
         group, scale, search: replace those of the recipe.
+        attention: width "8".."16" of the attention engine's activations, with a scheme of whole pages; None
+            for attention in float32 on the same numbers.
     """
 
     weights: str = "none"
@@ -46,6 +49,7 @@ class Setting:
     group: int | None = None
     scale: str | None = None
     search: str | None = None
+    attention: str | None = None
 
     @property
     def name(self) -> str:
@@ -76,7 +80,7 @@ class Setting:
             "setting": asdict(self),
             "recipe": recipe.definition if recipe else None,
             "scheme": None if self.kv == "none" else asdict(SCHEMES[self.kv]),
-            "numerics": asdict(Numerics()) if exact else None,
+            "numerics": asdict(Numerics()) if exact or self.attention else None,
         }
 
     def linear(
@@ -95,6 +99,10 @@ class Setting:
         """A layer's memory of keys and values."""
         if self.kv == "none":
             return Plain(heads, channels, causal)
+        if self.attention is not None:
+            if not causal:
+                raise ValueError("the attention engine's numerics must be those of causal attention")
+            return EngineMemory(heads, channels, SCHEMES[self.kv], Numerics(int(self.attention)))
         return QuantizedMemory(heads, channels, SCHEMES[self.kv], causal)
 
 

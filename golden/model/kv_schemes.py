@@ -36,11 +36,19 @@ class QuantizedMemory(Plain):
         super().__init__(heads, channels, causal)
         self.scheme = scheme
         self._quantized_keys = self._quantized_values = self.keys
+        self._recent_keys = self._recent_values = self.keys  # as queries find them until they are quantised
 
     def append(self, keys: Array, values: Array) -> None:
         """Add tokens: float32 [H, n, D]."""
         first = self.tokens // self.scheme.page * self.scheme.page
         super().append(keys, values)
+        self._recent_keys, self._recent_values = (
+            x if form is None else np.concatenate([old, restored(form, 1, new)], 1)
+            for form, old, new, x in (
+                (self.scheme.window_format, self._recent_keys, keys, self.keys),
+                (self.scheme.window_format, self._recent_values, values, self.values),
+            )
+        )
         self._quantized_keys, self._quantized_values = (
             np.concatenate([old[:, :first], restored(form, self.scheme.page, new[:, first:])], 1)
             for form, old, new in (
@@ -57,11 +65,11 @@ class QuantizedMemory(Plain):
         last = first + query.shape[2]
         old_keys, old_values = self.scheme.quantized(np.arange(first, last))
         low, high = old_keys.min(), old_keys.max()
-        mixed = np.concatenate([self._quantized_keys[:, :high], self.keys[:, high:last]], 1)
+        mixed = np.concatenate([self._quantized_keys[:, :high], self._recent_keys[:, high:last]], 1)
         found = scores(query, mixed)
         if low < high:
             newer = np.arange(low, high) >= old_keys[:, None]
-            np.copyto(found[..., low:high], scores(query, self.keys[:, low:high]), where=newer)
+            np.copyto(found[..., low:high], scores(query, self._recent_keys[:, low:high]), where=newer)
         weights = softmax(found, first, window)
         low, high = old_values.min(), old_values.max()
         recent = weights[..., low:]
@@ -69,4 +77,4 @@ class QuantizedMemory(Plain):
         quantized = weights.copy()
         quantized[..., low:] = np.where(older, recent, 0)
         result = weighted(quantized[..., :high], self._quantized_values[:, :high])
-        return result + weighted(np.where(older, 0, recent), self.values[:, low:last])
+        return result + weighted(np.where(older, 0, recent), self._recent_values[:, low:last])

@@ -26,8 +26,8 @@ _NOTES = """\
 Perplexity over all windows, first tokens of windows not counted. dNLL: paired difference of the loss from
 that of the row where it is 0, nats a token; +-: its standard error over windows, which covers the choice of
 text and nothing else. KL: divergence from full precision, nats a token, less that of the same row. Seconds:
-to quantise and to read. Bits include scales, zeros and selectors; those of a cache do not include its window
-of full precision.
+to quantise and to read. Bits include scales, zeros and selectors; those of a cache do not include its window.
+"engine A": read with the attention engine's numerics, activations of A bits.
 """
 
 
@@ -40,7 +40,7 @@ def cells(result: Result, base: Result) -> tuple[str, ...]:
         " ".join([setting.weights, *extra]),
         "" if result.bits_per_weight is None else f"{result.bits_per_weight:.3f}",
         setting.activations,
-        setting.kv,
+        setting.kv if setting.attention is None else f"{setting.kv}, engine {setting.attention}",
         "" if result.kv_bits is None else f"{result.kv_bits:.2f}",
         f"{result.perplexity:.4g}" if result.perplexity >= 1000 else f"{result.perplexity:.3f}",
         f"{difference.mean:+.4f}",

@@ -1,11 +1,16 @@
-"""Bit patterns of the float formats at the borders: FP16, BF16 and FP32."""
+"""Bit patterns of floats: FP16, BF16 and FP32 at the borders, TF32 inside the attention engine.
+
+TF32 (NVIDIA's TensorFloat-32) has FP32's exponent and 11 significant bits: 19 bits.
+"""
 
 import numpy as np
 
-__all__ = ["EXPONENT_BIAS", "HALF_UNIT", "decode", "encode", "half_parts"]
+__all__ = ["EXPONENT_BIAS", "HALF_UNIT", "decode", "encode", "half_parts", "round_tf32"]
 
-EXPONENT_BIAS = {"fp16": 15, "bf16": 127, "fp32": 127}
-_QUIET_NAN = {"fp16": 0x7E00, "bf16": 0x7FC0}  # what a cast keeps of a payload depends on the machine
+EXPONENT_BIAS = {"fp16": 15, "bf16": 127, "tf32": 127, "fp32": 127}
+_QUIET_NAN = {"fp16": 0x7E00, "bf16": 0x7FC0, "tf32": 0x3FE00}  # a cast's payload depends on the machine
+_DROPPED = {"bf16": 16, "tf32": 13}
+"""Bits of FP32 that the formats with its exponent leave away."""
 HALF_UNIT = 25
 """A float16 is its mantissa times 2^(exponent field - 25)."""
 
@@ -15,11 +20,11 @@ def encode(x: np.ndarray, fmt: str) -> np.ndarray:
 
     Args:
         x: float32, any shape.
-        fmt: "fp16", "bf16" or "fp32".
+        fmt: "fp16", "bf16", "tf32" or "fp32".
 
     Returns:
-        Bit patterns, uint16 or (fp32) uint32, in the shape of ``x``. Beyond the largest number they are
-        infinite. A NaN becomes the format's quiet one without a sign; those of fp32 stay as they are.
+        Bit patterns, uint16 or (tf32 and fp32) uint32, in the shape of ``x``. Beyond the largest number they
+        are infinite. A NaN becomes the format's quiet one without a sign; those of fp32 stay as they are.
 
     Raises:
         ValueError: no such format.
@@ -30,12 +35,13 @@ def encode(x: np.ndarray, fmt: str) -> np.ndarray:
     if fmt == "fp16":
         with np.errstate(over="ignore", invalid="ignore"):
             rounded = x.astype(np.float16).view(np.uint16)
-    elif fmt == "bf16":
-        bits = x.view(np.uint32)
-        rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16
+    elif fmt in _DROPPED:
+        bits, dropped = x.view(np.uint32), _DROPPED[fmt]
+        rounded = (bits + ((1 << dropped - 1) - 1) + (bits >> dropped & 1)) >> dropped
     else:
         raise ValueError(f"format {fmt!r} must be one of {', '.join(EXPONENT_BIAS)}")
-    return np.where(np.isnan(x), _QUIET_NAN[fmt], rounded).astype(np.uint16)
+    kind = np.uint32 if fmt == "tf32" else np.uint16
+    return np.where(np.isnan(x), _QUIET_NAN[fmt], rounded).astype(kind)
 
 
 def decode(bits: np.ndarray, fmt: str) -> np.ndarray:
@@ -53,9 +59,24 @@ def decode(bits: np.ndarray, fmt: str) -> np.ndarray:
         return bits.astype(np.uint16).view(np.float16).astype(np.float32)
     if fmt == "fp32":
         return bits.astype(np.uint32).view(np.float32)
-    if fmt != "bf16":
+    if fmt not in _DROPPED:
         raise ValueError(f"format {fmt!r} must be one of {', '.join(EXPONENT_BIAS)}")
-    return (bits.astype(np.uint32) << 16).view(np.float32)
+    return (bits.astype(np.uint32) << _DROPPED[fmt]).view(np.float32)
+
+
+def round_tf32(x: np.ndarray) -> np.ndarray:
+    """Round products to TF32, to nearest even.
+
+    Args:
+        x: float64, zero or of magnitudes 2**-126 to 2**127, any shape.
+
+    Returns:
+        float64 numbers of 11 significant bits in the shape of ``x``.
+    """
+    bits = np.asarray(x, np.float64).view(np.int64)
+    dropped = 42  # of float64's 52 fraction bits
+    rounded = bits + ((1 << dropped - 1) - 1) + (bits >> dropped & 1) & -1 << dropped
+    return rounded.view(np.float64)
 
 
 def half_parts(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

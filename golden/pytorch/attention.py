@@ -56,7 +56,8 @@ def _attend(
         raise ValueError("a KVCache must have the scheme that use_scheme gave to the model")
     repeats, tokens, count = query.shape[1] // key.shape[1], key.shape[2], query.shape[2]
     keys, values, old_keys, old_values = (
-        x.repeat_interleave(repeats, 1) for x in (key, value, view.keys, view.values)
+        x.repeat_interleave(repeats, 1)
+        for x in (view.recent_keys, view.recent_values, view.keys, view.values)
     )
     factor = query.shape[-1] ** -0.5 if scaling is None else scaling
     outputs = []

@@ -65,7 +65,10 @@ class _Layer(DynamicLayer):
         mixed = []
         counts = self.scheme.quantized(times)
         for x, quantized, count in zip(
-            (keys, values), (self._view.keys, self._view.values), counts, strict=True
+            (self._view.recent_keys, self._view.recent_values),
+            (self._view.keys, self._view.values),
+            counts,
+            strict=True,
         ):
             last = int(count[-1])
             if (np.minimum(count, times + 1) != np.minimum(last, times + 1)).any():

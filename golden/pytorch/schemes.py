@@ -17,11 +17,16 @@ PREFIX = "kvloom_"
 
 @dataclass(frozen=True)
 class View:
-    """Keys and values [B, H, T, D] of a layer after quantising by a scheme, all of them."""
+    """Keys and values [B, H, T, D] of a layer after quantising by a scheme, all of them.
+
+    ``recent_keys`` and ``recent_values`` are what queries find until a token is quantised so.
+    """
 
     scheme: Scheme
     keys: torch.Tensor
     values: torch.Tensor
+    recent_keys: torch.Tensor
+    recent_values: torch.Tensor
 
     @classmethod
     def of(
@@ -42,10 +47,17 @@ class View:
             _restored(form, scheme.page, x[..., known:, :])
             for form, x in ((scheme.key, keys), (scheme.value, values))
         )
-        if earlier is None:
-            return cls(scheme, *new)
-        pairs = zip((earlier.keys, earlier.values), new, strict=True)
-        return cls(scheme, *(torch.cat([old[..., :known, :], x], -2) for old, x in pairs))
+        recent = keys, values
+        if (window := scheme.window_format) is not None:
+            seen = 0 if earlier is None else earlier.keys.shape[-2]
+            recent = tuple(_restored(window, 1, x[..., seen:, :]) for x in recent)
+            if earlier is not None:
+                pairs = zip((earlier.recent_keys, earlier.recent_values), recent, strict=True)
+                recent = tuple(torch.cat(pair, -2) for pair in pairs)
+        if earlier is not None:
+            pairs = zip((earlier.keys, earlier.values), new, strict=True)
+            new = tuple(torch.cat([old[..., :known, :], x], -2) for old, x in pairs)
+        return cls(scheme, *new, *recent)
 
 
 def _restored(form: Format, page: int, x: torch.Tensor) -> torch.Tensor:

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from golden.activations.aligner import FORMATS, Aligned, align
+from golden.activations.aligner import FORMATS, Aligned, FloatFormat, align
+from golden.numbers import floats
 from hw.activations.aligner import Aligner
 from hw.config import Config
 from sim import runner
@@ -156,7 +157,7 @@ def test_golden_groups() -> None:
             (np.zeros(0, np.uint16), "fp16", 4, 12),
             r"^bits must be uint16 \[\.\.\., C >= 1\], not uint16 \[0\]$",
         ),
-        ((np.zeros(4, np.uint16), "fp8", 4, 12), r"^format 'fp8' must be one of fp16, bf16$"),
+        ((np.zeros(4, np.uint16), "fp8", 4, 12), r"^format 'fp8' must be one of fp16, bf16, tf32$"),
         ((np.zeros(4, np.uint16), "fp16", 0, 12), r"^group 0 must be at least 1$"),
         ((np.uint16(4), "fp16", 4, 12), r"^bits must be uint16 \[\.\.\., C >= 1\], not uint16 \[\]$"),
         ((np.zeros(4, np.uint16), "fp16", 4, 7), r"^activation_bits 7 must be 8\.\.16$"),
@@ -166,6 +167,33 @@ def test_golden_groups() -> None:
 def test_golden_rejects(arguments: tuple[Any, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         align(*arguments)
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("bits", [8, 12, 16])
+@pytest.mark.parametrize("narrow", FORMATS)
+def test_golden_tf32(narrow: str, bits: int, rng: np.random.Generator) -> None:
+    """Numbers of the narrow formats align as they do there; others as exact fractions do."""
+    layout = FloatFormat(8, 10)
+    patterns = rng.integers(0, 65536, (64, 8)).astype(np.uint16)
+    patterns[::2] = patterns[::2, :1] ^ rng.integers(0, 8192, (32, 8)).astype(np.uint16)
+    patterns = patterns[finite(patterns, narrow).all(1)]
+    same = align(patterns, narrow, 8, bits)
+    wide = align(floats.encode(floats.decode(patterns, narrow), "tf32"), "tf32", 8, bits)
+    normal = (patterns >> FORMATS[narrow].fraction_bits & FORMATS[narrow].special > 0).any(1)
+    assert (wide.integers == same.integers)[normal].all()
+    assert (wide.unit_exponents == same.unit_exponents)[normal].all()
+    words = rng.integers(0, 1 << 19, (64, 8)).astype(np.uint32)
+    words[::2] = words[::2, :1] ^ rng.integers(0, 1 << 14, (32, 8)).astype(np.uint32)
+    known = words >> 10 & 255 != 255
+    aligned = align(words, "tf32", 8, bits)
+    assert (aligned.special == ~known.all(1)).all()
+    values = np.where(known, (words << 13).view(np.float32), 0)
+    for group, row in enumerate(values.astype(np.float64)):
+        largest, limit = np.abs(row).max(), (1 << bits - 1) - 1
+        unit = np.ldexp(1.0, max(np.frexp(largest)[1] - 1, 1 - layout.bias) - (bits - 2))
+        assert aligned.integers[group].tolist() == np.clip(np.rint(row / unit), -limit, limit).tolist()
+        assert np.ldexp(1.0, aligned.unit_exponents[group, 0]) == unit
 
 
 def run_bench(fields: dict[str, Any], simulator: str, tests: str | None = None, sweep: bool = False) -> None:

@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import golden.kv
-from golden.kv import pages
+from golden.kv import affine, pages
 from golden.kv.cache import PagedCache
 from golden.kv.formats import Format
+from golden.kv.schemes import Scheme
 
 pytestmark = pytest.mark.quick
 
@@ -86,13 +87,85 @@ def test_a_refused_append_changes_nothing(rng: np.random.Generator) -> None:
         PagedCache(KEY, VALUE, 0)
 
 
-@pytest.mark.parametrize("name", ["kivi4", "native2", "native3_strict", "atom8", "ternary", "sign"])
+@pytest.mark.parametrize("tokens", [1, 31, 32, 63, 64, 130])
+def test_a_window_in_pages(rng: np.random.Generator, tokens: int) -> None:
+    """Every token of the window by itself, in pages of which the newest token fills the last one up."""
+    scheme = golden.kv.get("native4_paged")
+    keys, values = rng.standard_normal((2, 2, tokens, 64)).astype(np.float16)
+    cache = scheme.compress(keys, values)
+    assert scheme.window_format == Format("native", 8, "token", 32)
+    paged = 32 * cache.table.shape[2]
+    blocks = -(-(tokens - paged) // 32)
+    for side, exact, seen in zip(("key", "value"), (keys, values), cache.decompress(), strict=True):
+        by_itself = [
+            affine.dequantize(*affine.quantize(exact[:, [t]], 8, "token", 32), 8, "token", 32)
+            for t in range(paged, tokens)
+        ]
+        np.testing.assert_array_equal(seen[:, paged:], np.concatenate(by_itself, 1).astype(np.float32))
+        np.testing.assert_array_equal(cache.window(side), exact[:, paged:])
+        in_pages = scheme.window_format.decode(cache.window_pages(side))
+        assert in_pages.shape == (2, blocks, 32, 64)
+        flat = in_pages.reshape(2, -1, 64)
+        np.testing.assert_array_equal(flat[:, : tokens - paged], seen[:, paged:])
+        assert (flat[:, tokens - paged :] == seen[:, -1:]).all()
+    window_bits = 16 * (tokens - paged) + (8 + 1) * 32 * blocks
+    assert cache.bits_per_element == pytest.approx((5 * paged + window_bits) / tokens)
+
+
+def largest_field(form: Format, x: np.ndarray) -> int:
+    """Exponent field of the largest step or offset of elements [n, D], from float64's exponents."""
+    _, scale, zero = form.quantize(x)
+    largest = max(np.abs(part).max() for part in form.line(scale, zero))
+    return max(int(np.frexp(largest)[1]) + 14, 1)
+
+
+@pytest.mark.parametrize("name", ["native4_paged", "ternary"])
+def test_top(rng: np.random.Generator, name: str) -> None:
+    """The largest exponent so far of all steps and offsets of closed pages and of the window's pages."""
+    scheme = golden.kv.get(name)
+    loud = 2.0 ** rng.integers(-12, 6, (2, 2, 300, 1))
+    both = (rng.standard_normal((2, 2, 300, 64)) * loud).astype(np.float16)
+    sizes = (2, 64, 32, scheme.residual)
+    cache = PagedCache(scheme.key, scheme.value, *sizes, window_format=scheme.window_format)
+    assert cache.top.tolist() == [[1, 1], [1, 1]]
+    expected = np.ones((2, 2), np.int64)
+    for token in range(300):
+        cache.append(*both[:, :, token : token + 1])
+        paged = (max(token + 1 - scheme.residual, 0)) // 32 * 32
+        for side, form in enumerate((scheme.key, scheme.value)):
+            for head in range(2):
+                new = [(scheme.window_format, both[side, head, [token]])] if scheme.window_format else []
+                new += [(form, both[side, head, paged - 32 : paged])] if paged else []
+                fields = [largest_field(*one) for one in new]
+                expected[side, head] = max(expected[side, head], *fields, 1)
+        np.testing.assert_array_equal(cache.top, expected)
+    at_once = scheme.compress(*both)
+    np.testing.assert_array_equal(at_once.top, expected)
+    np.testing.assert_array_equal(PagedCache.from_bytes(at_once.to_bytes()).top, expected)
+
+
+def test_bad_windows() -> None:
+    with pytest.raises(ValueError, match=r"^axis 'channel' of the window's format must be 'token'$"):
+        PagedCache(KEY, VALUE, 1, 64, window_format=KEY)
+    with pytest.raises(ValueError, match=r"^axis 'channel' of the window's format must be 'token'$"):
+        Scheme(KEY, VALUE, "paged", 32, KEY)
+    with pytest.raises(ValueError, match=r"^token axis of 48 elements must be a multiple of the group 32$"):
+        PagedCache(KEY, KEY, 1, 48, window_format=Format("native", 8, "token", 32))
+    assert not Scheme(KEY, KEY, "paged", 32, Format("native", 8, "token", 32)).fits(48)
+    with pytest.raises(ValueError, match=r"^cache must have a window format$"):
+        PagedCache(KEY, VALUE, 1, 64).window_pages("key")
+
+
+@pytest.mark.parametrize(
+    "name", ["kivi4", "native2", "native3_strict", "atom8", "ternary", "sign", "native4_paged128"]
+)
 def test_schemes_and_stored_caches(rng: np.random.Generator, name: str) -> None:
     """A scheme's cache is that of its formats, and its bytes are all of it."""
     scheme = golden.kv.get(name)
     keys, values = rng.standard_normal((2, 3, 200, 64)).astype(np.float16)
     cache = scheme.compress(keys, values)
-    by_hand = PagedCache(scheme.key, scheme.value, 3, 64, residual=scheme.residual)
+    sizes = (3, 64, 32, scheme.residual)
+    by_hand = PagedCache(scheme.key, scheme.value, *sizes, window_format=scheme.window_format)
     by_hand.append(keys, values)
     read = PagedCache.from_bytes(cache.to_bytes())
     for other in (by_hand, read):

@@ -17,7 +17,13 @@ KEYS, VALUES = Format("kivi", 2, "channel", 32), Format("kivi", 2, "token", 32)
 
 NAME = re.compile(r"(kivi|native|kvtuner|atom|sign|ternary)_?k?(\d?)v?(\d?)(_\w+)?")
 """Rule, bits of keys and of values, and what differs from KIVI's order with 128 tokens."""
-ORDERS = {"_paged": ("paged", 32), "_strict": ("strict", 0), "_r32": ("kivi", 32), None: ("kivi", 128)}
+ORDERS = {
+    "_paged": ("paged", 32, Format("native", 8, "token", 32)),
+    "_paged128": ("paged", 128, Format("native", 8, "token", 32)),
+    "_strict": ("strict", 0),
+    "_r32": ("kivi", 32),
+    None: ("kivi", 128),
+}
 
 
 def described(name: str) -> Scheme:
@@ -37,7 +43,7 @@ def test_every_scheme_is_what_its_name_says() -> None:
     four = "8432"
     families = {"kivi": four, "kvtuner": four, "atom": four, "native": "84321"}
     names = {rule + bits for rule, every in families.items() for bits in every} | {"sign", "ternary"}
-    names |= {f"native{bits}_paged" for bits in "432"} | {f"native{bits}_strict" for bits in four}
+    names |= {f"native{bits}{order}" for bits in four for order in ("_paged", "_paged128", "_strict")}
     assert set(SCHEMES) == names | {"native_k4v2", "native_k2v4", "native2_r32"}
 
 

@@ -21,6 +21,9 @@ def reference(query: np.ndarray, keys: np.ndarray, values: np.ndarray, scheme: S
         return form.decode(codes).reshape(padded.shape)[:, :count].astype(np.float64)
 
     old_keys, old_values = back(scheme.key, keys), back(scheme.value, values)
+    if scheme.window_format:
+        window = [scheme.window_format.decode(scheme.window_format.quantize(x)) for x in (keys, values)]
+        keys, values = (x.astype(np.float64) for x in window)
     result = np.zeros(query.shape)
     for t in range(count):
         r = scheme.residual
@@ -43,6 +46,7 @@ SOME = {
     "paged": Scheme(Format("native", 2, "channel"), Format("native", 3, "channel"), "paged", 40),
     "strict": Scheme(Format("native", 2, "channel"), Format("sign", 1, "channel"), "strict", 0),
     "tokens": SCHEMES["atom2"],
+    "window": SCHEMES["native2_paged"],
 }
 
 
