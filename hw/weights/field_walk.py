@@ -94,13 +94,16 @@ class FieldWalk(wiring.Component):
             self.shown.place.eq(counters.place),
         ]
         m.d.sync += self.error_header.eq(0)
+        refused = Signal()
         with m.FSM(name="field"):
             with m.State("header"):
                 self._header(m, step)
             with m.State("check"), m.If(self.checked):
                 self._check(m)
             with m.State("offer"):
-                self._offer(m, counters)
+                self._offer(m, counters, refused)
+            with m.State("answered"):
+                self._answered(m, refused)
             with m.State("selectors"):
                 self._selectors(m)
             with m.State("codes"):
@@ -135,18 +138,20 @@ class FieldWalk(wiring.Component):
         with m.If(~self.legal):
             m.next = "header"
 
-    def _offer(self, m: Module, counters: PacketPlace) -> None:
-        m.d.comb += [
-            self.offer.eq(self.planned),
-            self.drop.eq(self.offer & self.answer & self.reject),
-            counters.packet.eq(1),
-        ]
+    def _offer(self, m: Module, counters: PacketPlace, refused: Signal) -> None:
+        m.d.comb += [self.offer.eq(self.planned), counters.packet.eq(1)]
+        m.d.sync += refused.eq(self.reject)
         with m.If(self.offer & self.answer):
-            m.next = "codes"
-            with m.If(self.plan.selector_bits.any()):
-                m.next = "selectors"
-            with m.If(self.reject):
-                m.next = "header"
+            m.next = "answered"
+
+    def _answered(self, m: Module, refused: Value) -> None:
+        """Go on a cycle after the answer, which comes late in its own."""
+        m.d.comb += self.drop.eq(refused)
+        m.next = "codes"
+        with m.If(self.plan.selector_bits.any()):
+            m.next = "selectors"
+        with m.If(refused):
+            m.next = "header"
 
     def _selectors(self, m: Module) -> None:
         self._ask(m, self.plan.selector_bits)

@@ -79,8 +79,19 @@ def plan_layout(config: Config) -> data.StructLayout:
     )
 
 
+def _parts_layout(config: Config) -> data.StructLayout:
+    """What the lengths of metadata follow from."""
+    members, names = (
+        plan_layout(config).members,
+        ("scale_granules", "selector_bits", "code_granules", "undivided"),
+    )
+    return data.StructLayout({name: members[name] for name in names})
+
+
 class PacketPlan(wiring.Component):
-    """Table from a header to its plan; combinational.
+    """Table from a header to its plan.
+
+    ``plan`` is complete a cycle after the header: lengths of metadata wait for those of their parts.
 
     Members:
         header (in): the packet's header.
@@ -146,23 +157,25 @@ class PacketPlan(wiring.Component):
                     fixed = sum(bits for name, bits in fields if name != "zero")
                     zero = plan.zero_bits if "zero" in dict(fields) else 0
                     m.d.comb += plan.scale_granules.eq(fixed + zero)
-        channels_selectors = CHANNEL_GRANULES + plan.selector_bits
-        for number, others in enumerate((plan.selector_bits, channels_selectors, CHANNEL_GRANULES)):
-            self._metadata(m, number, others)
+        parts = Signal(_parts_layout(self.config), name="parts", reset_less=True)
+        m.d.sync += [parts[name].eq(getattr(plan, name)) for name, _ in parts.shape()]
+        channels_selectors = CHANNEL_GRANULES + parts.selector_bits
+        for number, others in enumerate((parts.selector_bits, channels_selectors, CHANNEL_GRANULES)):
+            self._metadata(m, number, parts, others)
 
-    def _metadata(self, m: Module, number: int, others: Value | int) -> None:
+    def _metadata(self, m: Module, number: int, parts: data.View, others: Value | int) -> None:
         """The windows of scales and ``others`` granules behind them."""
-        plan, part, word = self.plan, self.plan.metadata[number], word_granules(self.config)
+        part, word = self.plan.metadata[number], word_granules(self.config)
         whole = Signal(range(longest_metadata(self.config) + 1), name=f"granules_{number}")
-        joined = plan.code_granules + whole
+        joined = parts.code_granules + whole
         m.d.comb += [
-            whole.eq(plan.scale_granules + others),
+            whole.eq(parts.scale_granules + others),
             part.last.eq((whole - 1) >> exact_log2(word)),
             part.granules.eq((whole - 1)[: exact_log2(word)] + 1),
-            part.bare.eq((part.last != 0) & (part.granules <= plan.selector_bits)),
+            part.bare.eq((part.last != 0) & (part.granules <= parts.selector_bits)),
             part.joined.eq(joined <= window_granules(self.config)),
             part.joined_granules.eq(joined),
-            part.undivided.eq(plan.undivided & (joined + word <= window_granules(self.config))),
+            part.undivided.eq(parts.undivided & (joined + word <= window_granules(self.config))),
         ]
 
     def _reach(self, m: Module) -> None:

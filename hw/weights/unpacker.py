@@ -26,8 +26,9 @@ class Unpacker(wiring.Component):
     """Unpack weights at up to one word and one chunk a cycle.
 
     With W = memory_bits and R = rows, and no stall anywhere, a packet takes one cycle to load its first word,
-    ceil(256 / W) for its header, ``bits_for(chunks) + 2`` for the check, one to offer ``header``, one to ask
-    for its first window, and one for its first selectors if it has any. Then it is read a window a cycle:
+    ceil(256 / W) for its header, ``bits_for(chunks) + 2`` for the check, two to offer ``header`` and to note
+    the answer, one to ask for its first window, and one for its first selectors if it has any. Then it is
+    read a window a cycle:
 
     * ceil(chunk bits / W) windows a chunk. Where these are two and the array needs one cycle, as with codes
       of 3 bits and W = 2 lanes x R, one window has both if the two words at hand hold it;

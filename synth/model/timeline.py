@@ -100,7 +100,7 @@ class _Timeline:
         self.turns = config.turns(packet.has_offset)
         header = max(HEADER_BITS // config.memory_bits, 1)
         offered = header + bits_for(config.chunks) + 3
-        self.at = offered + 2  # when the unpacker takes its next window
+        self.at = offered + 3  # when the unpacker takes its next window
         self.offset = HEADER_BITS // config.rows % self.word
         self.taken = -1  # when the array took its last chunk
         self.activations = offered + 2

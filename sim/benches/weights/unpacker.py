@@ -118,7 +118,7 @@ class Reading:
 
 def head_cycles(config: Config, packet: Packet, takes: int) -> int:
     """Cycles from a packet's last window to the first chunk of the next one, which waits at the input."""
-    load, offer, ask, check = 1, 1, 1, bits_for(config.chunks) + 2
+    load, offer, ask, check = 1, 2, 1, bits_for(config.chunks) + 2
     header = -(-HEADER_BITS // config.memory_bits)
     return load + header + check + offer + ask + bool(packet.dtype.selector_bits) + takes
 
