@@ -204,7 +204,6 @@ def run_bench(fields: dict[str, Any], simulator: str, tests: str | None = None, 
     )
 
 
-@pytest.mark.quick
 def test_circuit(simulator: str) -> None:
     run_bench({}, simulator)
 
