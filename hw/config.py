@@ -32,6 +32,7 @@ class KvConfig(BaseModel):
         lanes: float16 elements that the quantiser and the dequantiser take in a cycle.
         channels: most elements D of a head, a multiple of 16.
         page_tokens: tokens P of a page.
+        queries: most query heads N of a KV head; they read a page together.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -40,6 +41,7 @@ class KvConfig(BaseModel):
     lanes: Literal[1, 2, 4, 8] = 1
     channels: Annotated[int, Field(ge=16, le=256)] = 128
     page_tokens: Literal[32, 64] = 32
+    queries: Literal[2, 4, 8, 16] = 8
 
     @field_validator("channels")
     @classmethod
@@ -227,7 +229,7 @@ _PRESETS = {
         **PRESETS["tiny"]._asdict(),
         activation_lanes=4,
         maximum_inputs=512,
-        kv=KvConfig(word_bits=64, lanes=1, channels=32),
+        kv=KvConfig(word_bits=64, lanes=1, channels=32, queries=4),
     ),
     "edge": Config(**PRESETS["edge"]._asdict(), rescale_units=2, offset_passes=1, waiting_groups=1),
     "paper": Config(**PRESETS["paper"]._asdict(), columns=32, maximum_inputs=16384),

@@ -27,7 +27,7 @@ from golden.attention.product import Real, aligned, nearest, rescaled
 from golden.numbers import floats
 from golden.numbers.numerics import Numerics
 
-__all__ = ["Query", "fold", "saturated_terms", "scores"]
+__all__ = ["Query", "fold", "saturated_terms", "score", "scores"]
 
 _SIGNIFICAND = 16
 _MOST_SCORE = -widths.LOWEST - 1 << widths.SCORE_FRACTION
@@ -78,7 +78,7 @@ def scores(query: Query, page: Page, top: ArrayLike, numerics: Numerics) -> NDAr
         vectors = aligned(query.values, group, numerics)
         scale = (page.step, page.offset)
         exact = rescaled(vectors, page.integers, group, page.dtype, numerics, scale, top)
-        return _score(exact, np.zeros((), np.int64))
+        return score(exact, np.zeros((), np.int64))
     tokens = len(page.integers) // len(page.step)
     parts = []
     for number, (step, offset) in enumerate(zip(page.step, page.offset, strict=True)):
@@ -89,7 +89,7 @@ def scores(query: Query, page: Page, top: ArrayLike, numerics: Numerics) -> NDAr
             term += saturated_terms(exact * page.centre).sum(-1)
         vectors = aligned(exact, numerics.group, numerics)
         main = rescaled(vectors, own, numerics.group, page.centred, numerics)
-        parts.append(_score(main, term[:, None]))
+        parts.append(score(main, term[:, None]))
     return np.concatenate(parts, -1)
 
 
@@ -98,7 +98,8 @@ def saturated_terms(products: Real) -> NDArray[np.int64]:
     return np.clip(nearest(products, -widths.TERM_FRACTION), -_MOST_TERM, _MOST_TERM)
 
 
-def _score(product: Real, term: NDArray[np.int64]) -> NDArray[np.int64]:
+def score(product: Real, term: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Scores of the array's results, which may be infinite, and offset terms, of shapes that broadcast."""
     limit = 2.0**34  # float32 may be far beyond; rounding needs less than 2^52 units
     main = nearest(np.clip(product, -limit, limit), -widths.TERM_FRACTION)
     total = np.clip(main, -_MOST_PRODUCT, _MOST_PRODUCT) + term
