@@ -3,25 +3,31 @@
 from amaranth.hdl import signed
 from amaranth.lib import data
 
-from golden.attention.widths import CONTEXT_BITS, SCORE_FRACTION, TOTAL_FRACTION
+from golden.attention.widths import CONTEXT_BITS, SCORE_FRACTION, SUM_BITS, TOTAL_FRACTION
 from hw.config import Config
+from hw.kv.payloads import HALF_BITS
 
 __all__ = [
     "MAXIMUM_BITS",
     "SCORE_BITS",
     "TERM_BITS",
+    "TOP_BITS",
     "TOTAL_BITS",
+    "divisor",
     "maximum_move",
     "offset_term",
+    "quotient",
     "score_beat",
     "score_page",
     "softmax_state",
     "tf32",
+    "value_sum",
     "weight_beat",
     "weight_request",
 ]
 
 TERM_BITS = 52
+TOP_BITS = 5
 MAXIMUM_BITS = 20
 SCORE_BITS = MAXIMUM_BITS + SCORE_FRACTION
 TOTAL_BITS = CONTEXT_BITS + TOTAL_FRACTION + 1
@@ -77,3 +83,13 @@ def softmax_state(config: Config) -> data.StructLayout:
     return data.StructLayout(
         {"query": range(config.kv.queries), "maximum": signed(MAXIMUM_BITS), "total": TOTAL_BITS}
     )
+
+
+divisor = data.StructLayout({"total": TOTAL_BITS, "top": TOP_BITS, "special": 1})
+"""Sum of weights of a query, exponent field of its value sums, and whether it had NaN or infinity."""
+
+value_sum = data.StructLayout({"sum": signed(SUM_BITS), "last": 1})
+"""In units of 2^(top - 38), 0 where there are no weights; ``last`` closes the query's."""
+
+quotient = data.StructLayout({"half": HALF_BITS, "empty": 1, "last": 1})
+"""A float16; ``empty``: the query saw no valid token; ``last`` closes the query's."""
