@@ -38,9 +38,17 @@ class Bench:
         self.board = Scoreboard("quotients", quotient)
         self.divisors = StreamSource(domain, "divisors", divisor, where.source)
         self.sums = StreamSource(domain, "sums", value_sum, where.source)
-        observe = self.board.observe
-        self.sink = StreamSink(domain, "quotients", quotient, where.sink, where.sink_waits, observe)
+        self.sink = StreamSink(domain, "quotients", quotient, where.sink, where.sink_waits, self._observe)
         self.wanted = 0
+
+    def _observe(self, bits: int) -> None:
+        self.board.observe(bits)
+
+    async def reset(self) -> None:
+        """Reset the design and forget what was expected of it."""
+        await self.domain.reset()
+        self.board = Scoreboard("quotients", quotient)
+        self.wanted = self.sink.count
 
     def send(self, total: int, top: int, special: bool, sums: list[int]) -> None:
         """A query's numbers, and its quotients."""
@@ -113,6 +121,18 @@ async def extremes(dut: Any) -> None:
     for total, top in itertools.product(totals, (1, 15, 30)):
         bench.send(total, top, False, sums)
     await bench.finish()
+
+
+@cocotb.test()
+async def reset_forgets(dut: Any) -> None:
+    """After a reset anywhere nothing of the queries before is left."""
+    bench = Bench(await reset(dut, cycle_limit=2_000_000), "both_random")
+    for _ in range(10):
+        send_random(bench, 12)
+        await bench.domain.cycles(random.randint(1, 60))
+        await bench.reset()
+        send_random(bench, 12)
+        await bench.finish()
 
 
 @cocotb.test()

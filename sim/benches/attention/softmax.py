@@ -2,6 +2,7 @@
 
 import itertools
 import random
+from collections.abc import Callable
 from typing import Any
 
 import cocotb
@@ -56,10 +57,19 @@ class Bench:
         }
         self.boards = {name: Scoreboard(name, shape) for name, shape in OUTPUTS.items()}
         self.sinks = {
-            name: StreamSink(domain, name, shape, where.sink, where.sink_waits, self.boards[name].observe)
+            name: StreamSink(domain, name, shape, where.sink, where.sink_waits, self._observer(name))
             for name, shape in OUTPUTS.items()
         }
         self.wanted = dict.fromkeys(OUTPUTS, 0)
+
+    def _observer(self, name: str) -> Callable[[int], None]:
+        return lambda bits: self.boards[name].observe(bits)
+
+    async def reset(self) -> None:
+        """Reset the design and forget what was expected of it."""
+        await self.domain.reset()
+        self.boards = {name: Scoreboard(name, shape) for name, shape in OUTPUTS.items()}
+        self.wanted = {name: sink.count for name, sink in self.sinks.items()}
 
     def expect(self, name: str, value: Any) -> None:
         self.boards[name].expect(value)
@@ -174,6 +184,18 @@ async def rising_maximum(dut: Any) -> None:
         ]
     )
     await bench.finish()
+
+
+@cocotb.test()
+async def reset_forgets(dut: Any) -> None:
+    """After a reset anywhere nothing of the pages before is left."""
+    bench = Bench(await reset(dut, cycle_limit=2_000_000), "both_random")
+    for _ in range(4):
+        bench.send(random_pages(2, 3))
+        await bench.domain.cycles(random.randint(20, 600))
+        await bench.reset()
+        bench.send(random_pages(random.randint(1, config.kv.queries), 2))
+        await bench.finish()
 
 
 @cocotb.test()
