@@ -16,12 +16,14 @@ from hw.kv.payloads import HALF_BITS
 from hw.numbers.carry_save import compress
 from hw.numbers.table_engine import TableEngine
 
-__all__ = ["CYCLES", "LATENCY", "Division"]
+__all__ = ["LATENCY", "PACE", "PREPARATION", "Division"]
 
-CYCLES = 12
-"""From a query's divisor to its first sum."""
-LATENCY = 8
-"""From a sum to its quotient, without stalls."""
+PACE = 2
+"""Cycles of a quotient."""
+PREPARATION = 10
+"""From a query's divisor to its first sum, in times of ``PACE``."""
+LATENCY = 7
+"""From a sum to its quotient, in times of ``PACE``, without stalls."""
 
 _BITS = 16
 _CORRECTION = 20
@@ -35,7 +37,7 @@ _LARGEST, _INFINITY, _NAN = 0x7BFF, 0x7C00, 0x7E00
 
 
 class Division(wiring.Component):
-    """Divide a sum a cycle, after ``CYCLES`` for each query.
+    """Divide a sum every ``PACE`` cycles, after ``PREPARATION`` for each query.
 
     A divisor is taken when the quotients of the query before have left. A stalled quotient halts everything.
 
@@ -52,8 +54,9 @@ class Division(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         advance = Signal()
+        upper = Signal()  # half of the multiplier
         dividing = Signal()
-        step = Signal(range(CYCLES))
+        step = Signal(range(PREPARATION))
         special = Signal(reset_less=True)
         top = Signal(len(self.divisors.payload.top), reset_less=True)
         empty = Signal(reset_less=True)
@@ -61,7 +64,7 @@ class Division(wiring.Component):
         begins = Signal()
         total = self.sums.payload.sum
         m.d.comb += [
-            advance.eq(~self.quotients.valid | self.quotients.ready),
+            advance.eq(upper & (~self.quotients.valid | self.quotients.ready)),
             self.sums.ready.eq(dividing & advance),
             taken.eq(self.sums.valid & self.sums.ready),
         ]
@@ -72,15 +75,18 @@ class Division(wiring.Component):
             flags.append(self._hold(m, f"valid_{stage}", advance, flags[-1], reset=True))
             lasts.append(self._hold(m, f"last_{stage}", advance, lasts[-1]))
             signs.append(self._hold(m, f"sign_{stage}", advance, signs[-1]))
+        with m.If(self.quotients.ready & ~advance):
+            m.d.sync += flags[-1].eq(0)
         m.d.comb += [
-            self.divisors.ready.eq(~dividing & ~step.any() & ~Cat(flags[1:]).any()),
+            self.divisors.ready.eq(advance & ~dividing & ~step.any() & ~Cat(flags[1:]).any()),
             begins.eq(self.divisors.valid & self.divisors.ready),
         ]
         with m.If(begins):
             m.d.sync += [top.eq(self.divisors.payload.top), special.eq(self.divisors.payload.special)]
-        with m.If(begins | step.any()):
-            m.d.sync += step.eq(Mux(step == CYCLES - 1, 0, step + 1))
-        with m.If(step == CYCLES - 1):
+        m.d.sync += upper.eq(~advance)
+        with m.If(begins | (advance & step.any())):
+            m.d.sync += step.eq(Mux(step == PREPARATION - 1, 0, step + 1))
+        with m.If(advance & (step == PREPARATION - 1)):
             m.d.sync += dividing.eq(1)
         with m.If(taken & self.sums.payload.last):
             m.d.sync += dividing.eq(0)
@@ -93,9 +99,8 @@ class Division(wiring.Component):
         field = Signal(signed(_FIELD_BITS), reset_less=True)
         with m.If(step == 5):
             m.d.sync += [field.eq(places + top + _FIXED_FIELD), empty.eq(~leading[-1])]
-        product = self._multiply(m, leading, flags[3], step, advance)
-        lowered = self._hold(m, "field_1", advance, (field - places)[:_FIELD_BITS].as_signed())
-        lowered = self._hold(m, "field_2", advance, lowered)
+        product = self._multiply(m, leading, flags[3], step, upper, advance)
+        lowered = self._hold(m, "field", advance, (field - places)[:_FIELD_BITS].as_signed())
         half = self._round(m, product, lowered, signs[LATENCY - 1], special, advance)
         m.d.comb += [
             self.quotients.valid.eq(flags[-1]),
@@ -135,8 +140,10 @@ class Division(wiring.Component):
         m.d.comb += places.eq(Cat(moves))
         return self._hold(m, "leading", advance, value), self._hold(m, "places", advance, places)
 
-    def _multiply(self, m: Module, leading: Value, is_sum: Value, step: Value, advance: Value) -> Value:
-        """Leading bits times the reciprocal, two cycles; before that the steps to the reciprocal."""
+    def _multiply(
+        self, m: Module, leading: Value, is_sum: Value, step: Value, upper: Value, advance: Value
+    ) -> Value:
+        """Leading bits times the reciprocal, half of their bits a cycle; before that, the reciprocal."""
         m.submodules.engine = engine = TableEngine([RECIPROCAL])
         first = Signal(_BITS, reset_less=True)
         multiplicand = Signal(_CORRECTION + 1, reset_less=True)
@@ -144,21 +151,22 @@ class Division(wiring.Component):
         dropped = VALUE_BITS - _BITS
         fraction = leading[:_BITS]
         m.d.comb += [
-            engine.advance.eq(1),
+            engine.advance.eq(advance),
             engine.argument.eq(fraction[-ARGUMENT_BITS:]),
             multiplier.eq(Mux(is_sum, leading[1:], first)),
         ]
-        rows = [
-            Cat(Const(0, place), Mux(multiplier[place], multiplicand, 0))
-            if place
-            else Mux(multiplier[place], multiplicand, 0)
-            for place in range(_BITS)
-        ]
-        width = len(multiplicand) + _BITS
-        left, right = compress(m, rows, width, name="product")
-        left = self._hold(m, "left", advance, left)
-        right = self._hold(m, "right", advance, right)
-        product = self._hold(m, "product", advance, (left + right)[:width])
+        half = _BITS // 2
+        chosen = Mux(upper, multiplier[half:], multiplier[:half])
+        width = len(multiplicand) + half
+        low = Signal(width, reset_less=True)
+        rows = [Cat(Const(0, place), Mux(chosen[place], multiplicand, 0)) for place in range(half)]
+        left, right = compress(m, [*rows, Mux(upper, low[half:], 0)], width, name="product")
+        total = Signal(width)
+        m.d.comb += total.eq(left + right)
+        with m.If(~upper):
+            m.d.sync += low.eq(total)
+        product = self._hold(m, "product", advance, Cat(low[:half], total))
+        width = len(product)
         factor = Signal(width)
         second = Signal(width)
         m.d.comb += [
@@ -171,9 +179,9 @@ class Division(wiring.Component):
                     first.eq(engine.value[dropped:] + engine.value[dropped - 1]),
                     multiplicand.eq(leading),
                 ]
-            with m.Case(8):
+            with m.Case(7):
                 m.d.sync += multiplicand.eq(factor[2 * _BITS - _CORRECTION :])
-            with m.Case(11):
+            with m.Case(9):
                 m.d.sync += multiplicand.eq(second[_CORRECTION:])
         return product
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from golden.attention import widths
 from golden.attention.division import divided
-from hw.attention.division import CYCLES, LATENCY
+from hw.attention.division import LATENCY, PACE, PREPARATION
 from hw.attention.payloads import divisor, quotient, value_sum
 from sim import context
 from sim.coverage import Coverage
@@ -137,7 +137,7 @@ async def reset_forgets(dut: Any) -> None:
 
 @cocotb.test()
 async def full_throughput(dut: Any) -> None:
-    """A quotient a cycle; the next query's first one as late as documented."""
+    """A quotient every ``PACE`` cycles; the next query's first one as late as documented."""
     bench = Bench(await reset(dut, cycle_limit=2_000_000), "free_running")
     arrived: list[int] = []
     StreamMonitor(bench.domain, "quotients", quotient, lambda _: arrived.append(bench.domain.cycle))
@@ -145,5 +145,5 @@ async def full_throughput(dut: Any) -> None:
         send_random(bench, 10)
     await bench.finish()
     gaps = [after - before for before, after in itertools.pairwise(arrived)]
-    between = [*[1] * 9, CYCLES + LATENCY + 1]
+    between = [*[PACE] * 9, PACE * (PREPARATION + LATENCY)]
     assert gaps == [*between, *between, *between[:-1]], gaps
