@@ -5,6 +5,8 @@ quotients. Every factor has its leading bit at the top, which changes no product
 with zeros.
 """
 
+from typing import Any
+
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -50,6 +52,10 @@ class Division(wiring.Component):
     divisors: In(stream.Signature(divisor))
     sums: In(stream.Signature(value_sum))
     quotients: Out(stream.Signature(quotient))
+
+    def __init__(self, config: Any = None) -> None:
+        self.config = config
+        super().__init__()
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

@@ -27,7 +27,7 @@ class ScoreCollector(wiring.Component):
         results (in stream): its results, float32 rows in the order (group of tokens, query, token), every
             group of at least 16 tokens; ``last`` closes a vector, one query's tokens of a group. Whether
             they are marked as damaged is not looked at.
-        terms (in stream): the offset term of every vector.
+        terms (in stream): the offset term of every vector, 0 where keys are by token.
         waits (in): a cycle without write is wanted; it comes within ``score_converter.LATENCY`` + 2.
         write (out): scores, each ``score_converter.LATENCY`` cycles after its result, and maxima.
         complete (out): the oldest page is in memory.

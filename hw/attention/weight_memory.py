@@ -18,6 +18,7 @@ class WeightMemory(wiring.Component):
     """Keep weights until the last request of their page.
 
     A request takes ``page_tokens / activation_lanes`` cycles, the first beat comes one cycle after it.
+    ``requests.ready`` depends on ``weights.ready``.
 
     Members:
         room (out): another page's weights may come.
