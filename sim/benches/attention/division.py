@@ -22,11 +22,12 @@ MOST_SUM = (1 << widths.SUM_BITS - 1) - 1
 NAN = 0x7E00
 KINDS = ("zero", "subnormal", "normal", "largest", "nan")
 coverage = Coverage(
-    "division",
+    "attention_division",
     {"kind": KINDS, "negative": (False, True)},
     lambda kind, negative: negative and kind == "nan",
 )
-coverage_empty = Coverage("division_empty", {"empty": (False, True)})
+coverage_rate = Coverage("attention_division_rate", {"between": ("sums", "queries")})
+coverage_empty = Coverage("attention_division_empty", {"empty": (False, True)})
 
 
 class Bench:
@@ -147,3 +148,5 @@ async def full_throughput(dut: Any) -> None:
     gaps = [after - before for before, after in itertools.pairwise(arrived)]
     between = [*[PACE] * 9, PACE * (PREPARATION + LATENCY)]
     assert gaps == [*between, *between, *between[:-1]], gaps
+    for name in ("sums", "queries"):
+        coverage_rate.hit(between=name)

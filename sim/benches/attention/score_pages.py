@@ -134,11 +134,14 @@ KINDS = {
 }
 
 
-def random_page(config: Config, count: int, kind: str, valid: str, rise: int) -> Page:
-    """A page of so many queries; ``rise`` is added to every result."""
+def random_page(
+    config: Config, count: int, kind: str, valid: str, rise: int, groups: int | None = None
+) -> Page:
+    """A page of so many queries and groups of tokens; ``rise`` is added to every result."""
     rng = np.random.default_rng(random.getrandbits(32))
     tokens = config.kv.page_tokens
-    groups = tokens // SHORTEST_GROUP >> int(rng.integers(0, (tokens // SHORTEST_GROUP).bit_length()))
+    most = tokens // SHORTEST_GROUP
+    groups = groups or most >> int(rng.integers(0, most.bit_length()))
     results, terms = KINDS[kind](rng, (count, tokens), groups)
     first, last = sorted(rng.integers(0, tokens, 2).tolist())
     if valid == "none":

@@ -41,9 +41,10 @@ OUTPUTS = {
     "weights": weight_beat(config),
 }
 
-coverage = Coverage("softmax", {"kind": KINDS, "valid": VALID})
-coverage_moves = Coverage("softmax_moves", {"places": ("none", "few", "many", "most")})
-coverage_groups = Coverage("softmax_groups", {"groups": (1, 2), "scores": (False, True)})
+coverage = Coverage("attention_softmax", {"kind": KINDS, "valid": VALID})
+coverage_moves = Coverage("attention_softmax_moves", {"places": ("none", "few", "many", "most")})
+coverage_rate = Coverage("attention_softmax_rate", {"groups": (1, 2)})
+coverage_groups = Coverage("attention_softmax_groups", {"groups": (1, 2), "scores": (False, True)})
 
 
 class Bench:
@@ -75,8 +76,8 @@ class Bench:
         self.boards[name].expect(value)
         self.wanted[name] += 1
 
-    def send(self, pages: list[Page]) -> None:
-        """The pages of a few queries, from the first to the last one."""
+    def send(self, pages: list[Page], repeats: bool = True) -> None:
+        """The pages of a few queries, from the first to the last one; weights are read once or repeatedly."""
         queries = Queries(len(pages[0].terms))
         for number, page in enumerate(pages):
             closes = page is pages[-1]
@@ -91,7 +92,7 @@ class Bench:
                 for own in page.expected().tolist():
                     for token, value in enumerate(own):
                         self.expect("scores", {"score": value, "last": token == len(own) - 1})
-            self._request(weights.tolist())
+            self._request(weights.tolist(), repeats)
             if closes:
                 for query, (maximum, total) in enumerate(
                     zip(queries.maximum.tolist(), queries.total.tolist(), strict=True)
@@ -119,9 +120,11 @@ class Bench:
                 last = place + units == len(bits)
                 self.sources["results"].send({"rows": rows, "count": units, "last": last, "error": 0})
 
-    def _request(self, weights: list[list[int]]) -> None:
+    def _request(self, weights: list[list[int]], repeats: bool) -> None:
         """Weights of every query once or twice, in any order."""
-        wanted = [*range(len(weights)), *random.sample(range(len(weights)), random.randint(0, len(weights)))]
+        wanted = [*range(len(weights))]
+        if repeats:
+            wanted += random.sample(wanted, random.randint(0, len(wanted)))
         random.shuffle(wanted)
         lanes = config.activation_lanes
         for number, query in enumerate(wanted):
@@ -202,7 +205,7 @@ async def reset_forgets(dut: Any) -> None:
 async def full_throughput(dut: Any) -> None:
     """Query after query in the documented cycles, while the results of the next page come or do not."""
     bench = Bench(await reset(dut, cycle_limit=2_000_000), "free_running")
-    pages = [random_page(config, config.kv.queries, "equal", "all", 0) for _ in range(4)]
+    pages = [random_page(config, config.kv.queries, "equal", "all", 0, groups) for groups in (1, 2, 2, 1, 1)]
     for page in pages:
         page.scores = False
     begins: list[int] = []
@@ -214,7 +217,7 @@ async def full_throughput(dut: Any) -> None:
         shifts.append(0 if opens else bench.sinks["moves"].codec.unpack(bits)["places"])
 
     StreamMonitor(bench.domain, "moves", OUTPUTS["moves"], note)
-    bench.send(pages)
+    bench.send(pages, repeats=False)
     await bench.finish()
     groups = [page.terms.shape[1] for page in pages for _ in range(config.kv.queries)]
     taken = [after - before for before, after in itertools.pairwise(begins)]
@@ -223,3 +226,4 @@ async def full_throughput(dut: Any) -> None:
         least = config.kv.page_tokens + CYCLES + shifts[number - 1] + groups[number] - 1 + new_page
         last_page = number > len(taken) - config.kv.queries + 1
         assert least <= cycles <= least + (0 if last_page else WAITS), (number, taken, shifts, groups)
+        coverage_rate.hit(groups=groups[number])
