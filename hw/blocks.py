@@ -81,6 +81,12 @@ _BLOCKS = {
     "kv_page_reader": _Block("kv.page_reader", "PageReader", "packed KV pages to scales, minima and codes"),
     "kv_half_reader": _Block("kv.half_reader", "HalfReader", "packed KV pages to float16"),
     "kv_dequantiser": _Block("kv.dequantiser", "Dequantiser", "codes of pages back to float16"),
+    "attention_softmax": _Block(
+        "attention.softmax", "Softmax", "results of keys and offset terms to weights of values"
+    ),
+    "attention_division": _Block(
+        "attention.division", "Division", "value sums over sums of weights, to float16"
+    ),
     "fp16_mac": _Block(
         "baseline.fp16_mac",
         "Fp16Mac",

@@ -31,6 +31,7 @@ class KvConfig(BaseModel):
         lanes: float16 elements that the quantiser and the dequantiser take in a cycle.
         channels: most elements D of a head, a multiple of 16.
         page_tokens: tokens P of a page.
+        queries: most query heads N of a KV head; they read a page together.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,6 +39,7 @@ class KvConfig(BaseModel):
     lanes: Literal[1, 2, 4, 8] = 1
     channels: Annotated[int, Field(ge=16, le=256)] = 128
     page_tokens: Literal[32, 64] = 32
+    queries: Literal[2, 4, 8, 16] = 8
 
     @field_validator("channels")
     @classmethod
@@ -230,7 +232,9 @@ def _shape(name: str) -> dict[str, Any]:
 
 
 _PRESETS = {
-    "tiny": Config(**_shape("tiny"), activation_lanes=4, maximum_inputs=512, kv=KvConfig(channels=32)),
+    "tiny": Config(
+        **_shape("tiny"), activation_lanes=4, maximum_inputs=512, kv=KvConfig(channels=32, queries=4)
+    ),
     "edge": Config(**_shape("edge"), rescale_units=2, offset_passes=1, waiting_groups=1),
     "paper": Config(**_shape("paper"), columns=32, maximum_inputs=16384),
 }

@@ -28,7 +28,7 @@ from golden.attention.rounding import nearest, shifted
 from golden.numbers import floats
 from golden.numbers.numerics import Numerics
 
-__all__ = ["Query", "fold", "scores"]
+__all__ = ["Query", "fold", "score", "scores"]
 
 _SIGNIFICAND = 16
 _MOST_SCORE = -widths.LOWEST - 1 << widths.SCORE_FRACTION
@@ -79,7 +79,7 @@ def scores(query: Query, page: Page, top: ArrayLike, numerics: Numerics) -> NDAr
         vectors = aligned(query.values, group, numerics)
         scale = (page.step, page.offset)
         exact = rescaled(vectors, page.integers, group, page.dtype, numerics, scale, top)
-        return _score(exact, np.zeros((), np.int64))
+        return score(exact, np.zeros((), np.int64))
     tokens = len(page.integers) // len(page.step)
     parts = []
     for number, (step, offset) in enumerate(zip(page.step, page.offset, strict=True)):
@@ -90,7 +90,7 @@ def scores(query: Query, page: Page, top: ArrayLike, numerics: Numerics) -> NDAr
             term += _terms(exact * page.centre).sum(-1)
         vectors = aligned(exact, numerics.group, numerics)
         main = rescaled(vectors, own, numerics.group, page.centred, numerics)
-        parts.append(_score(main, term[:, None]))
+        parts.append(score(main, term[:, None]))
     return np.concatenate(parts, -1)
 
 
@@ -99,7 +99,8 @@ def _terms(products: Real) -> NDArray[np.int64]:
     return np.clip(nearest(products, -widths.TERM_FRACTION), -_MOST_TERM, _MOST_TERM)
 
 
-def _score(product: Real, term: NDArray[np.int64]) -> NDArray[np.int64]:
+def score(product: Real, term: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Scores of the array's results, which may be infinite, and offset terms, of shapes that broadcast."""
     limit = 2.0**34  # float32 may be far beyond; rounding needs less than 2^52 units
     main = nearest(np.clip(product, -limit, limit), -widths.TERM_FRACTION)
     total = np.clip(main, -_MOST_PRODUCT, _MOST_PRODUCT) + term

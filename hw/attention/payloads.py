@@ -1,0 +1,95 @@
+"""Stream payloads of the attention engine."""
+
+from amaranth.hdl import signed
+from amaranth.lib import data
+
+from golden.attention.widths import CONTEXT_BITS, SCORE_FRACTION, SUM_BITS, TOTAL_FRACTION
+from hw.config import Config
+from hw.kv.payloads import HALF_BITS
+
+__all__ = [
+    "MAXIMUM_BITS",
+    "SCORE_BITS",
+    "TERM_BITS",
+    "TOP_BITS",
+    "TOTAL_BITS",
+    "divisor",
+    "maximum_move",
+    "offset_term",
+    "quotient",
+    "score_beat",
+    "score_page",
+    "softmax_state",
+    "tf32",
+    "value_sum",
+    "weight_beat",
+    "weight_request",
+]
+
+TERM_BITS = 52
+TOP_BITS = 5
+MAXIMUM_BITS = 20
+SCORE_BITS = MAXIMUM_BITS + SCORE_FRACTION
+TOTAL_BITS = CONTEXT_BITS + TOTAL_FRACTION + 1
+
+tf32 = data.StructLayout({"fraction": 10, "exponent": 8, "negative": 1})
+"""A number of ``golden.numbers.floats``."""
+
+offset_term = signed(TERM_BITS)
+"""A vector's offset term: of keys in units of 2^-18, of values in units of 2^(top - 50)."""
+
+
+def score_page(config: Config) -> data.StructLayout:
+    """A page whose scores come.
+
+    Queries 0 to ``last_query`` see the tokens ``first`` to ``last``, none where ``first`` is larger.
+    ``opens``: the first page of these queries; ``closes``: their last one, their states are wanted;
+    ``scores``: its scores are wanted.
+    """
+    tokens = range(config.kv.page_tokens)
+    return data.StructLayout(
+        {
+            "last_query": range(config.kv.queries),
+            "first": tokens,
+            "last": tokens,
+            "opens": 1,
+            "closes": 1,
+            "scores": 1,
+        }
+    )
+
+
+def maximum_move(config: Config) -> data.StructLayout:
+    """By how much a query's maximum has moved with a page; 62 stands for all larger distances as well."""
+    return data.StructLayout({"query": range(config.kv.queries), "places": 6})
+
+
+def weight_request(config: Config) -> data.StructLayout:
+    """The weights of a query are wanted; ``last``: nothing else of this page will be."""
+    return data.StructLayout({"query": range(config.kv.queries), "last": 1})
+
+
+def weight_beat(config: Config) -> data.StructLayout:
+    """Weights of consecutive tokens; ``last`` closes those of a request."""
+    return data.StructLayout({"weights": data.ArrayLayout(tf32, config.activation_lanes), "last": 1})
+
+
+score_beat = data.StructLayout({"score": signed(SCORE_BITS), "last": 1})
+"""A score in units of 2^-12; ``last`` closes a query's of a page."""
+
+
+def softmax_state(config: Config) -> data.StructLayout:
+    """``maximum`` and ``total`` of a query, as of ``golden.attention.engine.State``."""
+    return data.StructLayout(
+        {"query": range(config.kv.queries), "maximum": signed(MAXIMUM_BITS), "total": TOTAL_BITS}
+    )
+
+
+divisor = data.StructLayout({"total": TOTAL_BITS, "top": TOP_BITS, "special": 1})
+"""Sum of weights of a query, exponent field of its value sums, and whether it had NaN or infinity."""
+
+value_sum = data.StructLayout({"sum": signed(SUM_BITS), "last": 1})
+"""In units of 2^(top - 38), 0 where there are no weights; ``last`` closes the query's."""
+
+quotient = data.StructLayout({"half": HALF_BITS, "empty": 1, "last": 1})
+"""A float16; ``empty``: the query saw no valid token; ``last`` closes the query's."""
