@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from golden.attention import widths
-from golden.attention.product import nearest
+from golden.attention.rounding import nearest, shifted
 from golden.attention.scores import score
-from golden.attention.softmax import raised, shifted, weights
+from golden.attention.softmax import raised, weights
 from golden.numbers import floats
 from hw.config import Config
 from hw.kv.payloads import SHORTEST_GROUP

@@ -8,7 +8,7 @@ import cocotb
 import numpy as np
 
 from golden.attention import widths
-from golden.attention.product import nearest
+from golden.attention.rounding import nearest
 from golden.attention.softmax import weights
 from golden.numbers import floats
 from hw.attention.payloads import MAXIMUM_BITS, SCORE_BITS
