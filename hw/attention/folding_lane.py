@@ -1,0 +1,181 @@
+"""Folding lane: one element of a query or of the weights, times its step and its offset.
+
+The product with the step is rounded to tf32. The product with the offset, and that with the step once more
+times a power of two, go to the grid of an offset term: rounded to nearest, ties up, each by itself. A
+product is kept as a magnitude; a negative one is inverted at last, and its missing unit joins the increment
+of rounding as a bit of its own.
+"""
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from golden.attention.widths import TERM_FRACTION, TERM_INTEGER
+from hw.attention.payloads import tf32
+from hw.config import Config
+from hw.kv.fixed_point import MANTISSA_BITS, field, mantissa
+from hw.kv.payloads import HALF_BITS
+from hw.numbers.carry_save import compress
+from hw.numbers.one_hot import choose
+
+__all__ = ["LATENCY", "PLACE_BITS", "ROW_BITS", "FoldingLane"]
+
+LATENCY = 3
+"""Cycles, with ``advance``, from an element to ``folded``; to ``rows`` and ``units`` one less."""
+
+PLACE_BITS = 7
+"""Of exponents modulo a power of two: there are fewer than 96 different ones."""
+
+_PRODUCT_BITS = 2 * MANTISSA_BITS
+_MOST_BITS = TERM_INTEGER + TERM_FRACTION
+"""Of keys' products; beyond it they saturate."""
+_GRID_BITS = _MOST_BITS + 1
+"""Of values' products, whose steps and offsets ``top`` bounds."""
+ROW_BITS = _GRID_BITS + 1
+"""With an inverted sign in place of all sign bits: ``2**_GRID_BITS`` more than the product."""
+
+_FINE_LEVELS = 3
+_STEP = 1 << _FINE_LEVELS
+_COARSE = 6
+"""Steps that a place can have up to that of the largest product; keys' have more, and saturate."""
+
+
+class FoldingLane(wiring.Component):
+    """Multiply, round and place an element, in three cycles; everything moves with ``advance`` only.
+
+    The inputs should come straight from registers.
+
+    Members:
+        advance (in): every stage takes what is before it.
+        operand, step, offset (in): an element of ``payloads.folding_beat``.
+        step_base, offset_base (in): what the sum of both exponent fields lacks to the place of a product
+            with the step, with the offset: a product of place p is worth ``2**(p - 23)`` of the grid.
+        centred (in): there is a product with the step.
+        saturates (in): products saturate below ``2**42``; an ``advance`` after the other inputs.
+        folded (out): operand times step; a register.
+        rows (out): both products on the grid, their signs inverted, less than they are by ``units``.
+        units (out): one for each row.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        super().__init__(
+            {
+                "advance": In(1),
+                "operand": In(tf32),
+                "step": In(HALF_BITS),
+                "offset": In(HALF_BITS),
+                "step_base": In(PLACE_BITS),
+                "offset_base": In(PLACE_BITS),
+                "centred": In(1),
+                "saturates": In(1),
+                "folded": Out(tf32),
+                "rows": Out(data.ArrayLayout(ROW_BITS, 2)),
+                "units": Out(2),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        product, negative = self._term(m, 0, "step", self.step, self.step_base, self.centred)
+        self._term(m, 1, "offset", self.offset, self.offset_base, Const(1, 1))
+
+        # A subnormal step's leading zeros move the product up; a normal one has none.
+        zeros = Signal(range(MANTISSA_BITS))
+        lowest = Signal(PLACE_BITS)
+        with m.If(~self.step[10:15].any()):
+            for place in range(10):
+                with m.If(self.step[place]):
+                    m.d.comb += zeros.eq(10 - place)
+        m.d.comb += lowest.eq(self.operand.exponent + field(self.step) - 15)
+        folded = self._rounded(m, product, self._hold(m, "zeros", zeros), self._hold(m, "lowest", lowest))
+        with m.If(self.advance):
+            m.d.sync += self.folded.eq(Cat(folded, negative))
+        return m
+
+    def _hold(self, m: Module, name: str, value: Value) -> Signal:
+        """A pipeline register as wide as the value."""
+        held = Signal(len(value), name=f"held_{name}", reset_less=True)
+        with m.If(self.advance):
+            m.d.sync += held.eq(value)
+        return held
+
+    def _term(
+        self, m: Module, number: int, name: str, factor: Value, base: Value, present: Value
+    ) -> tuple[Value, Value]:
+        """A product as a row on the grid.
+
+        Returns:
+            The product of the second stage, and whether it is negative in the third.
+        """
+        # First cycle: rows of the product, and its place.
+        operand = self.operand
+        significand = Cat(operand.fraction, operand.exponent.any())
+        factors = enumerate(mantissa(factor))
+        partial = [Cat(Const(0, place), Mux(bit, significand, 0)) for place, bit in factors]
+        rows = compress(m, partial, _PRODUCT_BITS, name=f"{name}_tree")
+        place = Signal(PLACE_BITS, name=f"{name}_place")
+        m.d.comb += place.eq(operand.exponent + field(factor) + base)
+        left, right = (self._hold(m, f"{name}_{side}", row) for side, row in enumerate(rows))
+        negative = self._hold(m, f"{name}_negative", operand.negative ^ factor[-1])
+        amount = self._hold(m, f"{name}_amount", place[:-1])
+        inside = self._hold(m, f"{name}_inside", present & ~place[-1])
+
+        # Second: the product, moved within a step.
+        product = Signal(_PRODUCT_BITS, name=f"{name}_product")
+        m.d.comb += product.eq(left + right)
+        fine: Value = product
+        for level in range(_FINE_LEVELS):
+            moved = Signal(len(fine) + (1 << level), name=f"{name}_fine_{level}")
+            m.d.comb += moved.eq(Mux(amount[level], fine << (1 << level), fine))
+            fine = moved
+        coarse = amount[_FINE_LEVELS:]
+        lost = [_PRODUCT_BITS - _STEP * count for count in range(_COARSE)]
+        lines = [inside & (coarse == count) for count in range(_COARSE)]
+        below = [line & fine[: max(bits, 0)].any() for line, bits in zip(lines, lost, strict=True)]
+        # Keys' products of 2^42 and more: at place 45, or at 44 if they have all bits.
+        large = coarse[1:].all() | (lines[-1] & amount[2] & (amount[:2].any() | product[-1]))
+        saturates = Signal(name=f"{name}_saturates")
+        m.d.comb += saturates.eq(self.saturates & inside & large & product[-2:].any())
+        lines[-1] = lines[-1] & ~saturates
+        fine = self._hold(m, f"{name}_fine", fine)
+        lines = self._hold(m, f"{name}_lines", Cat(lines))
+        sticky = self._hold(m, f"{name}_sticky", Cat(below).any() | ~negative)
+        inverted = self._hold(m, f"{name}_inverted", negative ^ saturates)
+        negative = self._hold(m, f"{name}_still_negative", negative)
+
+        # Third: the product on the grid; bit 0 of the window is the half of a unit.
+        window = Signal(_GRID_BITS + 1, name=f"{name}_window")
+        for place in range(len(window)):
+            sources = [(line, place + bits) for line, bits in zip(lines, lost, strict=True)]
+            chosen = [(line, fine[source]) for line, source in sources if 0 <= source < len(fine)]
+            m.d.comb += window[place].eq(choose(*zip(*chosen, strict=True)))
+        low = window[1 : _MOST_BITS + 1] ^ inverted.replicate(_MOST_BITS)
+        m.d.comb += [
+            self.rows[number].eq(Cat(low, window[-1] ^ negative, ~negative)),
+            self.units[number].eq((window[0] & sticky) ^ negative),
+        ]
+        return product, negative
+
+    def _rounded(self, m: Module, product: Value, zeros: Value, lowest: Value) -> Value:
+        """Fraction and exponent field of a product; ``lowest`` is the field of a product below 2^21."""
+        normal = product
+        for level in reversed(range(len(zeros))):
+            moved = Signal(_PRODUCT_BITS, name=f"normal_{level}")
+            m.d.comb += moved.eq(Mux(zeros[level], normal << (1 << level), normal))
+            normal = moved
+        kept = MANTISSA_BITS - 2
+        below = self._hold(m, "below", normal[:kept].any())
+        normal = self._hold(m, "normal", normal[kept:])
+        lowest = self._hold(m, "field", (lowest - zeros)[:PLACE_BITS])
+
+        top = normal[-1]
+        fraction = Mux(top, normal[2:-1], normal[1:-2])
+        guard = Mux(top, normal[1], normal[0])
+        sticky = below | (top & normal[0])
+        rounded = Signal(PLACE_BITS + MANTISSA_BITS - 1)
+        m.d.comb += rounded.eq(Cat(fraction, (lowest + top)[:PLACE_BITS]) + (guard & (sticky | fraction[0])))
+        # Fields are 71 to 159: bit 7 is the opposite of bit 6. Zero has the field 0.
+        present = normal[-2:].any()
+        fields = Cat(rounded[MANTISSA_BITS - 1 :], ~rounded[-1])
+        return Cat(rounded[: MANTISSA_BITS - 1], Mux(present, fields, 0))
