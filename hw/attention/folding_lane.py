@@ -77,18 +77,25 @@ class FoldingLane(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        product, negative = self._term(m, 0, "step", self.step, self.step_base, self.centred)
-        self._term(m, 1, "offset", self.offset, self.offset_base, Const(1, 1))
+        fields = Signal(PLACE_BITS)
+        step_place = Signal(PLACE_BITS)
+        offset_place = Signal(PLACE_BITS)
+        m.d.comb += [
+            fields.eq(self.operand.exponent + field(self.step)),
+            step_place.eq(fields + self.step_base),
+            offset_place.eq(self.operand.exponent + field(self.offset) + self.offset_base),
+        ]
+        product, negative = self._term(m, 0, "step", self.step, step_place, self.centred)
+        self._term(m, 1, "offset", self.offset, offset_place, Const(1, 1))
 
         # A subnormal step's leading zeros move the product up; a normal one has none.
         zeros = Signal(range(MANTISSA_BITS))
-        lowest = Signal(PLACE_BITS)
         with m.If(~self.step[10:15].any()):
             for place in range(10):
                 with m.If(self.step[place]):
                     m.d.comb += zeros.eq(10 - place)
-        m.d.comb += lowest.eq(self.operand.exponent + field(self.step) - 15)
-        folded = self._rounded(m, product, self._hold(m, "zeros", zeros), self._hold(m, "lowest", lowest))
+        held = [self._hold(m, name, value) for name, value in (("zeros", zeros), ("fields", fields))]
+        folded = self._rounded(m, product, *held)
         with m.If(self.advance):
             m.d.sync += self.folded.eq(Cat(folded, negative))
         return m
@@ -101,21 +108,19 @@ class FoldingLane(wiring.Component):
         return held
 
     def _term(
-        self, m: Module, number: int, name: str, factor: Value, base: Value, present: Value
+        self, m: Module, number: int, name: str, factor: Value, place: Value, present: Value
     ) -> tuple[Value, Value]:
         """A product as a row on the grid.
 
         Returns:
             The product of the second stage, and whether it is negative in the third.
         """
-        # First cycle: rows of the product, and its place.
+        # First cycle: rows of the product.
         operand = self.operand
         significand = Cat(operand.fraction, operand.exponent.any())
         factors = enumerate(mantissa(factor))
-        partial = [Cat(Const(0, place), Mux(bit, significand, 0)) for place, bit in factors]
+        partial = [Cat(Const(0, number), Mux(bit, significand, 0)) for number, bit in factors]
         rows = compress(m, partial, _PRODUCT_BITS, name=f"{name}_tree")
-        place = Signal(PLACE_BITS, name=f"{name}_place")
-        m.d.comb += place.eq(operand.exponent + field(factor) + base)
         left, right = (self._hold(m, f"{name}_{side}", row) for side, row in enumerate(rows))
         negative = self._hold(m, f"{name}_negative", operand.negative ^ factor[-1])
         amount = self._hold(m, f"{name}_amount", place[:-1])
@@ -146,10 +151,10 @@ class FoldingLane(wiring.Component):
 
         # Third: the product on the grid; bit 0 of the window is the half of a unit.
         window = Signal(_GRID_BITS + 1, name=f"{name}_window")
-        for place in range(len(window)):
-            sources = [(line, place + bits) for line, bits in zip(lines, lost, strict=True)]
+        for bit in range(len(window)):
+            sources = [(line, bit + bits) for line, bits in zip(lines, lost, strict=True)]
             chosen = [(line, fine[source]) for line, source in sources if 0 <= source < len(fine)]
-            m.d.comb += window[place].eq(choose(*zip(*chosen, strict=True)))
+            m.d.comb += window[bit].eq(choose(*zip(*chosen, strict=True)))
         low = window[1 : _MOST_BITS + 1] ^ inverted.replicate(_MOST_BITS)
         m.d.comb += [
             self.rows[number].eq(Cat(low, window[-1] ^ negative, ~negative)),
@@ -157,8 +162,8 @@ class FoldingLane(wiring.Component):
         ]
         return product, negative
 
-    def _rounded(self, m: Module, product: Value, zeros: Value, lowest: Value) -> Value:
-        """Fraction and exponent field of a product; ``lowest`` is the field of a product below 2^21."""
+    def _rounded(self, m: Module, product: Value, zeros: Value, fields: Value) -> Value:
+        """Fraction and exponent field of a product; ``fields`` is the sum of its factors'."""
         normal = product
         for level in reversed(range(len(zeros))):
             moved = Signal(_PRODUCT_BITS, name=f"normal_{level}")
@@ -167,7 +172,7 @@ class FoldingLane(wiring.Component):
         kept = MANTISSA_BITS - 2
         below = self._hold(m, "below", normal[:kept].any())
         normal = self._hold(m, "normal", normal[kept:])
-        lowest = self._hold(m, "field", (lowest - zeros)[:PLACE_BITS])
+        lowest = self._hold(m, "lowest", (fields - 15 - zeros)[:PLACE_BITS])
 
         top = normal[-1]
         fraction = Mux(top, normal[2:-1], normal[1:-2])
