@@ -27,6 +27,7 @@ PLACE_BITS = 7
 """Of exponents modulo a power of two: there are fewer than 96 different ones."""
 
 _PRODUCT_BITS = 2 * MANTISSA_BITS
+_EARLY_BITS = 8
 _MOST_BITS = TERM_INTEGER + TERM_FRACTION
 """Of keys' products; beyond it they saturate."""
 _GRID_BITS = _MOST_BITS + 1
@@ -115,20 +116,23 @@ class FoldingLane(wiring.Component):
         Returns:
             The product of the second stage, and whether it is negative in the third.
         """
-        # First cycle: rows of the product.
+        # First cycle: two rows of the product, their low bits added, which come early.
         operand = self.operand
         significand = Cat(operand.fraction, operand.exponent.any())
         factors = enumerate(mantissa(factor))
         partial = [Cat(Const(0, number), Mux(bit, significand, 0)) for number, bit in factors]
         rows = compress(m, partial, _PRODUCT_BITS, name=f"{name}_tree")
-        left, right = (self._hold(m, f"{name}_{side}", row) for side, row in enumerate(rows))
+        early = Signal(_EARLY_BITS + 1, name=f"{name}_early")
+        m.d.comb += early.eq(rows[0][:_EARLY_BITS] + rows[1][:_EARLY_BITS])
+        early = self._hold(m, f"{name}_early", early)
+        left, right = (self._hold(m, f"{name}_{side}", row[_EARLY_BITS:]) for side, row in enumerate(rows))
         negative = self._hold(m, f"{name}_negative", operand.negative ^ factor[-1])
         amount = self._hold(m, f"{name}_amount", place[:-1])
         inside = self._hold(m, f"{name}_inside", present & ~place[-1])
 
         # Second: the product, moved within a step.
         product = Signal(_PRODUCT_BITS, name=f"{name}_product")
-        m.d.comb += product.eq(left + right)
+        m.d.comb += product.eq(Cat(early[:-1], (left + right + early[-1])[: len(left)]))
         fine: Value = product
         for level in range(_FINE_LEVELS):
             moved = Signal(len(fine) + (1 << level), name=f"{name}_fine_{level}")
