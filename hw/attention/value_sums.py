@@ -18,6 +18,7 @@ from hw import payloads as array_payloads
 from hw.attention import payloads
 from hw.attention.payloads import Access
 from hw.config import Config
+from hw.sharing import share
 
 __all__ = ["ValueSums"]
 
@@ -27,7 +28,7 @@ _VALUE_BITS = _FRACTION_BITS + 2
 _MOST_PLACE = 15
 """Results are below 2^38 units for 64 tokens of at most 2^8 * 2^(top - 14), so are dot products."""
 _AMOUNT_BITS = 6
-_SHARE_BITS = _VALUE_BITS + _MOST_PLACE
+_SHARE_BITS = 1 + _VALUE_BITS + _MOST_PLACE
 _TERM_BITS = payloads.TERM_BITS - widths.TERM_EXTRA
 
 
@@ -160,10 +161,7 @@ class ValueSums(wiring.Component):
         return part, ~opened
 
     def _align(self, m: Module, advance: Value, part: Value, first: Value) -> list[Value]:
-        """Second stage: what each lane's sum gains; registered.
-
-        A number is moved up by ``_MOST_PLACE`` and then down by its amount; bit 0 is the half of a unit.
-        """
+        """Second stage: what each lane's sum gains; registered."""
         segment, config = self.segments.p, self.config
         of_results = segment.access == Access.RESULTS
         dots, bias = self.dots.p.dots, self.dots.p.bias
@@ -182,32 +180,24 @@ class ValueSums(wiring.Component):
                 )
             amounts.append(amount)
         term = Signal(signed(_TERM_BITS), reset_less=True)
+        rounded = self.terms.p >> widths.TERM_EXTRA - 1
         with m.If(advance & first):
-            m.d.sync += term.eq((self.terms.p >> widths.TERM_EXTRA) + self.terms.p[widths.TERM_EXTRA - 1])
+            m.d.sync += term.eq((rounded + 1) >> 1)
         shares = []
-        for lane in range(self.lanes):
-            result = results[lane % self.units]
+        for number in range(self.lanes):
+            result = results[number % self.units]
             significand = Cat(result[:_FRACTION_BITS], result[_FRACTION_BITS:-1].any())
-            dot = Array(dots[lane :: self.lanes])[part[: bits_for(self.words - 1)]]
-            left = Mux(of_results, Mux(result[-1], 0, significand), dot)
-            right = Mux(of_results, Mux(result[-1], significand, 0), bias)
-            value = Signal(signed(_VALUE_BITS), name=f"value_{lane}", reset_less=True)
-            share = Signal(signed(_SHARE_BITS + 1), name=f"share_{lane}", reset_less=True)
-            moved = Signal(signed(_SHARE_BITS + 1), name=f"moved_share_{lane}")
-            m.d.comb += moved.eq(
-                Cat(Const(0, _MOST_PLACE + 1), value).as_signed() >> amounts[lane % self.units]
-            )
-            difference = Signal(signed(_VALUE_BITS), name=f"difference_{lane}")
-            m.d.comb += difference.eq((left - right)[:_VALUE_BITS].as_signed())
-            if config.product_bits < _VALUE_BITS:
-                dot_bits = difference[: config.product_bits].as_signed()
-                difference = Mux(of_results, difference, dot_bits)
-            with m.If(advance):
-                m.d.sync += [
-                    value.eq(difference),
-                    share.eq((moved >> 1) + term + moved[0]),
-                ]
-            shares.append(share)
+            dot = Array(dots[number :: self.lanes])[part[: bits_for(self.words - 1)]]
+            lane = share(m, f"lane_{number}", _Lane(config))
+            m.d.comb += [
+                lane.advance.eq(advance),
+                lane.left.eq(Mux(of_results, Mux(result[-1], 0, significand), dot)),
+                lane.right.eq(Mux(of_results, Mux(result[-1], significand, 0), bias)),
+                lane.of_results.eq(of_results),
+                lane.amount.eq(amounts[number % self.units]),
+                lane.term.eq(term),
+            ]
+            shares.append(lane.share)
         return shares
 
     def _add(
@@ -245,11 +235,65 @@ class ValueSums(wiring.Component):
             ]
             with m.If(added.reads):
                 m.d.sync += [self.sums.valid.eq(1), self.sums.p.last.eq(added.last & ends)]
-        for lane, share in enumerate(shares):
-            base = Signal(signed(widths.SUM_BITS), name=f"base_{lane}")
+        # Bit 0 is the half of a unit: added to itself, it rounds.
+        for lane, gain in enumerate(shares):
+            base = Signal(signed(widths.SUM_BITS + 1), name=f"base_{lane}")
+            total = Signal(signed(widths.SUM_BITS + 1), name=f"total_{lane}")
             own = Mux(shifts, count == lane + 1, 1)
             m.d.comb += [
-                base.eq(Mux(shifts, shifted[1:], Mux(added.fresh, 0, old[lane]))),
-                write.data[lane].eq(base + share + (shifts & shifted[0])),
+                base.eq(Mux(shifts, shifted, Cat(Const(0, 1), Mux(added.fresh, 0, old[lane])))),
+                total.eq(base + Cat(base[0], gain).as_signed()),
+                write.data[lane].eq(total[1:]),
                 write.en[lane].eq(added.valid & ~added.reads & added.lanes[lane] & own),
             ]
+
+
+class _Lane(wiring.Component):
+    """One number on the grid, with the offset term, in two cycles.
+
+    The number is moved up by ``_MOST_PLACE`` and then down by its amount; bit 0 is the half of a unit.
+
+    Members:
+        advance (in): both stages take what is before them.
+        left, right (in): the number is their difference, modulo what a dot product has, or a result's.
+        of_results (in): it is a result.
+        amount, term (in): an ``advance`` after that.
+        share (out): a register.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        width = max(config.product_bits, _VALUE_BITS)
+        super().__init__(
+            {
+                "advance": In(1),
+                "left": In(width),
+                "right": In(width),
+                "of_results": In(1),
+                "amount": In(_AMOUNT_BITS),
+                "term": In(signed(_TERM_BITS)),
+                "share": Out(signed(_SHARE_BITS)),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        value = Signal(signed(_VALUE_BITS), reset_less=True)
+        placed = Signal(signed(_SHARE_BITS))
+        moved = Signal(signed(_SHARE_BITS))
+        total = Signal(signed(_SHARE_BITS + 1))
+        difference = Signal(_VALUE_BITS)
+        dot_bits = min(self.config.product_bits, _VALUE_BITS)
+        dot = difference[:dot_bits].as_signed()
+        m.d.comb += [
+            difference.eq(self.left - self.right),
+            placed.eq(Cat(Const(0, _MOST_PLACE + 1), value)),
+            moved.eq(placed >> self.amount),
+            total.eq(moved + Cat(moved[0], self.term).as_signed()),
+        ]
+        with m.If(self.advance):
+            m.d.sync += [
+                value.eq(Mux(self.of_results, difference.as_signed(), dot)),
+                self.share.eq(total[1:]),
+            ]
+        return m
