@@ -29,6 +29,8 @@ _MOST_PLACE = 15
 """Results are below 2^38 units for 64 tokens of at most 2^8 * 2^(top - 14), so are dot products."""
 _AMOUNT_BITS = 6
 _SHARE_BITS = 1 + _VALUE_BITS + _MOST_PLACE
+_EXCESS = 1 << _SHARE_BITS - 2
+"""By which a share with an inverted sign bit is larger."""
 _TERM_BITS = payloads.TERM_BITS - widths.TERM_EXTRA
 
 
@@ -92,8 +94,8 @@ class ValueSums(wiring.Component):
             m.d.sync += [aligned.eq(chosen), added.eq(aligned)]
         m.d.comb += [read.en.eq(advance), read.addr.eq(aligned.address), write.addr.eq(added.address)]
         part, first = self._choose(m, advance, chosen)
-        shares = self._align(m, advance, part, first)
-        self._add(m, advance, added, shares, read.data, write)
+        shares, term = self._align(m, advance, part, first)
+        self._add(m, advance, added, shares, term, read.data, write)
         return m
 
     def _beat_layout(self) -> data.StructLayout:
@@ -104,6 +106,7 @@ class ValueSums(wiring.Component):
                 "lanes": self.lanes,
                 "reads": 1,
                 "fresh": 1,
+                "serial": 1,
                 "moved": payloads.MOVED_BITS,
                 "address": self.word_bits + ceil_log2(self.queries),
                 "last": 1,
@@ -142,6 +145,7 @@ class ValueSums(wiring.Component):
             chosen.valid.eq(issue),
             chosen.fresh.eq(segment.fresh),
             chosen.moved.eq(Mux(chosen.reads | segment.fresh, 0, segment.moved)),
+            chosen.serial.eq(issue & (chosen.moved.any() | chosen.reads)),
             chosen.address.eq(Cat(word, segment.query)),
             chosen.last.eq(part_last & (block == segment.blocks - 1)),
             self.segments.ready.eq(issue & chosen.last),
@@ -160,8 +164,12 @@ class ValueSums(wiring.Component):
             ]
         return part, ~opened
 
-    def _align(self, m: Module, advance: Value, part: Value, first: Value) -> list[Value]:
-        """Second stage: what each lane's sum gains; registered."""
+    def _align(self, m: Module, advance: Value, part: Value, first: Value) -> tuple[list[Value], Value]:
+        """Second stage.
+
+        Returns:
+            Dot products or results on the grid, a register each; and the offset term less ``_EXCESS``.
+        """
         segment, config = self.segments.p, self.config
         of_results = segment.access == Access.RESULTS
         dots, bias = self.dots.p.dots, self.dots.p.bias
@@ -179,10 +187,15 @@ class ValueSums(wiring.Component):
                     exact[:_AMOUNT_BITS] | exact[_AMOUNT_BITS:].any().replicate(_AMOUNT_BITS)
                 )
             amounts.append(amount)
-        term = Signal(signed(_TERM_BITS), reset_less=True)
         rounded = self.terms.p >> widths.TERM_EXTRA - 1
+        term = Signal(signed(_TERM_BITS + 1), reset_less=True)
+        term_added = Signal(signed(_TERM_BITS + 1), reset_less=True)
+        extended = Signal(signed(widths.SUM_BITS))
         with m.If(advance & first):
-            m.d.sync += term.eq((rounded + 1) >> 1)
+            m.d.sync += term.eq(((rounded + 1) >> 1) - _EXCESS)
+        with m.If(advance):
+            m.d.sync += term_added.eq(term)
+        m.d.comb += extended.eq(term_added)
         shares = []
         for number in range(self.lanes):
             result = results[number % self.units]
@@ -195,10 +208,9 @@ class ValueSums(wiring.Component):
                 lane.right.eq(Mux(of_results, Mux(result[-1], significand, 0), bias)),
                 lane.of_results.eq(of_results),
                 lane.amount.eq(amounts[number % self.units]),
-                lane.term.eq(term),
             ]
             shares.append(lane.share)
-        return shares
+        return shares, extended
 
     def _add(
         self,
@@ -206,59 +218,64 @@ class ValueSums(wiring.Component):
         advance: Value,
         added: data.View,
         shares: Sequence[Value],
+        term: Value,
         old: data.View,
         write: memory.WritePort,
     ) -> None:
         """Third stage: shift lane by lane where need be, add and write; or give lane by lane."""
         shifts = Signal()
-        serial = Signal()
         step = Signal()
         ends = Signal()
         count = Signal(range(self.lanes + 1))
         shifted = Signal(signed(widths.SUM_BITS + 1), reset_less=True)
         lane_sum = Signal(signed(widths.SUM_BITS))
         m.d.comb += [
-            shifts.eq(added.moved.any()),
-            serial.eq(added.valid & (shifts | added.reads)),
+            shifts.eq(added.serial & ~added.reads),
             step.eq(~self.sums.valid | self.sums.ready),
             ends.eq(count == Mux(added.reads, self.lanes - 1, self.lanes)),
-            advance.eq(~serial | (ends & step)),
+            advance.eq(~added.serial | (ends & step)),
             lane_sum.eq(Array(old)[count[: bits_for(self.lanes - 1)]]),
             self.sums.p.sum.eq(shifted[1:]),
         ]
         with m.If(self.sums.ready):
             m.d.sync += self.sums.valid.eq(0)
-        with m.If(serial & step):
+        with m.If(added.serial & step):
             m.d.sync += [
                 count.eq(Mux(ends, 0, count + 1)),
                 shifted.eq(Cat(Const(0, 1), lane_sum).as_signed() >> added.moved),
             ]
             with m.If(added.reads):
                 m.d.sync += [self.sums.valid.eq(1), self.sums.p.last.eq(added.last & ends)]
-        # Bit 0 is the half of a unit: added to itself, it rounds.
+        half = Signal()
+        m.d.comb += half.eq(shifts & shifted[0])
         for lane, gain in enumerate(shares):
-            base = Signal(signed(widths.SUM_BITS + 1), name=f"base_{lane}")
-            total = Signal(signed(widths.SUM_BITS + 1), name=f"total_{lane}")
+            base = Signal(widths.SUM_BITS, name=f"base_{lane}")
+            total = Signal(widths.SUM_BITS + 1, name=f"total_{lane}")
             own = Mux(shifts, count == lane + 1, 1)
+            # An inverted sign bit makes a share unsigned; the halves of units take free places.
+            unsigned = Signal(widths.SUM_BITS, name=f"unsigned_{lane}")
+            either = Signal(widths.SUM_BITS, name=f"either_{lane}")
+            carries = Signal(widths.SUM_BITS - 1, name=f"carries_{lane}")
             m.d.comb += [
-                base.eq(Mux(shifts, shifted, Cat(Const(0, 1), Mux(added.fresh, 0, old[lane])))),
-                total.eq(base + Cat(base[0], gain).as_signed()),
-                write.data[lane].eq(total[1:]),
+                base.eq(Mux(shifts, shifted[1:], Mux(added.fresh, 0, old[lane]))),
+                unsigned.eq(Cat(gain[1:-1], ~gain[-1])),
+                either.eq(base ^ unsigned),
+                carries.eq((base & unsigned) | (either & term)),
+                total.eq(Cat(half, either ^ term) + Cat(half, gain[0], carries)),
+                write.data[lane].eq(total[1:].as_signed()),
                 write.en[lane].eq(added.valid & ~added.reads & added.lanes[lane] & own),
             ]
 
 
 class _Lane(wiring.Component):
-    """One number on the grid, with the offset term, in two cycles.
-
-    The number is moved up by ``_MOST_PLACE`` and then down by its amount; bit 0 is the half of a unit.
+    """One number on the grid, in two cycles: moved up by ``_MOST_PLACE`` and then down by its amount.
 
     Members:
         advance (in): both stages take what is before them.
         left, right (in): the number is their difference, modulo what a dot product has, or a result's.
         of_results (in): it is a result.
-        amount, term (in): an ``advance`` after that.
-        share (out): a register.
+        amount (in): an ``advance`` after that.
+        share (out): bit 0 is the half of a unit; a register.
     """
 
     def __init__(self, config: Config) -> None:
@@ -271,7 +288,6 @@ class _Lane(wiring.Component):
                 "right": In(width),
                 "of_results": In(1),
                 "amount": In(_AMOUNT_BITS),
-                "term": In(signed(_TERM_BITS)),
                 "share": Out(signed(_SHARE_BITS)),
             }
         )
@@ -280,20 +296,16 @@ class _Lane(wiring.Component):
         m = Module()
         value = Signal(signed(_VALUE_BITS), reset_less=True)
         placed = Signal(signed(_SHARE_BITS))
-        moved = Signal(signed(_SHARE_BITS))
-        total = Signal(signed(_SHARE_BITS + 1))
         difference = Signal(_VALUE_BITS)
         dot_bits = min(self.config.product_bits, _VALUE_BITS)
         dot = difference[:dot_bits].as_signed()
         m.d.comb += [
             difference.eq(self.left - self.right),
             placed.eq(Cat(Const(0, _MOST_PLACE + 1), value)),
-            moved.eq(placed >> self.amount),
-            total.eq(moved + Cat(moved[0], self.term).as_signed()),
         ]
         with m.If(self.advance):
             m.d.sync += [
                 value.eq(Mux(self.of_results, difference.as_signed(), dot)),
-                self.share.eq(total[1:]),
+                self.share.eq(placed >> self.amount),
             ]
         return m
