@@ -15,10 +15,10 @@ def parameters(config: Config, vectors: int) -> dict[str, object]:
 
 def test_folding(simulator: str) -> None:
     edge = preset("edge")
-    runner.run(Folding(edge), BENCH, simulator, parameters(edge, 100 if simulator == "verilator" else 10))
+    runner.run(Folding(edge), BENCH, simulator, parameters(edge, 60 if simulator == "verilator" else 10))
 
 
 @pytest.mark.parametrize("lanes", [1, 16])
 def test_other_lanes(lanes: int) -> None:
     config = preset("edge").changed(activation_lanes=lanes)
-    runner.run(Folding(config), BENCH, "verilator", parameters(config, 30))
+    runner.run(Folding(config), BENCH, "verilator", parameters(config, 12))

@@ -33,6 +33,7 @@ AXES = ("token", "channel")
 TYPES = ("int8_asym", "int4_asym", "int2_asym", "int8", "int4", "ternary")
 MOST = min(128, max(entry.largest for entry in CONFIG.datatypes))
 """Largest centred code, in magnitude."""
+KINDS = ("any", "extreme", "faint")
 MOVES = ("none", "few", "many", "all")
 SHAPES = {
     "segments": payloads.value_segment(CONFIG, QUERIES),
@@ -43,39 +44,43 @@ SHAPES = {
 
 coverage = Coverage("value_sums", {"axis": AXES, "moved": MOVES, "fresh": (False, True)})
 coverage_stalls = Coverage("value_sums_stalls", {"stalls": SITUATIONS, "axis": AXES})
-coverage_types = Coverage("value_sums_types", {"axis": AXES, "dtype": TYPES, "extreme": (False, True)})
+coverage_types = Coverage("value_sums_types", {"axis": AXES, "dtype": TYPES, "kind": KINDS})
 
 
-def random_page(axis: str, dtype: str, top: int, extreme: bool) -> Page:
+def random_page(axis: str, dtype: str, top: int, kind: str = "any") -> Page:
     """Values whose steps and offsets have fields of at most ``top``."""
     rng = np.random.default_rng(random.getrandbits(32))
-    kind = datatypes.get(dtype)
+    coded = datatypes.get(dtype)
     group = int(rng.choice([size for size in (16, 32, 64, 128) if size <= (D if axis == "token" else P)]))
     shape = (P, D // group) if axis == "token" else (P // group, D)
-    centre = 1 << kind.bits - 1 if kind.asymmetric else 0
-    high = (1 << kind.bits) - 1 - centre if kind.asymmetric else int(kind.largest)
-    low = -centre if kind.asymmetric else -high
+    centre = 1 << coded.bits - 1 if coded.asymmetric else 0
+    high = (1 << coded.bits) - 1 - centre if coded.asymmetric else int(coded.largest)
+    low = -centre if coded.asymmetric else -high
     integers = rng.integers(low, high + 1, (P, D))
     fields, mantissas = rng.integers(1, top + 1, (2, *shape)), rng.integers(1024, 2048, (2, *shape))
     signs = rng.choice([-1, 1], (2, *shape))
-    if extreme:
+    if kind == "extreme":
         integers = np.full((P, D), low if random.random() < 0.5 else high)
         fields[:], mantissas[:], signs[:] = top, 2047, random.choice((-1, 1))
+    if kind == "faint":
+        fields[:], mantissas = 1, mantissas >> 7
     step, offset = (signs * mantissas * np.exp2(fields - float(floats.HALF_UNIT))).astype(np.float16)
-    if not kind.asymmetric:
+    if not coded.asymmetric:
         offset = np.zeros_like(offset)
-    return Page(axis, kind, integers.astype(np.int16), step, offset)
+    return Page(axis, coded, integers.astype(np.int16), step, offset)
 
 
-def random_weights(extreme: bool) -> np.ndarray:
+def random_weights(kind: str = "any") -> np.ndarray:
     """Weights of all queries, float64 [N, P] of tf32 numbers, 0 among them."""
     rng = np.random.default_rng(random.getrandbits(32))
     shape = (QUERIES, P)
-    if extreme:
+    if kind == "extreme":
         return np.ones(shape)
     powers = rng.integers(-32, 0, shape) if random.random() < 0.5 else rng.integers(-6, 0, shape)
     found = (1024 + rng.integers(0, 1024, shape)) * np.exp2(powers - 10.0)
     found[rng.random(shape) < 0.1] = 0
+    if kind == "faint":
+        return np.minimum(found, 2.0**-30)
     return np.where(rng.random(shape) < 0.05, 1.0, found)
 
 
@@ -178,18 +183,18 @@ def own_types() -> list[str]:
     return [name for name in TYPES if min(datatypes.get(name).largest, 128) <= MOST]
 
 
-def random_pages(bench: Bench, count: int, extreme: bool = False) -> None:
+def random_pages(bench: Bench, count: int, kind: str = "any") -> None:
     """Pages of both axes, of all types, with moved maxima; now and then sums are read or begin afresh."""
-    top = random.randint(1, 30)
+    top = 30
     for number in range(count):
         axis, dtype = AXES[number % 2], random.choice(own_types())
-        fresh = number == 0 or random.random() < 0.1
-        kind = random.choice(MOVES)
+        fresh = number == 0 or random.random() < 0.25
+        moved = random.choice(MOVES)
         if fresh:
-            top = random.randint(1, 30)
-        bench.page(random_page(axis, dtype, top, extreme), random_weights(extreme), top, moves(kind), fresh)
-        coverage.hit(axis=axis, moved=kind, fresh=fresh)
-        coverage_types.hit(axis=axis, dtype=dtype, extreme=extreme)
+            top = 30 if kind == "faint" else random.randint(1, 30)
+        bench.page(random_page(axis, dtype, top, kind), random_weights(kind), top, moves(moved), fresh)
+        coverage.hit(axis=axis, moved=moved, fresh=fresh)
+        coverage_types.hit(axis=axis, dtype=dtype, kind=kind)
         if random.random() < 0.2:
             blocks = random.randint(1, D // ROWS)
             block = random.randint(0, D // ROWS - blocks) if LANES < ROWS else 0  # not the word just written
@@ -197,10 +202,10 @@ def random_pages(bench: Bench, count: int, extreme: bool = False) -> None:
 
 
 @cocotb.test()
-@cocotb.parametrize(extreme=(False, True))
-async def any_pages(dut: Any, extreme: bool) -> None:
+@cocotb.parametrize(kind=KINDS)
+async def any_pages(dut: Any, kind: str) -> None:
     bench = Bench(await reset(dut, cycle_limit=1_000_000))
-    random_pages(bench, PAGES, extreme)
+    random_pages(bench, PAGES, kind)
     await bench.finish()
 
 
@@ -249,8 +254,8 @@ async def exact_cycles(dut: Any) -> None:
     for name, seen in cycles.items():
         StreamMonitor(bench.domain, name, observer=lambda _, seen=seen: seen.append(bench.domain.cycle))
     for axis in ("token", "channel"):
-        page = random_page(axis, "int4_asym", 15, False)
-        bench.page(page, random_weights(False), 15, np.zeros(QUERIES, int), True)
+        page = random_page(axis, "int4_asym", 15)
+        bench.page(page, random_weights(), 15, np.zeros(QUERIES, int), True)
     await bench.finish()
     assert (np.diff(cycles["dots"]) == ROWS // LANES).all()
     assert (np.diff(cycles["results"]) == 1).all()
@@ -262,7 +267,7 @@ async def reset_in_a_segment(dut: Any) -> None:
     domain = await reset(dut, cycle_limit=100_000)
     bench = Bench(domain)
     for cycles in (3, 6, 11, 25):
-        bench.page(random_page("token", "int4", 9, False), random_weights(False), 9, moves("few"), True)
+        bench.page(random_page("token", "int4", 9), random_weights(), 9, moves("few"), True)
         bench.read(0)
         await domain.cycles(cycles)
         await domain.reset()
