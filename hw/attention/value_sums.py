@@ -17,21 +17,20 @@ from golden.numbers.floats import EXPONENT_BIAS
 from hw import payloads as array_payloads
 from hw.attention import payloads
 from hw.attention.payloads import Access
+from hw.attention.value_lanes import (
+    AMOUNT_BITS,
+    EXCESS,
+    FRACTION_BITS,
+    MOST_PLACE,
+    TERM_BITS,
+    VALUE_BITS,
+    AddingLane,
+    PlacingLane,
+)
 from hw.config import Config
 from hw.sharing import share
 
 __all__ = ["ValueSums"]
-
-_FRACTION_BITS = 23
-_VALUE_BITS = _FRACTION_BITS + 2
-"""Of a significand of FP32 with its sign; the dot products of a page have no more."""
-_MOST_PLACE = 15
-"""Results are below 2^38 units for 64 tokens of at most 2^8 * 2^(top - 14), so are dot products."""
-_AMOUNT_BITS = 6
-_SHARE_BITS = 1 + _VALUE_BITS + _MOST_PLACE
-_EXCESS = 1 << _SHARE_BITS - 2
-"""By which a share with an inverted sign bit is larger."""
-_TERM_BITS = payloads.TERM_BITS - widths.TERM_EXTRA
 
 
 class ValueSums(wiring.Component):
@@ -60,7 +59,7 @@ class ValueSums(wiring.Component):
                 f"group {config.group} must be at least {config.kv.page_tokens}, a page's tokens"
             )
         most = config.kv.page_tokens * config.largest_activation << 7
-        if most >= 1 << _VALUE_BITS - 1:
+        if most >= 1 << VALUE_BITS - 1:
             raise ValueError(f"activation_bits {config.activation_bits} must be fewer")
         self.config = config
         self.queries = queries
@@ -168,40 +167,36 @@ class ValueSums(wiring.Component):
         """Second stage.
 
         Returns:
-            Dot products or results on the grid, a register each; and the offset term less ``_EXCESS``.
+            Dot products or results on the grid, a register each; and the offset term less ``EXCESS``.
         """
         segment, config = self.segments.p, self.config
         of_results = segment.access == Access.RESULTS
         dots, bias = self.dots.p.dots, self.dots.p.bias
-        unit_bits = widths.sum_exponent(0) + _MOST_PLACE + EXPONENT_BIAS["tf32"]
-        from_dots, from_results = unit_bits + config.activation_bits - 2, unit_bits + _FRACTION_BITS
+        unit_bits = widths.sum_exponent(0) + MOST_PLACE + EXPONENT_BIAS["tf32"]
+        from_dots, from_results = unit_bits + config.activation_bits - 2, unit_bits + FRACTION_BITS
         results = [self.results.p.rows[unit][0] for unit in range(self.units)]
         amounts = []
         for unit, result in enumerate(results):
             exact = Signal(10, name=f"exact_amount_{unit}")
-            amount = Signal(_AMOUNT_BITS, name=f"amount_{unit}", reset_less=True)
-            exponent = Mux(of_results, result[_FRACTION_BITS:-1], self.dots.p.exponent)
+            amount = Signal(AMOUNT_BITS, name=f"amount_{unit}", reset_less=True)
+            exponent = Mux(of_results, result[FRACTION_BITS:-1], self.dots.p.exponent)
             m.d.comb += exact.eq(Mux(of_results, from_results, from_dots) + segment.top - exponent)
             with m.If(advance):
-                m.d.sync += amount.eq(
-                    exact[:_AMOUNT_BITS] | exact[_AMOUNT_BITS:].any().replicate(_AMOUNT_BITS)
-                )
+                m.d.sync += amount.eq(exact[:AMOUNT_BITS] | exact[AMOUNT_BITS:].any().replicate(AMOUNT_BITS))
             amounts.append(amount)
         rounded = self.terms.p >> widths.TERM_EXTRA - 1
-        term = Signal(signed(_TERM_BITS + 1), reset_less=True)
-        term_added = Signal(signed(_TERM_BITS + 1), reset_less=True)
-        extended = Signal(signed(widths.SUM_BITS))
+        term = Signal(signed(TERM_BITS), reset_less=True)
+        term_added = Signal(signed(TERM_BITS), reset_less=True)
         with m.If(advance & first):
-            m.d.sync += term.eq(((rounded + 1) >> 1) - _EXCESS)
+            m.d.sync += term.eq(((rounded + 1) >> 1) - EXCESS)
         with m.If(advance):
             m.d.sync += term_added.eq(term)
-        m.d.comb += extended.eq(term_added)
         shares = []
         for number in range(self.lanes):
             result = results[number % self.units]
-            significand = Cat(result[:_FRACTION_BITS], result[_FRACTION_BITS:-1].any())
+            significand = Cat(result[:FRACTION_BITS], result[FRACTION_BITS:-1].any())
             dot = Array(dots[number :: self.lanes])[part[: bits_for(self.words - 1)]]
-            lane = share(m, f"lane_{number}", _Lane(config))
+            lane = share(m, f"placing_{number}", PlacingLane(config))
             m.d.comb += [
                 lane.advance.eq(advance),
                 lane.left.eq(Mux(of_results, Mux(result[-1], 0, significand), dot)),
@@ -210,7 +205,7 @@ class ValueSums(wiring.Component):
                 lane.amount.eq(amounts[number % self.units]),
             ]
             shares.append(lane.share)
-        return shares, extended
+        return shares, term_added
 
     def _add(
         self,
@@ -246,66 +241,16 @@ class ValueSums(wiring.Component):
             ]
             with m.If(added.reads):
                 m.d.sync += [self.sums.valid.eq(1), self.sums.p.last.eq(added.last & ends)]
-        half = Signal()
-        m.d.comb += half.eq(shifts & shifted[0])
-        for lane, gain in enumerate(shares):
-            base = Signal(widths.SUM_BITS, name=f"base_{lane}")
-            total = Signal(widths.SUM_BITS + 1, name=f"total_{lane}")
-            own = Mux(shifts, count == lane + 1, 1)
-            # An inverted sign bit makes a share unsigned; the halves of units take free places.
-            unsigned = Signal(widths.SUM_BITS, name=f"unsigned_{lane}")
-            either = Signal(widths.SUM_BITS, name=f"either_{lane}")
-            carries = Signal(widths.SUM_BITS - 1, name=f"carries_{lane}")
+        for number, gain in enumerate(shares):
+            own = Mux(shifts, count == number + 1, 1)
+            lane = share(m, f"adding_{number}", AddingLane(self.config))
             m.d.comb += [
-                base.eq(Mux(shifts, shifted[1:], Mux(added.fresh, 0, old[lane]))),
-                unsigned.eq(Cat(gain[1:-1], ~gain[-1])),
-                either.eq(base ^ unsigned),
-                carries.eq((base & unsigned) | (either & term)),
-                total.eq(Cat(half, either ^ term) + Cat(half, gain[0], carries)),
-                write.data[lane].eq(total[1:].as_signed()),
-                write.en[lane].eq(added.valid & ~added.reads & added.lanes[lane] & own),
+                lane.old.eq(old[number]),
+                lane.fresh.eq(added.fresh),
+                lane.shifts.eq(shifts),
+                lane.shifted.eq(shifted),
+                lane.share.eq(gain),
+                lane.term.eq(term),
+                write.data[number].eq(lane.total),
+                write.en[number].eq(added.valid & ~added.reads & added.lanes[number] & own),
             ]
-
-
-class _Lane(wiring.Component):
-    """One number on the grid, in two cycles: moved up by ``_MOST_PLACE`` and then down by its amount.
-
-    Members:
-        advance (in): both stages take what is before them.
-        left, right (in): the number is their difference, modulo what a dot product has, or a result's.
-        of_results (in): it is a result.
-        amount (in): an ``advance`` after that.
-        share (out): bit 0 is the half of a unit; a register.
-    """
-
-    def __init__(self, config: Config) -> None:
-        self.config = config
-        width = max(config.product_bits, _VALUE_BITS)
-        super().__init__(
-            {
-                "advance": In(1),
-                "left": In(width),
-                "right": In(width),
-                "of_results": In(1),
-                "amount": In(_AMOUNT_BITS),
-                "share": Out(signed(_SHARE_BITS)),
-            }
-        )
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        value = Signal(signed(_VALUE_BITS), reset_less=True)
-        placed = Signal(signed(_SHARE_BITS))
-        difference = Signal(_VALUE_BITS)
-        dot_bits = min(self.config.product_bits, _VALUE_BITS)
-        dot = difference[:dot_bits].as_signed()
-        m.d.comb += [
-            difference.eq(self.left - self.right),
-            placed.eq(Cat(Const(0, _MOST_PLACE + 1), value)),
-        ]
-        with m.If(self.advance):
-            m.d.sync += [
-                value.eq(Mux(self.of_results, difference.as_signed(), dot)),
-                self.share.eq(placed >> self.amount),
-            ]
-        return m
