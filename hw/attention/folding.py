@@ -106,7 +106,7 @@ class Folding(wiring.Component):
         """Add all rows, then the sum to that of the beats before."""
         rows = [row for lane in lanes for row in lane.rows]
         width = ROW_BITS + ceil_log2(len(rows))
-        sums = [Signal(width, name=f"held_row_{number}", reset_less=True) for number in range(2)]
+        sums = [Signal(width, name=f"held_row_{number}", reset_less=True) for number in range(3)]
         units = Signal(bits_for(len(rows)), reset_less=True)
         first = Signal(init=1)
         base = Signal(payloads.TERM_BITS)
@@ -116,7 +116,7 @@ class Folding(wiring.Component):
         ones = compress(m, [unit for lane in lanes for unit in lane.units], len(units), name="ones")
         with m.If(advance):
             m.d.sync += [
-                Cat(sums).eq(Cat(compress(m, rows, width, name="rows"))),
+                Cat(sums).eq(Cat(compress(m, rows, width, 3, name="rows"))),
                 units.eq(ones[0] + ones[1]),
             ]
         with m.If(advance & valid):

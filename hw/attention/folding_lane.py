@@ -17,6 +17,7 @@ from hw.kv.fixed_point import MANTISSA_BITS, field, mantissa
 from hw.kv.payloads import HALF_BITS
 from hw.numbers.carry_save import compress
 from hw.numbers.one_hot import choose
+from hw.sharing import share
 
 __all__ = ["LATENCY", "PLACE_BITS", "ROW_BITS", "FoldingLane"]
 
@@ -86,8 +87,26 @@ class FoldingLane(wiring.Component):
             step_place.eq(fields + self.step_base),
             offset_place.eq(self.operand.exponent + field(self.offset) + self.offset_base),
         ]
-        product, negative = self._term(m, 0, "step", self.step, step_place, self.centred)
-        self._term(m, 1, "offset", self.offset, offset_place, Const(1, 1))
+        terms = []
+        for number, (name, factor, place, present) in enumerate(
+            (
+                ("step", self.step, step_place, self.centred),
+                ("offset", self.offset, offset_place, Const(1, 1)),
+            )
+        ):
+            term = share(m, f"{name}_term", TermLane(self.config))
+            m.d.comb += [
+                term.advance.eq(self.advance),
+                term.significand.eq(Cat(self.operand.fraction, self.operand.exponent.any())),
+                term.mantissa.eq(mantissa(factor)),
+                term.negative.eq(self.operand.negative ^ factor[-1]),
+                term.place.eq(place),
+                term.present.eq(present),
+                term.saturates.eq(self.saturates),
+                self.rows[number].eq(term.row),
+                self.units[number].eq(term.unit),
+            ]
+            terms.append(term)
 
         # A subnormal step's leading zeros move the product up; a normal one has none.
         zeros = Signal(range(MANTISSA_BITS))
@@ -96,9 +115,9 @@ class FoldingLane(wiring.Component):
                 with m.If(self.step[place]):
                     m.d.comb += zeros.eq(10 - place)
         held = [self._hold(m, name, value) for name, value in (("zeros", zeros), ("fields", fields))]
-        folded = self._rounded(m, product, *held)
+        folded = self._rounded(m, terms[0].product, *held)
         with m.If(self.advance):
-            m.d.sync += self.folded.eq(Cat(folded, negative))
+            m.d.sync += self.folded.eq(Cat(folded, terms[0].negative_row))
         return m
 
     def _hold(self, m: Module, name: str, value: Value) -> Signal:
@@ -107,64 +126,6 @@ class FoldingLane(wiring.Component):
         with m.If(self.advance):
             m.d.sync += held.eq(value)
         return held
-
-    def _term(
-        self, m: Module, number: int, name: str, factor: Value, place: Value, present: Value
-    ) -> tuple[Value, Value]:
-        """A product as a row on the grid.
-
-        Returns:
-            The product of the second stage, and whether it is negative in the third.
-        """
-        # First cycle: two rows of the product, their low bits added, which come early.
-        operand = self.operand
-        significand = Cat(operand.fraction, operand.exponent.any())
-        factors = enumerate(mantissa(factor))
-        partial = [Cat(Const(0, number), Mux(bit, significand, 0)) for number, bit in factors]
-        rows = compress(m, partial, _PRODUCT_BITS, name=f"{name}_tree")
-        early = Signal(_EARLY_BITS + 1, name=f"{name}_early")
-        m.d.comb += early.eq(rows[0][:_EARLY_BITS] + rows[1][:_EARLY_BITS])
-        early = self._hold(m, f"{name}_early", early)
-        left, right = (self._hold(m, f"{name}_{side}", row[_EARLY_BITS:]) for side, row in enumerate(rows))
-        negative = self._hold(m, f"{name}_negative", operand.negative ^ factor[-1])
-        amount = self._hold(m, f"{name}_amount", place[:-1])
-        inside = self._hold(m, f"{name}_inside", present & ~place[-1])
-
-        # Second: the product, moved within a step.
-        product = Signal(_PRODUCT_BITS, name=f"{name}_product")
-        m.d.comb += product.eq(Cat(early[:-1], (left + right + early[-1])[: len(left)]))
-        fine: Value = product
-        for level in range(_FINE_LEVELS):
-            moved = Signal(len(fine) + (1 << level), name=f"{name}_fine_{level}")
-            m.d.comb += moved.eq(Mux(amount[level], fine << (1 << level), fine))
-            fine = moved
-        coarse = amount[_FINE_LEVELS:]
-        lost = [_PRODUCT_BITS - _STEP * count for count in range(_COARSE)]
-        lines = [inside & (coarse == count) for count in range(_COARSE)]
-        below = [line & fine[: max(bits, 0)].any() for line, bits in zip(lines, lost, strict=True)]
-        # Keys' products of 2^42 and more: at place 45, or at 44 if they have all bits.
-        large = coarse[1:].all() | (lines[-1] & amount[2] & (amount[:2].any() | product[-1]))
-        saturates = Signal(name=f"{name}_saturates")
-        m.d.comb += saturates.eq(self.saturates & inside & large & product[-2:].any())
-        lines[-1] = lines[-1] & ~saturates
-        fine = self._hold(m, f"{name}_fine", fine)
-        lines = self._hold(m, f"{name}_lines", Cat(lines))
-        sticky = self._hold(m, f"{name}_sticky", Cat(below).any() | ~negative)
-        inverted = self._hold(m, f"{name}_inverted", negative ^ saturates)
-        negative = self._hold(m, f"{name}_still_negative", negative)
-
-        # Third: the product on the grid; bit 0 of the window is the half of a unit.
-        window = Signal(_GRID_BITS + 1, name=f"{name}_window")
-        for bit in range(len(window)):
-            sources = [(line, bit + bits) for line, bits in zip(lines, lost, strict=True)]
-            chosen = [(line, fine[source]) for line, source in sources if 0 <= source < len(fine)]
-            m.d.comb += window[bit].eq(choose(*zip(*chosen, strict=True)))
-        low = window[1 : _MOST_BITS + 1] ^ inverted.replicate(_MOST_BITS)
-        m.d.comb += [
-            self.rows[number].eq(Cat(low, window[-1] ^ negative, ~negative)),
-            self.units[number].eq((window[0] & sticky) ^ negative),
-        ]
-        return product, negative
 
     def _rounded(self, m: Module, product: Value, zeros: Value, fields: Value) -> Value:
         """Fraction and exponent field of a product; ``fields`` is the sum of its factors'."""
@@ -188,3 +149,96 @@ class FoldingLane(wiring.Component):
         present = normal[-2:].any()
         fields = Cat(rounded[MANTISSA_BITS - 1 :], ~rounded[-1])
         return Cat(rounded[: MANTISSA_BITS - 1], Mux(present, fields, 0))
+
+
+class TermLane(wiring.Component):
+    """One product on the grid of an offset term, in three cycles, of which the last has no register.
+
+    Members:
+        advance (in): every stage takes what is before it.
+        significand, mantissa (in): the factors.
+        negative (in): the product is.
+        place (in): the product is worth ``2**(place - 23)`` of the grid.
+        present (in): it counts.
+        saturates (in): it saturates below ``2**42``; an ``advance`` after the other inputs.
+        product (out): the magnitude, of the second cycle, whether it counts or not.
+        row, unit (out): as ``FoldingLane`` has them.
+        negative_row (out): the row's sign.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        super().__init__(
+            {
+                "advance": In(1),
+                "significand": In(MANTISSA_BITS),
+                "mantissa": In(MANTISSA_BITS),
+                "negative": In(1),
+                "place": In(PLACE_BITS),
+                "present": In(1),
+                "saturates": In(1),
+                "product": Out(_PRODUCT_BITS),
+                "row": Out(ROW_BITS),
+                "unit": Out(1),
+                "negative_row": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        # First cycle: two rows of the product, their low bits added, which come early.
+        partial = [
+            Cat(Const(0, number), Mux(bit, self.significand, 0)) for number, bit in enumerate(self.mantissa)
+        ]
+        rows = compress(m, partial, _PRODUCT_BITS, name="tree")
+        early = Signal(_EARLY_BITS + 1, name="early")
+        m.d.comb += early.eq(rows[0][:_EARLY_BITS] + rows[1][:_EARLY_BITS])
+        early = self._hold(m, "early", early)
+        left, right = (self._hold(m, f"row_{side}", row[_EARLY_BITS:]) for side, row in enumerate(rows))
+        negative = self._hold(m, "negative", self.negative)
+        amount = self._hold(m, "amount", self.place[:-1])
+        inside = self._hold(m, "inside", self.present & ~self.place[-1])
+
+        # Second: the product, moved within a step.
+        product = Signal(_PRODUCT_BITS, name="whole")
+        m.d.comb += product.eq(Cat(early[:-1], (left + right + early[-1])[: len(left)]))
+        fine: Value = product
+        for level in range(_FINE_LEVELS):
+            moved = Signal(len(fine) + (1 << level), name=f"fine_{level}")
+            m.d.comb += moved.eq(Mux(amount[level], fine << (1 << level), fine))
+            fine = moved
+        coarse = amount[_FINE_LEVELS:]
+        lost = [_PRODUCT_BITS - _STEP * count for count in range(_COARSE)]
+        lines = [inside & (coarse == count) for count in range(_COARSE)]
+        below = [line & fine[: max(bits, 0)].any() for line, bits in zip(lines, lost, strict=True)]
+        # Keys' products of 2^42 and more: at place 45, or at 44 if they have all bits.
+        large = coarse[1:].all() | (lines[-1] & amount[2] & (amount[:2].any() | product[-1]))
+        saturates = Signal(name="saturated")
+        m.d.comb += saturates.eq(self.saturates & inside & large & product[-2:].any())
+        lines[-1] = lines[-1] & ~saturates
+        fine = self._hold(m, "fine", fine)
+        lines = self._hold(m, "lines", Cat(lines))
+        sticky = self._hold(m, "sticky", Cat(below).any() | ~negative)
+        inverted = self._hold(m, "inverted", negative ^ saturates)
+        negative = self._hold(m, "still_negative", negative)
+
+        # Third: the product on the grid; bit 0 of the window is the half of a unit.
+        window = Signal(_GRID_BITS + 1, name="window")
+        for bit in range(len(window)):
+            sources = [(line, bit + bits) for line, bits in zip(lines, lost, strict=True)]
+            chosen = [(line, fine[source]) for line, source in sources if 0 <= source < len(fine)]
+            m.d.comb += window[bit].eq(choose(*zip(*chosen, strict=True)))
+        low = window[1 : _MOST_BITS + 1] ^ inverted.replicate(_MOST_BITS)
+        m.d.comb += [
+            self.row.eq(Cat(low, window[-1] ^ negative, ~negative)),
+            self.unit.eq((window[0] & sticky) ^ negative),
+        ]
+        m.d.comb += [self.product.eq(product), self.negative_row.eq(negative)]
+        return m
+
+    def _hold(self, m: Module, name: str, value: Value) -> Signal:
+        """A pipeline register as wide as the value."""
+        held = Signal(len(value), name=f"held_{name}", reset_less=True)
+        with m.If(self.advance):
+            m.d.sync += held.eq(value)
+        return held
