@@ -107,7 +107,7 @@ class AddingLane(wiring.Component):
         base = Signal(widths.SUM_BITS)
         unsigned = Signal(widths.SUM_BITS)
         either = Signal(widths.SUM_BITS)
-        term = Signal(signed(widths.SUM_BITS))
+        extended = Signal(signed(widths.SUM_BITS))
         carries = Signal(widths.SUM_BITS - 1)
         half = Signal()
         twice = Signal(widths.SUM_BITS + 1)
@@ -116,10 +116,10 @@ class AddingLane(wiring.Component):
             base.eq(Mux(self.shifts, self.shifted[1:], Mux(self.fresh, 0, self.old))),
             half.eq(self.shifts & self.shifted[0]),
             unsigned.eq(Cat(self.share[1:-1], ~self.share[-1])),
-            term.eq(self.term),
+            extended.eq(self.term),
             either.eq(base ^ unsigned),
-            carries.eq((base & unsigned) | (either & term)),
-            twice.eq(Cat(half, either ^ term) + Cat(half, self.share[0], carries)),
+            carries.eq((base & unsigned) | (either & extended)),
+            twice.eq(Cat(half, either ^ extended) + Cat(half, self.share[0], carries)),
             self.total.eq(twice[1:]),
         ]
         return m
