@@ -59,7 +59,9 @@ class Config(BaseModel):
         group: longest group G along the reduction axis, in elements; a vector may also be aligned in groups
             of a half, a quarter and so on down to 16.
         activation_bits: width A of an aligned activation, sign included.
-        activation_lanes: FP16 or BF16 elements in one beat of the activation stream.
+        activation_lanes: elements in one beat of the activation stream.
+        tf32: the aligner takes TF32 too, as BF16 with three more bits of fraction; the accelerator has FP16
+            and BF16 only.
         maximum_inputs: longest activation vector, in elements.
         accumulator_bits: width of an output's fixed-point accumulator.
         rescale_units: rescale units a token column; unit ``u`` serves rows ``u``, ``u + rescale_units``, ...
@@ -81,6 +83,7 @@ class Config(BaseModel):
     group: Literal[16, 32, 64, 128] = 128
     activation_bits: Annotated[int, Field(ge=8, le=16)] = 12
     activation_lanes: Literal[1, 2, 4, 8, 16] = 4
+    tf32: bool = False
     maximum_inputs: Annotated[int, Field(ge=16, le=65536)] = 16384
     accumulator_bits: Annotated[int, Field(ge=24, le=48)] = 36
     rescale_units: Literal[1, 2, 4, 8] = 1
@@ -144,6 +147,11 @@ class Config(BaseModel):
     def chunks(self) -> int:
         """Beats of ``lanes`` elements in a full group."""
         return self.group // self.lanes
+
+    @property
+    def element_bits(self) -> int:
+        """Width of an element of the activation stream."""
+        return 19 if self.tf32 else 16
 
     @property
     def group_lengths(self) -> tuple[int, ...]:

@@ -61,9 +61,12 @@ def word(config: Config) -> data.StructLayout:
 def activation_beat(config: Config) -> data.StructLayout:
     """FP16 or BF16 elements of every token column; ``last`` closes the vector, missing elements are +0.
 
+    Where ``config.tf32`` elements have 19 bits: TF32, whose format is that of BF16, or FP16 and BF16 above
+    three zeros.
+
     The vector is aligned in groups of ``config.group`` elements, halved ``halvings`` times (at most to 16).
     """
-    lanes = data.ArrayLayout(16, config.activation_lanes)
+    lanes = data.ArrayLayout(config.element_bits, config.activation_lanes)
     elements = data.ArrayLayout(lanes, config.columns)
     return data.StructLayout(
         {"elements": elements, "last": 1, "format": ActivationFormat, "halvings": HALVING_BITS}

@@ -28,7 +28,7 @@ from golden.attention.rounding import nearest, shifted
 from golden.numbers import floats
 from golden.numbers.numerics import Numerics
 
-__all__ = ["Query", "fold", "score", "scores"]
+__all__ = ["Query", "fold", "saturated_terms", "score", "scores"]
 
 _SIGNIFICAND = 16
 _MOST_SCORE = -widths.LOWEST - 1 << widths.SCORE_FRACTION
@@ -85,16 +85,16 @@ def scores(query: Query, page: Page, top: ArrayLike, numerics: Numerics) -> NDAr
     for number, (step, offset) in enumerate(zip(page.step, page.offset, strict=True)):
         own = page.integers[number * tokens : (number + 1) * tokens]
         exact = query.values * step.astype(np.float64)
-        term = _terms(query.values * offset.astype(np.float64)).sum(-1)
+        term = saturated_terms(query.values * offset.astype(np.float64)).sum(-1)
         if page.centre:
-            term += _terms(exact * page.centre).sum(-1)
+            term += saturated_terms(exact * page.centre).sum(-1)
         vectors = aligned(exact, numerics.group, numerics)
         main = rescaled(vectors, own, numerics.group, page.centred, numerics)
         parts.append(score(main, term[:, None]))
     return np.concatenate(parts, -1)
 
 
-def _terms(products: Real) -> NDArray[np.int64]:
+def saturated_terms(products: Real) -> NDArray[np.int64]:
     """Products to units of 2^-18."""
     return np.clip(nearest(products, -widths.TERM_FRACTION), -_MOST_TERM, _MOST_TERM)
 

@@ -1,4 +1,4 @@
-"""Aligner: FP16 or BF16 activations to integers that share one exponent a group.
+"""Aligner: FP16, BF16 or TF32 activations to integers that share one exponent a group.
 
 Meaning: ``golden.activations.aligner``. A group waits in a memory until its largest exponent is known
 (``hw.activations.exponent_keys``); then its elements are shifted and rounded

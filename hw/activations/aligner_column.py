@@ -14,6 +14,8 @@ from hw.payloads import EXPONENT_BITS, MANTISSA_BITS
 
 __all__ = ["AlignerColumn"]
 
+_FRACTION_BITS = MANTISSA_BITS - 1
+
 
 class AlignerColumn(wiring.Component):
     """Align the elements of one token column, in three cycles; everything moves with ``advance`` only.
@@ -31,7 +33,7 @@ class AlignerColumn(wiring.Component):
         lanes = config.activation_lanes
         super().__init__(
             {
-                "elements": In(data.ArrayLayout(16, lanes)),
+                "elements": In(data.ArrayLayout(config.element_bits, lanes)),
                 "format": In(1),
                 "key": In(EXPONENT_BITS),
                 "advance": In(1),
@@ -100,7 +102,7 @@ class _Lane(wiring.Component):
         self.bits = config.activation_bits
         super().__init__(
             {
-                "element": In(16),
+                "element": In(config.element_bits),
                 "format": In(1),
                 "key": In(EXPONENT_BITS),
                 "advance": In(1),
@@ -126,13 +128,14 @@ class _Lane(wiring.Component):
             distance.eq(self.key - effective),
         ]
         steps = exponent_of(distance, self.format)
-        fraction = Mux(self.format, self.element[:7] << 3, self.element[:10])
+        wide, narrow = self.element[:-9], self.element[-16:-6]
+        fraction = Mux(self.format, wide << _FRACTION_BITS - len(wide), narrow)
         quotient, up = self._shifted(m, significand, shift)
         with m.If(self.advance):
             m.d.sync += [
-                significand.eq(Cat(fraction[:10], normal)),
+                significand.eq(Cat(fraction[:_FRACTION_BITS], normal)),
                 Cat(shift, zero).eq(Cat(steps[: len(shift)], special | steps[len(shift) :].any())),
-                negative.eq(self.element[15]),
+                negative.eq(self.element[-1]),
                 self.ones.eq(Cat(Mux(zero, 0, quotient) ^ negative.replicate(self.bits - 1), negative)),
                 self.carry.eq((up & ~zero) ^ negative),
             ]

@@ -1,7 +1,7 @@
 """Exponent keys: the largest exponent of a group, whatever the number format.
 
 A key is the upper eight magnitude bits of an element, of which FP16 keeps five (so a step of its exponent is
-8) and BF16 all. Keys compare and subtract alike in both formats.
+8) and BF16 or TF32 all. Keys compare and subtract alike in both formats.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ class MaximumKey(wiring.Component):
         self.stages = maximum_stages(config)
         super().__init__(
             {
-                "elements": In(data.ArrayLayout(16, config.activation_lanes)),
+                "elements": In(data.ArrayLayout(config.element_bits, config.activation_lanes)),
                 "format": In(1),
                 "valid": In(1),
                 "closes": In(1),
@@ -121,7 +121,7 @@ def unit_key(format_: Value) -> Value:
 
 def key_of(element: Value, format_: Value) -> tuple[Value, Value]:
     """Key of an element, and whether the element is a NaN or an infinity."""
-    upper, lower = element[10:15], element[7:10] & format_.replicate(3)
+    upper, lower = element[-6:-1], element[-9:-6] & format_.replicate(3)
     return Cat(lower, upper), upper.all() & (~format_ | lower.all())
 
 

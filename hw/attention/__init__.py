@@ -1,0 +1,1 @@
+"""Attention on packed pages: what stands around the array."""

@@ -1,19 +1,25 @@
 """Stream payloads of the attention engine."""
 
 from amaranth.hdl import signed
-from amaranth.lib import data
+from amaranth.lib import data, enum
+from amaranth.utils import bits_for
 
 from golden.attention.widths import CONTEXT_BITS, SCORE_FRACTION, SUM_BITS, TOTAL_FRACTION
 from hw.config import Config
-from hw.kv.payloads import HALF_BITS
+from hw.kv.payloads import HALF_BITS, Side
 
 __all__ = [
+    "CENTRE_BITS",
     "MAXIMUM_BITS",
+    "MOVED_BITS",
     "SCORE_BITS",
     "TERM_BITS",
     "TOP_BITS",
     "TOTAL_BITS",
+    "Access",
     "divisor",
+    "folded_beat",
+    "folding_beat",
     "maximum_move",
     "offset_term",
     "quotient",
@@ -21,19 +27,49 @@ __all__ = [
     "score_page",
     "softmax_state",
     "tf32",
+    "value_dots",
+    "value_segment",
     "value_sum",
     "weight_beat",
     "weight_request",
 ]
 
+CENTRE_BITS = 3
+MAXIMUM_BITS = 20
+MOVED_BITS = 6
+SCORE_BITS = MAXIMUM_BITS + SCORE_FRACTION
 TERM_BITS = 52
 TOP_BITS = 5
-MAXIMUM_BITS = 20
-SCORE_BITS = MAXIMUM_BITS + SCORE_FRACTION
 TOTAL_BITS = CONTEXT_BITS + TOTAL_FRACTION + 1
 
 tf32 = data.StructLayout({"fraction": 10, "exponent": 8, "negative": 1})
 """A number of ``golden.numbers.floats``."""
+
+
+def folding_beat(config: Config) -> data.StructLayout:
+    """Consecutive elements of a vector, each with its step and offset; ``last`` closes the vector.
+
+    ``operand`` is an element of a query or a weight: 0, or 2^-32 to 2^16 in magnitude. ``step`` and
+    ``offset`` are finite float16. The others are constant within a vector: ``top``, of values, is the
+    exponent field that no step or offset of the head exceeds; codes are less ``2**centre``, or less nothing
+    where ``centre`` is 0.
+    """
+    element = data.StructLayout({"operand": tf32, "step": HALF_BITS, "offset": HALF_BITS})
+    return data.StructLayout(
+        {
+            "elements": data.ArrayLayout(element, config.activation_lanes),
+            "side": Side,
+            "top": TOP_BITS,
+            "centre": CENTRE_BITS,
+            "last": 1,
+        }
+    )
+
+
+def folded_beat(config: Config) -> data.StructLayout:
+    """Consecutive activations of a vector; ``last`` closes it."""
+    return data.StructLayout({"elements": data.ArrayLayout(tf32, config.activation_lanes), "last": 1})
+
 
 offset_term = signed(TERM_BITS)
 """A vector's offset term: of keys in units of 2^-18, of values in units of 2^(top - 50)."""
@@ -61,7 +97,7 @@ def score_page(config: Config) -> data.StructLayout:
 
 def maximum_move(config: Config) -> data.StructLayout:
     """By how much a query's maximum has moved with a page; 62 stands for all larger distances as well."""
-    return data.StructLayout({"query": range(config.kv.queries), "places": 6})
+    return data.StructLayout({"query": range(config.kv.queries), "places": MOVED_BITS})
 
 
 def weight_request(config: Config) -> data.StructLayout:
@@ -82,6 +118,46 @@ def softmax_state(config: Config) -> data.StructLayout:
     """``maximum`` and ``total`` of a query, as of ``golden.attention.engine.State``."""
     return data.StructLayout(
         {"query": range(config.kv.queries), "maximum": signed(MAXIMUM_BITS), "total": TOTAL_BITS}
+    )
+
+
+class Access(enum.Enum, shape=2):
+    """What happens to a segment of value sums."""
+
+    DOTS = 0
+    RESULTS = 1
+    READ = 2
+
+
+def value_segment(config: Config) -> data.StructLayout:
+    """Sums of one query that share an offset term, ``blocks`` row blocks from ``block`` on.
+
+    What comes first is a shift by ``moved`` places, those of 63 and more being 63; sums that are ``fresh``
+    count as zero. Then dot products or results of the array are added, of values whose steps and offsets
+    have exponent fields of at most ``top``.
+    """
+    blocks = config.kv.channels // config.rows
+    return data.StructLayout(
+        {
+            "access": Access,
+            "query": range(config.kv.queries),
+            "block": range(blocks),
+            "blocks": bits_for(blocks),
+            "moved": MOVED_BITS,
+            "fresh": 1,
+            "top": TOP_BITS,
+        }
+    )
+
+
+def value_dots(config: Config) -> data.StructLayout:
+    """Dot products of a row block, each plus ``bias``, and the exponent field of their activations."""
+    return data.StructLayout(
+        {
+            "dots": data.ArrayLayout(config.product_bits, config.rows),
+            "bias": config.product_bits,
+            "exponent": 8,
+        }
     )
 
 

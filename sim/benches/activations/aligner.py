@@ -33,6 +33,7 @@ from sim.streams import (
 
 CONFIG = Config.model_validate(context.parameters()["config"])
 SWEEPS: bool = context.parameters().get("sweep", False)
+NAMES = (*FORMATS, *(("tf32",) if CONFIG.tf32 else ()))
 KINDS = ("random", "close", "subnormal", "zero", "special")
 
 errors = ErrorPlan("aligner")
@@ -42,7 +43,9 @@ coverage_patterns = Coverage(
     {"bits": range(8, 17), "format": tuple(FORMATS), "outcome": OUTCOMES, "negative": (False, True)},
     lambda bits, format, outcome, negative: not can_be(format, bits, outcome),
 )
-coverage = Coverage("aligner", {"stalls": SITUATIONS, "format": ("fp16", "bf16"), "kind": KINDS})
+coverage = Coverage(
+    "aligner_tf32" if CONFIG.tf32 else "aligner", {"stalls": SITUATIONS, "format": NAMES, "kind": KINDS}
+)
 coverage_groups = Coverage("aligner_groups", {"group": CONFIG.group_lengths, "stalls": SITUATIONS})
 
 
@@ -93,14 +96,15 @@ class Bench:
 
 def input_beats(bits: np.ndarray, format: str, group: int) -> Iterator[dict[str, Any]]:
     """The beats of a vector; only the first one tells the true format and length of groups."""
-    true, shortest = ActivationFormat[format.upper()].value, len(CONFIG.group_lengths) - 1
+    true, shortest = sent_format(format).value, len(CONFIG.group_lengths) - 1
     halvings = CONFIG.group_lengths.index(group)
     if halvings == shortest:
         halvings = random.randint(shortest, (1 << HALVING_BITS) - 1)
+    places = 0 if format == "tf32" else CONFIG.element_bits - 16
     for start in range(0, bits.shape[1], CONFIG.activation_lanes):
         stop = start + CONFIG.activation_lanes
         yield {
-            "elements": bits[:, start:stop].tolist(),
+            "elements": (bits[:, start:stop].astype(int) << places).tolist(),
             "last": int(stop == bits.shape[1]),
             "format": true if start == 0 else random.getrandbits(1),
             "halvings": halvings if start == 0 else random.getrandbits(HALVING_BITS),
@@ -131,19 +135,24 @@ def output_beats(bits: np.ndarray, format: str, length: int) -> Iterator[dict[st
                 }
                 for column in range(CONFIG.columns)
             ],
-            "format": ActivationFormat[format.upper()],
+            "format": sent_format(format),
             "group_last": int(group_last),
             "last": int(last),
         }
 
 
+def sent_format(format: str) -> ActivationFormat:
+    """What a vector says of itself: TF32 has the exponent of BF16."""
+    return ActivationFormat[{"tf32": "bf16"}.get(format, format).upper()]
+
+
 def random_bits(kind: str, format: str, beats: int) -> np.ndarray:
-    """A vector of one kind, uint16 [columns, C]."""
+    """A vector of one kind, uint16, of "tf32" uint32, [columns, C]."""
     rng = np.random.default_rng(random.getrandbits(32))
     shape = (CONFIG.columns, beats * CONFIG.activation_lanes)
-    fraction_bits = {"fp16": 10, "bf16": 7}[format]
-    highest = 0x7FFF >> fraction_bits
-    signs = rng.integers(0, 2, shape) << 15
+    fraction_bits = {"fp16": 10, "bf16": 7, "tf32": 10}[format]
+    highest = 31 if format == "fp16" else 255
+    signs = rng.integers(0, 2, shape) * (highest + 1 << fraction_bits)
     fractions = rng.integers(0, 1 << fraction_bits, shape)
     top = rng.integers(CONFIG.activation_bits, highest, (CONFIG.columns, 1))
     fields = {
@@ -154,7 +163,7 @@ def random_bits(kind: str, format: str, beats: int) -> np.ndarray:
         "special": np.where(rng.random(shape) < 0.05, highest, rng.integers(0, highest, shape)),
     }[kind]
     bits = signs | fields << fraction_bits | (0 if kind == "zero" else fractions)
-    return bits.astype(np.uint16)
+    return bits.astype(np.uint32 if format == "tf32" else np.uint16)
 
 
 @cocotb.test()
@@ -168,7 +177,7 @@ async def equals_golden(dut: Any, stalls: str) -> None:
     groups = itertools.cycle(CONFIG.group_lengths)
     for beats in lengths:
         for kind in KINDS:
-            for format in random.sample(["fp16", "bf16"], 2):
+            for format in random.sample(NAMES, len(NAMES)):
                 group = next(groups) if random.random() < 0.9 else random.choice(CONFIG.group_lengths)
                 bench.send(random_bits(kind, format, min(beats, longest)), format, group)
                 coverage.hit(stalls=stalls, format=format, kind=kind)
@@ -208,7 +217,7 @@ async def no_bubbles(dut: Any, beats: int, group: int) -> None:
     full = group // CONFIG.activation_lanes
     beats = min(beats or 2 * full, 2 * full, CONFIG.maximum_inputs // CONFIG.activation_lanes)
     for number in range(12):
-        format = ("fp16", "bf16")[number % 2]
+        format = NAMES[number % len(NAMES)]
         bench.send(random_bits("random", format, beats), format, group)
     await bench.finish()
     stages = Aligner(CONFIG).stages

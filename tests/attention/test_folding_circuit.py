@@ -1,0 +1,24 @@
+"""Folding against golden's products and offset terms."""
+
+import pytest
+
+from hw.attention.folding import Folding
+from hw.config import Config, preset
+from sim import runner
+
+BENCH = "sim.benches.attention.folding"
+
+
+def parameters(config: Config, vectors: int) -> dict[str, object]:
+    return {"config": config.model_dump(), "vectors": vectors}
+
+
+def test_folding(simulator: str) -> None:
+    edge = preset("edge")
+    runner.run(Folding(edge), BENCH, simulator, parameters(edge, 60 if simulator == "verilator" else 10))
+
+
+@pytest.mark.parametrize("lanes", [1, 16])
+def test_other_lanes(lanes: int) -> None:
+    config = preset("edge").changed(activation_lanes=lanes)
+    runner.run(Folding(config), BENCH, "verilator", parameters(config, 12))
