@@ -81,8 +81,14 @@ _BLOCKS = {
     "kv_page_reader": _Block("kv.page_reader", "PageReader", "packed KV pages to scales, minima and codes"),
     "kv_half_reader": _Block("kv.half_reader", "HalfReader", "packed KV pages to float16"),
     "kv_dequantiser": _Block("kv.dequantiser", "Dequantiser", "codes of pages back to float16"),
+    "attention_folding": _Block(
+        "attention.folding", "Folding", "queries or weights times steps, and their exact sums with offsets"
+    ),
     "attention_softmax": _Block(
         "attention.softmax", "Softmax", "results of keys and offset terms to weights of values"
+    ),
+    "attention_value_sums": _Block(
+        "attention.value_sums", "ValueSums", "sums of weighted values of all queries, page after page"
     ),
     "attention_division": _Block(
         "attention.division", "Division", "value sums over sums of weights, to float16"

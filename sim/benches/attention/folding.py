@@ -38,6 +38,7 @@ coverage = Coverage(
     {"side": SIDES, "centre": CENTRES, "kind": KINDS},
     lambda side, centre, kind: kind == "plain" and centre > 0,
 )
+coverage_rate = Coverage("attention_folding_rate", {"over": ("beats", "vectors")})
 coverage_stalls = Coverage("folding_stalls", {"stalls": SITUATIONS, "side": SIDES})
 coverage_folded = Coverage(
     "folding_folded",
@@ -263,6 +264,8 @@ async def exact_cycles(dut: Any) -> None:
     assert (np.diff(taken) == 1).all()
     assert (taken + folding.LATENCY == cycles["folded"]).all()
     assert (taken[np.cumsum(lengths) - 1] + folding.LATENCY + 1 == cycles["terms"]).all()
+    for name in ("beats", "vectors"):
+        coverage_rate.hit(over=name)
 
 
 @cocotb.test()

@@ -44,6 +44,7 @@ SHAPES = {
 }
 
 coverage = Coverage("value_sums", {"axis": AXES, "moved": MOVES, "fresh": (False, True)})
+coverage_rate = Coverage("attention_value_sums_rate", {"over": ("dots", "results")})
 coverage_stalls = Coverage("value_sums_stalls", {"stalls": SITUATIONS, "axis": AXES})
 coverage_types = Coverage("value_sums_types", {"axis": AXES, "dtype": TYPES, "kind": KINDS})
 
@@ -260,6 +261,8 @@ async def exact_cycles(dut: Any) -> None:
     await bench.finish()
     assert (np.diff(cycles["dots"]) == ROWS // LANES).all()
     assert (np.diff(cycles["results"]) == 1).all()
+    for name in cycles:
+        coverage_rate.hit(over=name)
 
 
 @cocotb.test()
