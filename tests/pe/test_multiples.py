@@ -7,7 +7,6 @@ from hw.pe.multiples import Multiples
 from sim import runner
 
 
-@pytest.mark.quick
 def test_multiples(simulator: str) -> None:
     config = preset("tiny")
     runner.run(Multiples(config), "sim.benches.pe.multiples", simulator, {"config": config.model_dump()})
