@@ -1,7 +1,5 @@
 """Multiples of the activations, all of them."""
 
-import pytest
-
 from hw.config import Config, preset
 from hw.pe.multiples import Multiples
 from sim import runner
