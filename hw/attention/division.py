@@ -16,6 +16,7 @@ from golden.numbers.tables import ARGUMENT_BITS, RECIPROCAL, VALUE_BITS
 from hw.attention.payloads import divisor, quotient, value_sum
 from hw.kv.payloads import HALF_BITS
 from hw.numbers.carry_save import compress
+from hw.numbers.pipeline import hold
 from hw.numbers.table_engine import TableEngine
 
 __all__ = ["LATENCY", "PACE", "PREPARATION", "Division"]
@@ -78,9 +79,9 @@ class Division(wiring.Component):
         lasts: list[Value] = [self.sums.payload.last]
         signs: list[Value] = [total[-1]]
         for stage in range(LATENCY):
-            flags.append(self._hold(m, f"valid_{stage}", advance, flags[-1], reset=True))
-            lasts.append(self._hold(m, f"last_{stage}", advance, lasts[-1]))
-            signs.append(self._hold(m, f"sign_{stage}", advance, signs[-1]))
+            flags.append(hold(m, advance, f"valid_{stage}", flags[-1], reset=True))
+            lasts.append(hold(m, advance, f"last_{stage}", lasts[-1]))
+            signs.append(hold(m, advance, f"sign_{stage}", signs[-1]))
         with m.If(self.quotients.ready & ~advance):
             m.d.sync += flags[-1].eq(0)
         m.d.comb += [
@@ -106,7 +107,7 @@ class Division(wiring.Component):
         with m.If(step == 5):
             m.d.sync += [field.eq(places + top + _FIXED_FIELD), empty.eq(~leading[-1])]
         product = self._multiply(m, leading, flags[3], step, upper, advance)
-        lowered = self._hold(m, "field", advance, (field - places)[:_FIELD_BITS].as_signed())
+        lowered = hold(m, advance, "field", (field - places)[:_FIELD_BITS].as_signed())
         half = self._round(m, product, lowered, signs[LATENCY - 1], special, advance)
         m.d.comb += [
             self.quotients.valid.eq(flags[-1]),
@@ -116,13 +117,6 @@ class Division(wiring.Component):
         ]
         return m
 
-    def _hold(self, m: Module, name: str, advance: Value, value: Value, reset: bool = False) -> Signal:
-        """A pipeline register of the value's own shape."""
-        held = Signal(value.shape(), name=f"held_{name}", reset_less=not reset)
-        with m.If(advance):
-            m.d.sync += held.eq(value)
-        return held
-
     def _normalise(self, m: Module, value: Value, advance: Value) -> tuple[Value, Value]:
         """The ``_BITS`` + 1 leading bits, and by how many places they have moved up; two cycles.
 
@@ -131,8 +125,8 @@ class Division(wiring.Component):
         moves: list[Value] = []
         for level in (*_EARLY_LEVELS, *_LATE_LEVELS):
             if level == _LATE_LEVELS[0]:
-                value = self._hold(m, "window", advance, value)
-                moves = [self._hold(m, "early_moves", advance, Cat(moves))]
+                value = hold(m, advance, "window", value)
+                moves = [hold(m, advance, "early_moves", Cat(moves))]
             kept = _BITS + (1 << level)
             move = Signal(name=f"move_{level}")
             window = Signal(kept, name=f"window_{level}")
@@ -144,7 +138,7 @@ class Division(wiring.Component):
             value, moves = window, [move, *moves]
         places = Signal(len(_EARLY_LEVELS) + len(_LATE_LEVELS))
         m.d.comb += places.eq(Cat(moves))
-        return self._hold(m, "leading", advance, value), self._hold(m, "places", advance, places)
+        return hold(m, advance, "leading", value), hold(m, advance, "places", places)
 
     def _multiply(
         self, m: Module, leading: Value, is_sum: Value, step: Value, upper: Value, advance: Value
@@ -171,7 +165,7 @@ class Division(wiring.Component):
         m.d.comb += total.eq(left + right)
         with m.If(~upper):
             m.d.sync += low.eq(total)
-        product = self._hold(m, "product", advance, Cat(low[:half], total))
+        product = hold(m, advance, "product", Cat(low[:half], total))
         width = len(product)
         factor = Signal(width)
         second = Signal(width)
@@ -207,9 +201,9 @@ class Division(wiring.Component):
             aligned.eq(Mux(longest, product, Mux(longer, product << 1, product << 2))),
             lower.eq(field + Mux(longest, 2, longer)),
         ]
-        kept = self._hold(m, "kept", advance, aligned[-_PRECISION - 1 :])
-        sticky = self._hold(m, "sticky", advance, aligned[: -_PRECISION - 1].any())
-        lower = self._hold(m, "lower", advance, lower)
+        kept = hold(m, advance, "kept", aligned[-_PRECISION - 1 :])
+        sticky = hold(m, advance, "sticky", aligned[: -_PRECISION - 1].any())
+        lower = hold(m, advance, "lower", lower)
 
         # Below the normal numbers it moves down by -lower places, one more than the complement of lower.
         tiny = lower[-1]
@@ -227,9 +221,9 @@ class Division(wiring.Component):
             window, below = following, lost
         far = ~lower[4:].all()
         kept, sticky, lower = (
-            self._hold(m, "moved", advance, Mux(tiny, Mux(far, 0, window), kept)),
-            self._hold(m, "below", advance, Mux(tiny, below, sticky)),
-            self._hold(m, "exponent", advance, Mux(tiny | ~kept[-1], 0, lower[:-1])),
+            hold(m, advance, "moved", Mux(tiny, Mux(far, 0, window), kept)),
+            hold(m, advance, "below", Mux(tiny, below, sticky)),
+            hold(m, advance, "exponent", Mux(tiny | ~kept[-1], 0, lower[:-1])),
         )
 
         significand = kept[1:]
@@ -239,4 +233,4 @@ class Division(wiring.Component):
         finite = Mux(pattern >= _INFINITY, _LARGEST, pattern)
         half = Signal(HALF_BITS)
         m.d.comb += half.eq(Mux(special, _NAN, Cat(finite[: HALF_BITS - 1], negative)))
-        return self._hold(m, "half", advance, half)
+        return hold(m, advance, "half", half)

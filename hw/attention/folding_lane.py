@@ -17,6 +17,7 @@ from hw.kv.fixed_point import MANTISSA_BITS, field, mantissa
 from hw.kv.payloads import HALF_BITS
 from hw.numbers.carry_save import compress
 from hw.numbers.one_hot import choose
+from hw.numbers.pipeline import hold
 from hw.sharing import share
 
 __all__ = ["LATENCY", "PLACE_BITS", "ROW_BITS", "FoldingLane"]
@@ -114,18 +115,11 @@ class FoldingLane(wiring.Component):
             for place in range(10):
                 with m.If(self.step[place]):
                     m.d.comb += zeros.eq(10 - place)
-        held = [self._hold(m, name, value) for name, value in (("zeros", zeros), ("fields", fields))]
+        held = [hold(m, self.advance, name, value) for name, value in (("zeros", zeros), ("fields", fields))]
         folded = self._rounded(m, terms[0].product, *held)
         with m.If(self.advance):
             m.d.sync += self.folded.eq(Cat(folded, terms[0].negative_row))
         return m
-
-    def _hold(self, m: Module, name: str, value: Value) -> Signal:
-        """A pipeline register as wide as the value."""
-        held = Signal(len(value), name=f"held_{name}", reset_less=True)
-        with m.If(self.advance):
-            m.d.sync += held.eq(value)
-        return held
 
     def _rounded(self, m: Module, product: Value, zeros: Value, fields: Value) -> Value:
         """Fraction and exponent field of a product; ``fields`` is the sum of its factors'."""
@@ -135,9 +129,9 @@ class FoldingLane(wiring.Component):
             m.d.comb += moved.eq(Mux(zeros[level], normal << (1 << level), normal))
             normal = moved
         kept = MANTISSA_BITS - 2
-        below = self._hold(m, "below", normal[:kept].any())
-        normal = self._hold(m, "normal", normal[kept:])
-        lowest = self._hold(m, "lowest", (fields - 15 - zeros)[:PLACE_BITS])
+        below = hold(m, self.advance, "below", normal[:kept].any())
+        normal = hold(m, self.advance, "normal", normal[kept:])
+        lowest = hold(m, self.advance, "lowest", (fields - 15 - zeros)[:PLACE_BITS])
 
         top = normal[-1]
         fraction = Mux(top, normal[2:-1], normal[1:-2])
@@ -193,11 +187,13 @@ class TermLane(wiring.Component):
         rows = compress(m, partial, _PRODUCT_BITS, name="tree")
         early = Signal(_EARLY_BITS + 1, name="early")
         m.d.comb += early.eq(rows[0][:_EARLY_BITS] + rows[1][:_EARLY_BITS])
-        early = self._hold(m, "early", early)
-        left, right = (self._hold(m, f"row_{side}", row[_EARLY_BITS:]) for side, row in enumerate(rows))
-        negative = self._hold(m, "negative", self.negative)
-        amount = self._hold(m, "amount", self.place[:-1])
-        inside = self._hold(m, "inside", self.present & ~self.place[-1])
+        early = hold(m, self.advance, "early", early)
+        left, right = (
+            hold(m, self.advance, f"row_{side}", row[_EARLY_BITS:]) for side, row in enumerate(rows)
+        )
+        negative = hold(m, self.advance, "negative", self.negative)
+        amount = hold(m, self.advance, "amount", self.place[:-1])
+        inside = hold(m, self.advance, "inside", self.present & ~self.place[-1])
 
         # Second: the product, moved within a step.
         product = Signal(_PRODUCT_BITS, name="whole")
@@ -216,11 +212,11 @@ class TermLane(wiring.Component):
         saturates = Signal(name="saturated")
         m.d.comb += saturates.eq(self.saturates & inside & large & product[-2:].any())
         lines[-1] = lines[-1] & ~saturates
-        fine = self._hold(m, "fine", fine)
-        lines = self._hold(m, "lines", Cat(lines))
-        sticky = self._hold(m, "sticky", Cat(below).any() | ~negative)
-        inverted = self._hold(m, "inverted", negative ^ saturates)
-        negative = self._hold(m, "still_negative", negative)
+        fine = hold(m, self.advance, "fine", fine)
+        lines = hold(m, self.advance, "lines", Cat(lines))
+        sticky = hold(m, self.advance, "sticky", Cat(below).any() | ~negative)
+        inverted = hold(m, self.advance, "inverted", negative ^ saturates)
+        negative = hold(m, self.advance, "still_negative", negative)
 
         # Third: the product on the grid; bit 0 of the window is the half of a unit.
         window = Signal(_GRID_BITS + 1, name="window")
@@ -235,10 +231,3 @@ class TermLane(wiring.Component):
         ]
         m.d.comb += [self.product.eq(product), self.negative_row.eq(negative)]
         return m
-
-    def _hold(self, m: Module, name: str, value: Value) -> Signal:
-        """A pipeline register as wide as the value."""
-        held = Signal(len(value), name=f"held_{name}", reset_less=True)
-        with m.If(self.advance):
-            m.d.sync += held.eq(value)
-        return held

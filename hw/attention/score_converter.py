@@ -13,6 +13,7 @@ from amaranth.lib.wiring import In, Out
 
 from golden.attention.widths import SCORE_FRACTION, TERM_FRACTION
 from hw.attention.payloads import MAXIMUM_BITS, SCORE_BITS, TERM_BITS, offset_term
+from hw.numbers.pipeline import hold
 
 __all__ = ["HALF_SCORE", "LATENCY", "TERM_DELAY", "ScoreConverter"]
 
@@ -62,15 +63,15 @@ class ScoreConverter(wiring.Component):
             places.eq(Mux(large, _MOST_PLACES, field - _SMALLEST)),
             significand.eq(Mux(large, extreme, Mux(small, 0, Mux(negative, -magnitude, magnitude)))),
         ]
-        moving, places = self._hold(m, "significand", significand), self._hold(m, "places", places)
-        extreme = self._hold(m, "extreme", large)
-        fill = self._hold(m, "fill", large & ~negative)
+        moving, places = hold(m, None, "significand", significand), hold(m, None, "places", places)
+        extreme = hold(m, None, "extreme", large)
+        fill = hold(m, None, "fill", large & ~negative)
 
         # Second and third cycle: the shift, and the offset term.
         for level in _EARLY_LEVELS:
             moving = _shifted(m, moving, places[level], fill, level)
-        moving, places = self._hold(m, "moving", moving), self._hold(m, "late_places", places[4:])
-        extreme, fill = self._hold(m, "late_extreme", extreme), self._hold(m, "late_fill", fill)
+        moving, places = hold(m, None, "moving", moving), hold(m, None, "late_places", places[4:])
+        extreme, fill = hold(m, None, "late_extreme", extreme), hold(m, None, "late_fill", fill)
         for number, level in enumerate(_LATE_LEVELS):
             moving = _shifted(m, moving, places[number], fill, level)
         window = Signal(signed(TERM_BITS))
@@ -81,7 +82,7 @@ class ScoreConverter(wiring.Component):
         ]
 
         # Fourth cycle: saturation of the integer part.
-        total = self._hold(m, "total", total[_DROPPED:])
+        total = hold(m, None, "total", total[_DROPPED:])
         sign, integer = total[-1], Signal(MAXIMUM_BITS - 1)
         m.d.comb += integer.eq(total[SCORE_FRACTION:])
         inside = Signal()
@@ -89,15 +90,9 @@ class ScoreConverter(wiring.Component):
         m.d.comb += inside.eq(~above.any() & Mux(sign, integer.any(), ~integer.all()))
         limit = Cat(Const(0, SCORE_FRACTION), Const(1, 1), (~sign).replicate(MAXIMUM_BITS - 2), sign)
         m.d.comb += self.score.eq(
-            self._hold(m, "score", Mux(inside, Cat(total[: SCORE_BITS - 1], sign), limit))
+            hold(m, None, "score", Mux(inside, Cat(total[: SCORE_BITS - 1], sign), limit))
         )
         return m
-
-    def _hold(self, m: Module, name: str, value: Value) -> Signal:
-        """A pipeline register of the value's own shape."""
-        held = Signal(value.shape(), name=f"held_{name}", reset_less=True)
-        m.d.sync += held.eq(value)
-        return held
 
 
 def _shifted(m: Module, value: Value, moves: Value, fill: Value, level: int) -> Signal:

@@ -3,7 +3,7 @@
 Meaning: ``golden.attention.softmax.weights`` and ``golden.attention.engine``.
 """
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -11,6 +11,7 @@ from golden.attention.widths import LEAST_WEIGHT, SCORE_FRACTION, TOTAL_FRACTION
 from golden.numbers.tables import EXP2, VALUE_BITS
 from hw.attention.payloads import MAXIMUM_BITS, SCORE_BITS
 from hw.numbers import table_engine
+from hw.numbers.pipeline import hold
 from hw.numbers.table_engine import TableEngine
 
 __all__ = ["LATENCY", "WeightUnit", "weight"]
@@ -64,14 +65,14 @@ class WeightUnit(wiring.Component):
         written = self.present
         stages = [written]
         for stage in range(LATENCY):
-            below, some = self._hold(m, f"below_{stage}", below), self._hold(m, f"some_{stage}", some)
+            below, some = hold(m, None, f"below_{stage}", below), hold(m, None, f"some_{stage}", some)
             held = Signal(name=f"present_{stage}")
             m.d.sync += held.eq(stages[-1])
             stages.append(held)
         dropped = VALUE_BITS - _SIGNIFICAND + 1
         rounded = Signal(_SIGNIFICAND)
         m.d.comb += rounded.eq(engine.value[dropped:] + engine.value[dropped - 1])
-        significand = self._hold(m, "significand", rounded)
+        significand = hold(m, None, "significand", rounded)
         m.d.comb += [
             self.written.eq(stages[-1]),
             self.weight.fraction.eq(Mux(some, significand[:-1], 0)),
@@ -84,16 +85,10 @@ class WeightUnit(wiring.Component):
             lowered = Signal(len(window), name=f"lowered_{level}")
             m.d.comb += lowered.eq(Mux(below[level], window[1 << level :], window))
             window = lowered
-        window = self._hold(m, "window", window)
+        window = hold(m, None, "window", window)
         m.d.comb += [
             self.share.eq(window[1:]),
             self.carry.eq(window[0]),
             self.busy.eq(Cat(stages).any()),
         ]
         return m
-
-    def _hold(self, m: Module, name: str, value: Value) -> Signal:
-        """A pipeline register of the value's own shape."""
-        held = Signal(value.shape(), name=f"held_{name}", reset_less=True)
-        m.d.sync += held.eq(value)
-        return held

@@ -14,6 +14,7 @@ from hw.kv.fixed_point import FINITE_BITS, MANTISSA_BITS, UNITS, field, mantissa
 from hw.kv.formats import DENSE_BITS, Kind, by_bits, half_range, is_divided
 from hw.kv.payloads import CODE_BITS, HALF_BITS, Coding
 from hw.numbers.carry_save import compress
+from hw.numbers.pipeline import hold
 
 __all__ = ["LATENCY", "ValueLane"]
 
@@ -76,19 +77,21 @@ class ValueLane(wiring.Component):
             steps.eq(Mux(~is_symmetric, unsigned, Mux(below, half - unsigned, unsigned - half))),
         ]
         factor = Mux(is_divided(self.kind), steps, ~is_trit | self.code[:2].any())
-        factor = self._hold(m, "factor", factor)
+        factor = hold(m, self.advance, "factor", factor)
         of_bit = Mux(is_symmetric, below, ~self.code[0])
-        opposite = self._hold(m, "opposite", ~affine & Mux(is_trit, self.code[1], of_bit))
+        opposite = hold(m, self.advance, "opposite", ~affine & Mux(is_trit, self.code[1], of_bit))
 
         # Second cycle: the product.
         significant = mantissa(self.scale)
         partial = [Cat(Const(0, place), Mux(factor[place], significant, 0)) for place in range(CODE_BITS)]
         left, right = compress(m, partial, _PRODUCT_BITS, name="product")
-        product = self._hold(m, "product", (left + right)[:_PRODUCT_BITS])
-        places = self._hold(m, "places", field(self.scale))
-        minimum = self._hold(m, "minimum", Mux(affine, Cat(mantissa(self.minimum), self.minimum[-1]), 0))
-        minimum_places = self._hold(m, "minimum_places", field(self.minimum))
-        negated = self._hold(m, "negated", opposite & significant.any())
+        product = hold(m, self.advance, "product", (left + right)[:_PRODUCT_BITS])
+        places = hold(m, self.advance, "places", field(self.scale))
+        minimum = hold(
+            m, self.advance, "minimum", Mux(affine, Cat(mantissa(self.minimum), self.minimum[-1]), 0)
+        )
+        minimum_places = hold(m, self.advance, "minimum_places", field(self.minimum))
+        negated = hold(m, self.advance, "negated", opposite & significant.any())
 
         # Third cycle: both in units, and their sum; the field of one unit is 1.
         placed = self._shifted(m, "placed", product, places, _PRODUCT_BITS + UNITS)[1:]
@@ -97,18 +100,18 @@ class ValueLane(wiring.Component):
         total = Signal(_SUM_BITS + 1)
         inverted = Cat(addend, Const(0, 3)) ^ negative.replicate(len(total))
         m.d.comb += total.eq(placed[:_PLACED_BITS] + inverted + negative)
-        total = self._hold(m, "total", total)
-        above = self._hold(m, "above", placed[_PLACED_BITS:].any())
-        negated = self._hold(m, "still_negated", negated)
+        total = hold(m, self.advance, "total", total)
+        above = hold(m, self.advance, "above", placed[_PLACED_BITS:].any())
+        negated = hold(m, self.advance, "still_negated", negated)
 
         # Fourth and fifth cycle: the leading bit to the top. A negative sum, inverted, is one less than its
         # magnitude; it moves up with zeros, ones when inverted, and rounding adds the one below them.
         window, negative, sticky = Cat(Const(0, 1), total[:-1]), total[-1], Const(0, 1)
         window, sticky, early = self._normalised(m, window, negative, sticky, _EARLY_LEVELS)
-        window, early = self._hold(m, "window", window), self._hold(m, "early", early)
-        sign = self._hold(m, "sign", (negative & ~above) | negated)
-        sticky, above = self._hold(m, "sticky", sticky), self._hold(m, "still_above", above)
-        negative = self._hold(m, "negative", negative)
+        window, early = hold(m, self.advance, "window", window), hold(m, self.advance, "early", early)
+        sign = hold(m, self.advance, "sign", (negative & ~above) | negated)
+        sticky, above = hold(m, self.advance, "sticky", sticky), hold(m, self.advance, "still_above", above)
+        negative = hold(m, self.advance, "negative", negative)
 
         window, sticky, late = self._normalised(m, window, negative, sticky, _LATE_LEVELS)
         kept = window ^ negative.replicate(len(window))
@@ -119,7 +122,7 @@ class ValueLane(wiring.Component):
         m.d.comb += finite.eq(Cat(kept[1:], Const(0, len(exponent) - 1)) + Cat(Const(0, 10), exponent) + up)
         infinite = above | exponent[1:].all()
         magnitude = Mux(infinite, _INFINITE, finite)
-        m.d.comb += self.value.eq(self._hold(m, "value", Cat(magnitude, sign)))
+        m.d.comb += self.value.eq(hold(m, self.advance, "value", Cat(magnitude, sign)))
         return m
 
     def _unsigned(self, m: Module) -> Value:
@@ -142,13 +145,6 @@ class ValueLane(wiring.Component):
                             Cat(_low(stored[:3], negative), negative, (first - negative)[:4])
                         )
         return unsigned
-
-    def _hold(self, m: Module, name: str, value: Value) -> Signal:
-        """A pipeline register as wide as the value."""
-        held = Signal(len(value), name=f"held_{name}", reset_less=True)
-        with m.If(self.advance):
-            m.d.sync += held.eq(value)
-        return held
 
     def _shifted(self, m: Module, name: str, value: Value, amount: Value, width: int) -> Value:
         """Value times a power of two."""

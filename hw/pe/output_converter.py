@@ -17,6 +17,7 @@ from amaranth.lib.wiring import In, Out
 from golden.pe.output_converter import FORMATS
 from hw import payloads
 from hw.config import Config
+from hw.numbers.pipeline import hold
 
 __all__ = ["LATENCY", "OutputConverter"]
 
@@ -98,12 +99,14 @@ class OutputConverter(wiring.Component):
         field = Signal(_FIELD_BITS)
         large = room[_FIELD_BITS:].any() | room[_FIELD_BITS - 2 : _FIELD_BITS].all()
         m.d.comb += field.eq((room[:_FIELD_BITS] + 1) | (large.replicate(2) << _FIELD_BITS - 2))
-        high = self._hold(m, "high", (field[_LATE_LEVELS:] - Cat(moves))[: _FIELD_BITS - _LATE_LEVELS])
-        low = self._hold(m, "low", field[:_LATE_LEVELS])
-        form = self._hold(m, "format", self.format.as_value())
-        special = self._hold(m, "special", self.special)
+        high = hold(
+            m, self.advance, "high", (field[_LATE_LEVELS:] - Cat(moves))[: _FIELD_BITS - _LATE_LEVELS]
+        )
+        low = hold(m, self.advance, "low", field[:_LATE_LEVELS])
+        form = hold(m, self.advance, "format", self.format.as_value())
+        special = hold(m, self.advance, "special", self.special)
         for name in ("window", "sticky", "free", "negative"):
-            setattr(shift, name, self._hold(m, name, getattr(shift, name)))
+            setattr(shift, name, hold(m, self.advance, name, getattr(shift, name)))
         late_room = Signal(_LATE_LEVELS)
         m.d.comb += late_room.eq(low - 1)
         shift.room = late_room
@@ -119,20 +122,13 @@ class OutputConverter(wiring.Component):
         m.d.comb += [forced.eq(infinite | special), rounds.eq(_rounds_up(m, shift, chosen))]
         overflow = ~special & (infinite | (last & _all_ones(shift.window, chosen) & rounds))
 
-        packed = self._hold(m, "packed", _pack(m, shift, code, forced, special, chosen))
-        up = self._hold(m, "up", rounds & ~forced)
+        packed = hold(m, self.advance, "packed", _pack(m, shift, code, forced, special, chosen))
+        up = hold(m, self.advance, "up", rounds & ~forced)
         m.d.comb += [
             self.result.eq(Cat(_incremented(m, packed[:-1], up), packed[-1])),
-            self.overflow.eq(self._hold(m, "overflow", overflow)),
+            self.overflow.eq(hold(m, self.advance, "overflow", overflow)),
         ]
         return m
-
-    def _hold(self, m: Module, name: str, value: Value) -> Signal:
-        """A pipeline register of the value's own shape."""
-        held = Signal(value.shape(), name=f"held_{name}", reset_less=True)
-        with m.If(self.advance):
-            m.d.sync += held.eq(value)
-        return held
 
     def _room(self, m: Module) -> Signal:
         """Places by which the exponent lets the value move left: one less than the topmost place's field."""

@@ -12,6 +12,7 @@ from amaranth.lib.wiring import In, Out
 from hw import payloads
 from hw.config import Config
 from hw.numbers.carry_save import compress
+from hw.numbers.pipeline import hold
 
 __all__ = ["RescaleUnit", "latency"]
 
@@ -67,29 +68,29 @@ class RescaleUnit(wiring.Component):
         config = self.config
         operand_bits, scaled_bits = config.operand_bits, config.scaled_bits
 
-        dot = self._hold(m, "dot", (self.dot - self.bias)[: config.product_bits].as_signed())
-        zero_point = self._hold(m, "zero_point", self.zero_point)
-        total = self._hold(m, "sum", self.sum)
+        dot = hold(m, self.advance, "dot", (self.dot - self.bias)[: config.product_bits].as_signed())
+        zero_point = hold(m, self.advance, "zero_point", self.zero_point)
+        total = hold(m, self.advance, "sum", self.sum)
         mantissa, amount = self.mantissa, self.amount
 
         extended = Cat(dot, dot[-1].replicate(operand_bits))[:operand_bits]
         rows = [extended, *_partial_products(m, "zero_point", total, zero_point, operand_bits)]
         rows = compress(m, rows, operand_bits, name="operand")
-        sums = [self._hold(m, f"operand_{n}", row) for n, row in enumerate(rows)]
-        operand = self._hold(m, "operand", (sums[0] + sums[1])[:operand_bits].as_signed())
+        sums = [hold(m, self.advance, f"operand_{n}", row) for n, row in enumerate(rows)]
+        operand = hold(m, self.advance, "operand", (sums[0] + sums[1])[:operand_bits].as_signed())
         for stage in range(3):
-            mantissa = self._hold(m, f"mantissa_{stage}", mantissa)
+            mantissa = hold(m, self.advance, f"mantissa_{stage}", mantissa)
         for stage in range(4):
-            amount = self._hold(m, f"amount_{stage}", amount)
+            amount = hold(m, self.advance, f"amount_{stage}", amount)
 
         rows = _partial_products(m, "scaled", operand, mantissa, scaled_bits)
         rows = compress(m, rows, scaled_bits, name="product")
-        sums = [self._hold(m, f"product_{n}", row) for n, row in enumerate(rows)]
-        product = self._hold(m, "product", (sums[0] + sums[1])[:scaled_bits].as_signed())
+        sums = [hold(m, self.advance, f"product_{n}", row) for n, row in enumerate(rows)]
+        product = hold(m, self.advance, "product", (sums[0] + sums[1])[:scaled_bits].as_signed())
         contribution = self._shifted(m, "contribution", product, amount)
         if config.offset_passes == 1:
             both = contribution + self._offset(m, total)
-            contribution = self._hold(m, "both", both[: config.accumulator_bits].as_signed())
+            contribution = hold(m, self.advance, "both", both[: config.accumulator_bits].as_signed())
         m.d.comb += self.contribution.eq(contribution)
         return m
 
@@ -97,14 +98,14 @@ class RescaleUnit(wiring.Component):
         """The offset's contribution, beside that of the scale."""
         config = self.config
         width = config.sum_bits + len(self.offset)
-        offset, amount = self._hold(m, "offset", self.offset), self.offset_amount
+        offset, amount = hold(m, self.advance, "offset", self.offset), self.offset_amount
         rows = compress(m, _partial_products(m, "offset", total, offset, width), width, name="offset_sum")
-        sums = [self._hold(m, f"offset_sum_{n}", row) for n, row in enumerate(rows)]
-        product = self._hold(m, "offset_product_0", (sums[0] + sums[1])[:width].as_signed())
+        sums = [hold(m, self.advance, f"offset_sum_{n}", row) for n, row in enumerate(rows)]
+        product = hold(m, self.advance, "offset_product_0", (sums[0] + sums[1])[:width].as_signed())
         for stage in range(1, 3):
-            product = self._hold(m, f"offset_product_{stage}", product)
+            product = hold(m, self.advance, f"offset_product_{stage}", product)
         for stage in range(4):
-            amount = self._hold(m, f"offset_amount_{stage}", amount)
+            amount = hold(m, self.advance, f"offset_amount_{stage}", amount)
         return self._shifted(m, "offset_contribution", product, amount)
 
     def _shifted(self, m: Module, name: str, product: Value, amount: Value) -> Signal:
@@ -113,14 +114,7 @@ class RescaleUnit(wiring.Component):
         width = max(len(product) + config.headroom, config.accumulator_bits)
         shifted = Signal(signed(width), name=f"shifted_{name}")
         m.d.comb += shifted.eq((product << config.headroom) >> amount)
-        return self._hold(m, name, shifted[: config.accumulator_bits].as_signed())
-
-    def _hold(self, m: Module, name: str, value: Value) -> Signal:
-        """A pipeline register of the value's own shape."""
-        held = Signal(value.shape(), name=f"held_{name}", reset_less=True)
-        with m.If(self.advance):
-            m.d.sync += held.eq(value)
-        return held
+        return hold(m, self.advance, name, shifted[: config.accumulator_bits].as_signed())
 
 
 def _partial_products(m: Module, name: str, factor: Value, multiplier: Value, width: int) -> list[Value]:
