@@ -6,7 +6,8 @@ from amaranth.utils import bits_for
 
 from golden.attention.widths import CONTEXT_BITS, SCORE_FRACTION, SUM_BITS, TOTAL_FRACTION
 from hw.config import Config
-from hw.kv.payloads import HALF_BITS, Side
+from hw.kv.page_shape import entries
+from hw.kv.payloads import HALF_BITS, SHORTEST_GROUP, Coding, Side, page_format
 
 __all__ = [
     "CENTRE_BITS",
@@ -17,17 +18,23 @@ __all__ = [
     "TOP_BITS",
     "TOTAL_BITS",
     "Access",
+    "attention_page",
     "divisor",
     "folded_beat",
     "folding_beat",
     "maximum_move",
+    "number_request",
+    "numbers",
     "offset_term",
+    "page_replays",
+    "product",
     "quotient",
     "score_beat",
     "score_page",
     "softmax_state",
     "tf32",
     "value_dots",
+    "value_product",
     "value_segment",
     "value_sum",
     "weight_beat",
@@ -41,6 +48,74 @@ SCORE_BITS = MAXIMUM_BITS + SCORE_FRACTION
 TERM_BITS = 52
 TOP_BITS = 5
 TOTAL_BITS = CONTEXT_BITS + TOTAL_FRACTION + 1
+
+def attention_page(config: Config) -> data.StructLayout:
+    """Keys or values of a page, for queries 0 to ``last_query`` of a KV head.
+
+    They see the tokens ``first`` to ``last``, none where ``first`` is larger. ``top`` is the exponent field
+    that no step or offset of this side of the head exceeds. ``opens``: the first page of these queries;
+    ``closes``: their last one; ``scores``: its scores, and with the last page the queries' states, are
+    wanted. All but ``top`` and the format are the same for the keys and the values of a page.
+    """
+    tokens = range(config.kv.page_tokens)
+    return data.StructLayout(
+        {
+            "form": page_format(config),
+            "last_query": range(config.kv.queries),
+            "first": tokens,
+            "last": tokens,
+            "top": TOP_BITS,
+            "opens": 1,
+            "closes": 1,
+            "scores": 1,
+        }
+    )
+
+
+def page_replays(config: Config) -> data.StructLayout:
+    """A page whose words of codes are wanted once for each query, 0 to ``last_query``."""
+    return data.StructLayout({"coding": Coding, "last_query": range(config.kv.queries)})
+
+
+def product(config: Config) -> data.StructLayout:
+    """A vector of a query and the part of a page that it is multiplied by; the last one of a page ends it."""
+    parts = max(config.kv.channels, config.kv.page_tokens) // SHORTEST_GROUP
+    return data.StructLayout(
+        {
+            "page": attention_page(config),
+            "query": range(config.kv.queries),
+            "part": range(parts),
+            "last_part": 1,
+            "last": 1,
+        }
+    )
+
+
+def value_product(config: Config) -> data.StructLayout:
+    """A product of values, and how many places the query's maximum has moved with its page."""
+    return data.StructLayout({"product": product(config), "moved": MOVED_BITS})
+
+
+def number_request(config: Config) -> data.StructLayout:
+    """``activation_lanes`` groups of a page, ``stride`` apart from ``index`` on.
+
+    ``word`` is where the page's numbers begin in their memory.
+    """
+    words = 2 * entries(config) // (config.memory_bits // HALF_BITS)
+    return data.StructLayout(
+        {
+            "word": range(words),
+            "index": range(entries(config)),
+            "stride": bits_for(max(config.kv.channels // SHORTEST_GROUP, 1)),
+        }
+    )
+
+
+def numbers(config: Config) -> data.StructLayout:
+    """Scales and minima of ``activation_lanes`` groups."""
+    halves = data.ArrayLayout(HALF_BITS, config.activation_lanes)
+    return data.StructLayout({"scales": halves, "minima": halves})
+
 
 tf32 = data.StructLayout({"fraction": 10, "exponent": 8, "negative": 1})
 """A number of ``golden.numbers.floats``."""

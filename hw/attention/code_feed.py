@@ -1,0 +1,184 @@
+"""Code feed: the codes of a page to chunks of the array, product after product."""
+
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.fifo import SyncFIFO
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
+
+from golden.numbers.datatypes import LANE_BITS
+from hw import payloads
+from hw.attention.page_datatypes import DATATYPES, check, format_of
+from hw.attention.payloads import maximum_move, product, value_product
+from hw.attention.product_shape import blocks_of, inputs_of, is_folded, most_outputs
+from hw.config import Config
+from hw.kv.page_shape import group_length
+from hw.kv.payloads import Side, code_beat
+from hw.payloads import Route
+from hw.weights.lane_mapper import lane_of, lane_wires
+
+__all__ = ["CodeFeed"]
+
+_WAITING = 4
+
+
+class CodeFeed(wiring.Component):
+    """Feed the array, a chunk a cycle, without a gap between products.
+
+    The passes of a product and what others must know of it leave while the chunks of the one before do.
+
+    Members:
+        products (in stream): one for each vector; taken when its chunks begin.
+        moves (in stream): for values, how far a query's maximum moved; taken with its last part.
+        beats (in stream): all codes of a page for each of its queries.
+        passes, chunks (out streams): to the tile.
+        scaled (out stream): every product, for the scales of those that are rescaled.
+        values (out stream): those of values.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._MustUse__used = True  # Amaranth would warn of a component that is refused here
+        check(config)
+        self.config = config
+        super().__init__(
+            {
+                "products": In(stream.Signature(product(config))),
+                "moves": In(stream.Signature(maximum_move(config))),
+                "beats": In(stream.Signature(code_beat(config.memory_bits))),
+                "passes": Out(stream.Signature(payloads.passes)),
+                "chunks": Out(stream.Signature(payloads.chunk(config))),
+                "scaled": Out(stream.Signature(product(config))),
+                "values": Out(stream.Signature(value_product(config))),
+            }
+        )
+        self._MustUse__used = False
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        config = self.config
+        current = Signal(product(config), reset_less=True)
+        steady = Signal()
+        active = Signal()
+        ends = Signal()
+        forked = self._fork(m, ~active | ends)
+        with m.If(self.products.ready):
+            m.d.sync += [current.eq(self.products.payload), steady.eq(forked), active.eq(1)]
+        with m.Elif(ends):
+            m.d.sync += active.eq(0)
+        self._chunks(m, current.page.form, active, steady, ends)
+        return m
+
+    def _fork(self, m: Module, free: Value) -> Value:
+        """Tell the others of the next product, as early as it is known.
+
+        Returns:
+            Whether its value sums do not move.
+        """
+        config, coming = self.config, self.products.payload
+        outputs = {"passes": self.passes, "scaled": self.scaled, "values": self.values}
+        fifos = {}
+        for name, target in outputs.items():
+            fifo = SyncFIFO(width=target.payload.shape().size, depth=_WAITING)
+            m.submodules[f"waiting_{name}"] = fifos[name] = fifo
+            m.d.comb += [
+                target.payload.eq(fifo.r_data),
+                target.valid.eq(fifo.r_rdy),
+                fifo.r_en.eq(target.ready),
+            ]
+        told = Signal()
+        tells = Signal()
+        is_value = Signal()
+        still = Signal()
+        moved = Signal.like(self.moves.payload.places)
+        held_still = Signal()
+        m.d.comb += [
+            is_value.eq(coming.page.form.side == Side.VALUE),
+            tells.eq(
+                self.products.valid
+                & ~told
+                & Cat(fifo.w_rdy for fifo in fifos.values()).all()
+                & (~is_value | self.moves.valid)
+            ),
+            moved.eq(Mux(coming.page.opens, 0, self.moves.payload.places)),
+            still.eq(is_value & is_folded(coming.page.form) & ~moved.any()),
+            self.moves.ready.eq(tells & is_value & coming.last_part),
+            self.products.ready.eq(free & (told | tells)),
+        ]
+        passes = Signal(payloads.passes)
+        value = Signal(value_product(config))
+        m.d.comb += [
+            passes.count.eq(blocks_of(coming.page.form, config)),
+            value.product.eq(coming),
+            value.moved.eq(moved),
+        ]
+        contents = {"passes": passes, "scaled": coming, "values": value}
+        for name, fifo in fifos.items():
+            when = tells & is_value if name == "values" else tells
+            m.d.comb += [fifo.w_data.eq(contents[name]), fifo.w_en.eq(when)]
+        with m.If(tells):
+            m.d.sync += [told.eq(1), held_still.eq(still)]
+        with m.If(self.products.ready):
+            m.d.sync += told.eq(0)
+        return Mux(tells, still, held_still)
+
+    def _chunks(self, m: Module, form: data.View, active: Value, steady: Value, ends: Signal) -> None:
+        """Chunks straight from the beats of codes."""
+        config, out = self.config, self.chunks.payload
+        most = most_outputs(config)
+        block = Signal(range(most // config.rows))
+        place = Signal(range(max(most // config.lanes, 2)))
+        last_block = Signal.like(block)
+        last_place = Signal.like(place)
+        within = Signal.like(place)  # places of a group, less one
+        folded = is_folded(form)
+        group = Mux(folded, config.group, group_length(form))
+        row_ends = Signal()
+        m.d.comb += [
+            last_block.eq(blocks_of(form, config) - 1),
+            last_place.eq(inputs_of(form, config)[exact_log2(config.lanes) :] - 1),
+            within.eq(group[exact_log2(config.lanes) :] - 1),
+            row_ends.eq(place == last_place),
+            out.last.eq(row_ends | ((place & within) == within)),
+            out.final.eq((place | within) >= last_place),
+            out.finished.eq(block == last_block),
+            out.route.eq(Mux(folded & (form.side == Side.VALUE), Route.DOTS, Route.RESCALED)),
+            out.steady.eq(steady),
+            ends.eq(self.chunks.valid & self.chunks.ready & row_ends & out.finished),
+        ]
+        format_of(m, form, out.format, config.decoders)
+        with m.If(self.chunks.valid & self.chunks.ready):
+            m.d.sync += place.eq(Mux(row_ends, 0, place + 1))
+            with m.If(row_ends):
+                m.d.sync += block.eq(Mux(out.finished, 0, block + 1))
+        self._codes(m, form, active)
+
+    def _codes(self, m: Module, form: data.View, active: Value) -> None:
+        """A beat is one chunk or several; rows of a chunk are tokens of keys, channels of values."""
+        config, out = self.config, self.chunks.payload
+        rows, lanes = config.rows, config.lanes
+        size = rows * lanes
+        parts = config.memory_bits // size
+        part = Signal(range(parts))
+        beat = self.beats.payload.codes.as_value()
+        codes = Signal(data.ArrayLayout(LANE_BITS, size))
+        m.d.comb += [
+            codes.eq(beat.word_select(part, size * LANE_BITS) if parts > 1 else beat),
+            self.chunks.valid.eq(self.beats.valid & active),
+            self.beats.ready.eq(self.chunks.ready & active & (part == parts - 1)),
+        ]
+        if parts > 1:
+            with m.If(self.chunks.valid & self.chunks.ready):
+                m.d.sync += part.eq(part + 1)
+        carried = [Signal(LANE_BITS, name=f"carried_{number}") for number in range(size)]
+        with m.Switch(form.coding):
+            for coding, entry in DATATYPES.items():
+                with m.Case(coding):
+                    wires = lane_wires(entry)
+                    m.d.comb += [
+                        lane.eq(lane_of(code, wires)) for lane, code in zip(carried, codes, strict=True)
+                    ]
+        is_key = form.side == Side.KEY
+        for row in range(rows):
+            for lane in range(lanes):
+                of_key, of_value = carried[row * lanes + lane], carried[lane * rows + row]
+                m.d.comb += out.codes[row][lane].eq(Mux(is_key, of_key, of_value))

@@ -1,0 +1,263 @@
+"""The attention engine: pages of keys and values in memory's words, queries in, attention outputs out.
+
+Meaning: ``golden.attention.engine``. It works on one KV head at a time, with the array of a tile, page after
+page; the queries of the head read a page together.
+"""
+
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.fifo import SyncFIFO
+from amaranth.lib.wiring import In, Out, connect, flipped
+
+from hw import payloads
+from hw.attention.code_feed import CodeFeed
+from hw.attention.code_memory import CodeMemory
+from hw.attention.division import Division
+from hw.attention.folding import Folding
+from hw.attention.number_memory import READERS, NumberMemory
+from hw.attention.payloads import (
+    attention_page,
+    maximum_move,
+    offset_term,
+    page_replays,
+    query_beat,
+    quotient,
+    score_beat,
+    softmax_state,
+)
+from hw.attention.query_memory import QueryMemory
+from hw.attention.scale_feed import ScaleFeed
+from hw.attention.segment_feed import SegmentFeed
+from hw.attention.softmax import Softmax
+from hw.attention.value_sums import ValueSums
+from hw.attention.vector_feed import VECTORS_UNDER_WAY, VectorFeed
+from hw.config import Config
+from hw.kv.page_reader import PageSplitter
+from hw.kv.payloads import Side, word
+from hw.kv.unpacker import Unpacker
+from hw.payloads import ActivationFormat
+
+__all__ = ["Engine"]
+
+_PAGES = 4
+"""Pages between their first word and the last chunk of their codes."""
+
+
+class Engine(wiring.Component):
+    """Attend to lists of pages, one after the other.
+
+    A list is what some queries of one KV head see. Its pages come in the order in which the array works on
+    them, keys one page ahead of values: K0, K1, V0, K2, V1, ..., so that a page's weights are worked out
+    while the array multiplies the next page's keys; of a single page: K0, V0. The first page of the next list
+    may come before the last values of this one.
+
+    Members:
+        queries (in stream): as of ``QueryMemory``.
+        pages (in stream): keys or values, in the array's order.
+        words (in stream): their words, ``last`` closes a page's.
+        beats, passes, chunks, scales, channels (out streams), results, dots (in streams), settled (out): the
+            tile's.
+        outputs (out stream): attention outputs, query by query of each list.
+        scores (out stream): scores of the pages where they are wanted, as of ``Softmax``.
+        found (out stream): maximum and sum of weights of each query of lists whose scores are wanted.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        super().__init__(
+            {
+                "queries": In(stream.Signature(query_beat(config))),
+                "pages": In(stream.Signature(attention_page(config))),
+                "words": In(stream.Signature(word(config.memory_bits))),
+                "beats": Out(stream.Signature(payloads.activation_beat(config))),
+                "passes": Out(stream.Signature(payloads.passes)),
+                "chunks": Out(stream.Signature(payloads.chunk(config))),
+                "scales": Out(stream.Signature(payloads.group_scales(config))),
+                "channels": Out(stream.Signature(payloads.channels(config))),
+                "results": In(stream.Signature(payloads.result(config))),
+                "dots": In(stream.Signature(payloads.value_dots(config))),
+                "settled": Out(1),
+                "outputs": Out(stream.Signature(quotient)),
+                "scores": Out(stream.Signature(score_beat)),
+                "found": Out(stream.Signature(softmax_state(config))),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        config = self.config
+        m.submodules.queries = queries = QueryMemory(config)
+        m.submodules.vectors = vectors = VectorFeed(config)
+        m.submodules.softmax = softmax = Softmax(config)
+        m.submodules.value_sums = sums = ValueSums(config)
+        m.submodules.division = division = Division(config)
+        m.submodules.code_feed = codes = CodeFeed(config)
+        m.submodules.scale_feed = scales = ScaleFeed(config)
+        m.submodules.segment_feed = segments = SegmentFeed(config)
+        numbers, beats = self._load(m)
+
+        connect(m, flipped(self.queries), queries.queries)
+        connect(m, numbers.loaded, vectors.pages)
+        connect(m, vectors.queries, queries.requests)
+        connect(m, queries.operands, vectors.query_beats)
+        connect(m, vectors.weights, softmax.requests)
+        connect(m, softmax.weights, vectors.weight_beats)
+        connect(m, vectors.score_pages, softmax.pages)
+        connect(m, vectors.products, codes.products)
+        for reader, feed in zip(READERS, (scales, vectors), strict=True):
+            connect(m, feed.requests, getattr(numbers, f"{reader}_requests"))
+            connect(m, getattr(numbers, f"{reader}_numbers"), feed.numbers)
+        m.d.comb += [numbers.release.eq(scales.release), numbers.released.eq(scales.released)]
+        self._fold(m, vectors, softmax, sums)
+
+        connect(m, beats, codes.beats)
+        self._queue(m, "moves", maximum_move(config), softmax.moves, codes.moves, 2 * config.kv.queries)
+        self._queue(m, "states", softmax_state(config), softmax.states, segments.states, config.kv.queries)
+        connect(m, codes.scaled, scales.products)
+        connect(m, codes.values, segments.products)
+        connect(m, queries.specials, segments.specials)
+        connect(m, segments.segments, sums.segments)
+        connect(m, segments.divisors, division.divisors)
+        connect(m, sums.sums, division.sums)
+        for source, name in ((codes, "passes"), (codes, "chunks"), (scales, "scales"), (scales, "channels")):
+            connect(m, getattr(source, name), flipped(getattr(self, name)))
+        connect(m, flipped(self.dots), sums.dots)
+        m.d.comb += self.settled.eq(sums.settled)
+        self._results(m, scales, softmax, sums)
+        connect(m, division.quotients, flipped(self.outputs))
+        connect(m, softmax.scores, flipped(self.scores))
+        connect(m, segments.found, flipped(self.found))
+        return m
+
+    def _queue(
+        self, m: Module, name: str, shape: data.StructLayout, source: object, target: object, depth: int
+    ) -> None:
+        """A stream by way of a queue."""
+        m.submodules[f"waiting_{name}"] = fifo = SyncFIFO(width=shape.size, depth=depth)
+        m.d.comb += [
+            fifo.w_data.eq(source.payload),
+            fifo.w_en.eq(source.valid),
+            source.ready.eq(fifo.w_rdy),
+            target.payload.eq(fifo.r_data),
+            target.valid.eq(fifo.r_rdy),
+            fifo.r_en.eq(target.ready),
+        ]
+
+    def _load(self, m: Module) -> tuple[NumberMemory, object]:
+        """Pages from words to memories; returns that of numbers, and the stream of their codes."""
+        config = self.config
+        m.submodules.splitter = splitter = PageSplitter(config)
+        m.submodules.numbers = numbers = NumberMemory(config)
+        m.submodules.codes = codes = CodeMemory(config)
+        m.submodules.unpacker = unpacker = Unpacker(config)
+        shape = attention_page(config)
+        m.submodules.waiting_pages = pages = SyncFIFO(width=shape.size, depth=2)
+        m.submodules.waiting_replays = replays = SyncFIFO(width=page_replays(config).size, depth=_PAGES)
+        m.d.comb += [
+            splitter.formats.payload.eq(self.pages.payload.form),
+            splitter.formats.valid.eq(self.pages.valid & pages.w_rdy),
+            self.pages.ready.eq(splitter.formats.ready & pages.w_rdy),
+            pages.w_data.eq(self.pages.payload),
+            pages.w_en.eq(self.pages.valid & splitter.formats.ready),
+        ]
+        connect(m, flipped(self.words), splitter.words)
+
+        # A page's header comes before its words, and is kept until its numbers are there.
+        page = Signal(shape)
+        replay = Signal(page_replays(config))
+        begun = Signal()
+        m.d.comb += [
+            page.eq(pages.r_data),
+            numbers.pages.payload.eq(page),
+            numbers.pages.valid.eq(begun),
+            pages.r_en.eq(numbers.pages.ready & begun),
+            splitter.headers.ready.eq(~begun & replays.w_rdy & pages.r_rdy),
+            replay.coding.eq(page.form.coding),
+            replay.last_query.eq(page.last_query),
+            replays.w_data.eq(replay),
+            replays.w_en.eq(splitter.headers.valid & splitter.headers.ready),
+            codes.pages.payload.eq(replays.r_data),
+            codes.pages.valid.eq(replays.r_rdy),
+            replays.r_en.eq(codes.pages.ready),
+        ]
+        with m.If(replays.w_en):
+            m.d.sync += begun.eq(1)
+        with m.If(numbers.pages.ready & begun):
+            m.d.sync += begun.eq(0)
+        connect(m, splitter.numbers, numbers.numbers)
+        m.d.comb += [
+            codes.words.payload.data.eq(splitter.codes.payload.data),
+            codes.words.payload.last.eq(splitter.codes.payload.last),
+            codes.words.valid.eq(splitter.codes.valid),
+            splitter.codes.ready.eq(codes.words.ready),
+        ]
+        connect(m, codes.replayed, unpacker.words)
+        return numbers, unpacker.beats
+
+    def _fold(self, m: Module, vectors: VectorFeed, softmax: Softmax, sums: ValueSums) -> None:
+        """Folded vectors to the tile, their offset terms to whoever adds them."""
+        config = self.config
+        m.submodules.folding = folding = Folding(config)
+        connect(m, vectors.beats, folding.beats)
+        beat, out = vectors.beats, self.beats.payload
+        about = data.StructLayout({"halvings": payloads.HALVING_BITS, "side": Side})
+        coming = Signal(about)
+        present = Signal(about)
+        opening = Signal(init=1)
+        m.submodules.vectors_under_way = under_way = SyncFIFO(width=about.size, depth=4)
+        m.submodules.terms_under_way = sides = SyncFIFO(width=1, depth=2)
+        accepted = beat.valid & beat.ready
+        ends = Signal()
+        with m.If(accepted):
+            m.d.sync += opening.eq(beat.payload.last)
+        m.d.comb += [
+            coming.halvings.eq(vectors.halvings),
+            coming.side.eq(beat.payload.side),
+            present.eq(under_way.r_data),
+            under_way.w_data.eq(coming),
+            under_way.w_en.eq(accepted & opening),
+            folding.folded.ready.eq(self.beats.ready),
+            self.beats.valid.eq(folding.folded.valid),
+            out.last.eq(folding.folded.payload.last),
+            out.format.eq(ActivationFormat.BF16),
+            out.halvings.eq(present.halvings),
+            ends.eq(self.beats.valid & self.beats.ready & out.last),
+            under_way.r_en.eq(ends),
+            sides.w_data.eq(present.side),
+            sides.w_en.eq(ends),
+        ]
+        for target, element in zip(out.elements[0], folding.folded.payload.elements, strict=True):
+            m.d.comb += target.eq(element)
+
+        takers = {}
+        for side, taker in ((Side.KEY, softmax), (Side.VALUE, sums)):
+            name = f"waiting_{side.name.lower()}_terms"
+            m.submodules[name] = fifo = SyncFIFO(width=offset_term.width, depth=VECTORS_UNDER_WAY)
+            takers[side] = fifo
+            m.d.comb += [
+                fifo.w_data.eq(folding.terms.payload),
+                fifo.w_en.eq(folding.terms.valid & sides.r_rdy & (sides.r_data == side.value)),
+                taker.terms.payload.eq(fifo.r_data),
+                taker.terms.valid.eq(fifo.r_rdy),
+                fifo.r_en.eq(taker.terms.ready),
+            ]
+        of_value = sides.r_data == Side.VALUE.value
+        m.d.comb += [
+            folding.terms.ready.eq(Mux(of_value, takers[Side.VALUE].w_rdy, takers[Side.KEY].w_rdy)),
+            sides.r_en.eq(folding.terms.valid & folding.terms.ready),
+        ]
+
+    def _results(self, m: Module, scales: ScaleFeed, softmax: Softmax, sums: ValueSums) -> None:
+        """Results of keys become scores, those of values are summed."""
+        of_value = scales.takers.payload == Side.VALUE
+        present = self.results.valid & scales.takers.valid
+        m.d.comb += [
+            softmax.results.payload.eq(self.results.payload),
+            sums.results.payload.eq(self.results.payload),
+            softmax.results.valid.eq(present & ~of_value),
+            sums.results.valid.eq(present & of_value),
+            self.results.ready.eq(
+                scales.takers.valid & Mux(of_value, sums.results.ready, softmax.results.ready)
+            ),
+            scales.takers.ready.eq(self.results.valid & self.results.ready & self.results.payload.last),
+        ]

@@ -1,0 +1,78 @@
+"""What the array takes the codes of a page for, and what follows from it."""
+
+from collections.abc import Callable, Sequence
+
+from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.lib import data
+
+from golden.numbers import datatypes
+from golden.numbers.datatypes import DataType
+from hw.attention.product_shape import is_folded
+from hw.config import Config, ConfigurationError
+from hw.kv.formats import Kind, by_coding, kind_of
+from hw.kv.payloads import Coding
+
+__all__ = ["DATATYPES", "check", "format_of", "reach_of", "zero_point_of"]
+
+DATATYPES = {
+    Coding.BITS1: datatypes.get("binary01"),
+    Coding.TRITS: datatypes.get("ternary"),
+    **{Coding[f"BITS{bits}"]: datatypes.get(f"int{bits}_asym") for bits in (2, 3, 4, 8)},
+}
+"""Data type of the array for a coding; codes that count without a zero point are of the one without it."""
+
+
+def check(config: Config) -> None:
+    """See that the array has all of them.
+
+    Raises:
+        ConfigurationError: it does not.
+    """
+    missing = sorted(entry.name for entry in DATATYPES.values() if entry not in config.datatypes)
+    if missing:
+        raise ConfigurationError(f"types must include {', '.join(missing)} for keys and values")
+
+
+def _by_datatype(m: Module, form: data.View, name: str, number: Callable[[DataType], int]) -> Signal:
+    """A number that depends on the data type."""
+    return by_coding(m, form.coding, {coding: number(entry) for coding, entry in DATATYPES.items()}, name)
+
+
+def format_of(m: Module, form: data.View, target: data.View, decoders: Sequence[str]) -> None:
+    """How codes become terms: drive a ``hw.payloads.matrix_format``."""
+    fields: dict[str, tuple[Value, Callable[[DataType], int]]] = {
+        "decoder": (target.decoder, lambda entry: decoders.index(entry.decoder)),
+        "last_term": (target.last_term, lambda entry: entry.term_count - 1),
+        "programming": (target.programming, lambda e: e.programming[0] + 2 * e.programming[1]),
+    }
+    for place in range(len(DATATYPES[Coding.BITS4].special_terms)):
+        for name in ("negative", "select"):
+            fields[f"special_{place}_{name}"] = (
+                target.specials[place][name],
+                lambda e, p=place, n=name: getattr(e.special_terms[p], n),
+            )
+    for name, (part, number) in fields.items():
+        m.d.comb += part.eq(_by_datatype(m, form, name, number))
+
+
+def reach_of(m: Module, form: data.View, config: Config) -> Value:
+    """Bound of a contribution, as the rescaler counts it for short vectors.
+
+    Folded steps count as powers of two and their codes have no zero point; others come with offsets.
+    """
+
+    def bound(name: str, scaled: bool, exact: bool) -> Signal:
+        def number(entry: DataType) -> int:
+            own = datatypes.get(entry.name.removesuffix("_asym")) if exact else entry
+            return config.attention_reach(own, scaled)
+
+        return _by_datatype(m, form, f"reach_{name}", number)
+
+    folded, symmetric, own = bound("folded", False, True), bound("symmetric", True, True), bound("own", True, False)
+    return Mux(is_folded(form), folded, Mux(kind_of(form) == Kind.SYMMETRIC, symmetric, own))
+
+
+def zero_point_of(m: Module, form: data.View) -> Value:
+    """What is added to a code that is not folded."""
+    number = _by_datatype(m, form, "zero_point", lambda e: (1 << e.bits - 1) * e.asymmetric)
+    return Mux(is_folded(form) | (kind_of(form) == Kind.SYMMETRIC), 0, number)
