@@ -49,7 +49,7 @@ class Accelerator(wiring.Component):
     """
 
     def __init__(self, config: Config) -> None:
-        self.config = config = config.changed(tf32=False)
+        self.config = config = config.changed(attention=False)
         self.result_rows = payloads.result(config)["rows"].shape
         super().__init__(
             {

@@ -4,6 +4,7 @@ Everything that a circuit needs is either a field here or derived from the field
 """
 
 import tomllib
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -11,10 +12,12 @@ from typing import Annotated, Any, Literal
 from amaranth.utils import bits_for
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from golden.numbers import datatypes
+from golden.attention.widths import MOST_CHANNELS
+from golden.numbers import datatypes, scales
+from golden.numbers.datatypes import DataType
 from golden.numbers.numerics import Numerics
 from golden.numbers.reach import reach
-from golden.numbers.scales import FORMATS, OFFSET_MANTISSA_BITS
+from golden.numbers.scales import FORMATS, OFFSET_MANTISSA_BITS, ScaleFormat
 from golden.weights.presets import PRESETS
 
 __all__ = ["Config", "ConfigurationError", "KvConfig", "load", "preset", "presets", "problem"]
@@ -60,8 +63,9 @@ class Config(BaseModel):
             of a half, a quarter and so on down to 16.
         activation_bits: width A of an aligned activation, sign included.
         activation_lanes: elements in one beat of the activation stream.
-        tf32: the aligner takes TF32 too, as BF16 with three more bits of fraction; the accelerator has FP16
-            and BF16 only.
+        attention: the tile serves attention: the aligner takes TF32 too, as BF16 with three more bits of
+            fraction, dot products may leave unscaled, and sums of short vectors are finer (``finer_bits``);
+            the accelerator has none of it.
         maximum_inputs: longest activation vector, in elements.
         accumulator_bits: width of an output's fixed-point accumulator.
         rescale_units: rescale units a token column; unit ``u`` serves rows ``u``, ``u + rescale_units``, ...
@@ -83,7 +87,7 @@ class Config(BaseModel):
     group: Literal[16, 32, 64, 128] = 128
     activation_bits: Annotated[int, Field(ge=8, le=16)] = 12
     activation_lanes: Literal[1, 2, 4, 8, 16] = 4
-    tf32: bool = False
+    attention: bool = False
     maximum_inputs: Annotated[int, Field(ge=16, le=65536)] = 16384
     accumulator_bits: Annotated[int, Field(ge=24, le=48)] = 36
     rescale_units: Literal[1, 2, 4, 8] = 1
@@ -151,7 +155,7 @@ class Config(BaseModel):
     @property
     def element_bits(self) -> int:
         """Width of an element of the activation stream."""
-        return 19 if self.tf32 else 16
+        return 19 if self.attention else 16
 
     @property
     def group_lengths(self) -> tuple[int, ...]:
@@ -209,14 +213,33 @@ class Config(BaseModel):
         )
 
     @property
+    def finer_bits(self) -> int:
+        """Bits by which sums of attention's vectors are finer than those of the longest vectors."""
+        short = replace(self.numerics, maximum_inputs=MOST_CHANNELS)
+        return short.alignment - self.numerics.alignment
+
+    def attention_reach(self, dtype: DataType, scaled: bool) -> int:
+        """What ``scales`` and ``channels`` give as reach in products of attention.
+
+        It is the bound of a contribution less ``finer_bits``: as if sums were aligned for short vectors.
+
+        Args:
+            dtype: data type of the codes.
+            scaled: groups have float16 steps and offsets; otherwise scales of 1 and no offsets.
+        """
+        return self._reach(dtype, scales.get("fp16" if scaled else "e8m0"), scaled) - self.finer_bits
+
+    def _reach(self, dtype: DataType, scale: ScaleFormat, has_offset: bool) -> int:
+        return reach(self.group, self.activation_bits, dtype, scale, has_offset)
+
+    @property
     def headroom(self) -> int:
         """Left shift ahead of the alignment shifter, so that every alignment is a right shift."""
-        reaches = (
-            reach(self.group, self.activation_bits, entry, scale, False)
-            for entry in self.datatypes
-            for scale in FORMATS
-        )
-        return max(self.numerics.alignment - min(reaches), 0)
+        least = min(self._reach(entry, scale, False) for entry in self.datatypes for scale in FORMATS)
+        if self.attention:
+            centred = (replace(entry, asymmetric=False) for entry in self.datatypes)
+            least = min(least, *(self.attention_reach(entry, False) for entry in centred))
+        return max(self.numerics.alignment - least, 0)
 
     @property
     def amount_bits(self) -> int:

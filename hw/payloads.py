@@ -10,6 +10,7 @@ from hw.config import Config
 __all__ = [
     "ActivationFormat",
     "OutputFormat",
+    "Route",
     "activation_beat",
     "activations",
     "aligned_beat",
@@ -23,6 +24,7 @@ __all__ = [
     "result",
     "summary",
     "term",
+    "value_dots",
     "word",
 ]
 
@@ -48,6 +50,13 @@ class OutputFormat(enum.Enum, shape=2):
     FP32 = 2
 
 
+class Route(enum.Enum, shape=1):
+    """Where the array's dot products go: through the rescaler to the results, or out as they are."""
+
+    RESCALED = 0
+    DOTS = 1
+
+
 term = data.StructLayout({"negative": 1, "select": bits_for(len(FIXED_MAGNITUDES) + 1)})
 """One bit-serial term of ``golden.numbers.datatypes``: a sign and which of ten multiples of the
 activation."""
@@ -61,7 +70,7 @@ def word(config: Config) -> data.StructLayout:
 def activation_beat(config: Config) -> data.StructLayout:
     """FP16 or BF16 elements of every token column; ``last`` closes the vector, missing elements are +0.
 
-    Where ``config.tf32`` elements have 19 bits: TF32, whose format is that of BF16, or FP16 and BF16 above
+    With ``config.attention`` elements have 19 bits: TF32, whose format is that of BF16, or FP16 and BF16 above
     three zeros.
 
     The vector is aligned in groups of ``config.group`` elements, halved ``halvings`` times (at most to 16).
@@ -131,6 +140,9 @@ def chunk(config: Config) -> data.StructLayout:
 
     ``last`` marks a group's last chunk; ``final`` is set in every chunk of a row block's last group and
     ``finished`` in every chunk of the packet's last row block.
+
+    With ``config.attention`` two more fields are constant within a group: ``route``, and ``steady``, which
+    says of dot products that their taker takes them without delay (``hw.pe.array``).
     """
     lanes = data.ArrayLayout(LANE_BITS, config.lanes)
     return data.StructLayout(
@@ -141,6 +153,7 @@ def chunk(config: Config) -> data.StructLayout:
             "last": 1,
             "final": 1,
             "finished": 1,
+            **({"route": Route, "steady": 1} if config.attention else {}),
         }
     )
 
@@ -216,11 +229,27 @@ def summary(config: Config) -> data.StructLayout:
 def dots(config: Config) -> data.StructLayout:
     """Group dot products of all rows and columns, each plus ``bias``, modulo ``2**product_bits``.
 
-    ``final`` marks the last group of a row block.
+    ``final`` marks the last group of a row block; ``route`` is there with ``config.attention``.
     """
     rows = data.ArrayLayout(config.product_bits, config.rows)
     return data.StructLayout(
-        {"dots": data.ArrayLayout(rows, config.columns), "bias": config.product_bits, "final": 1}
+        {
+            "dots": data.ArrayLayout(rows, config.columns),
+            "bias": config.product_bits,
+            "final": 1,
+            **({"route": Route} if config.attention else {}),
+        }
+    )
+
+
+def value_dots(config: Config) -> data.StructLayout:
+    """Dot products of a row block, each plus ``bias``, and the exponent field of their activations."""
+    return data.StructLayout(
+        {
+            "dots": data.ArrayLayout(config.product_bits, config.rows),
+            "bias": config.product_bits,
+            "exponent": EXPONENT_BITS,
+        }
     )
 
 

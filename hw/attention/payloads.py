@@ -33,7 +33,6 @@ __all__ = [
     "score_page",
     "softmax_state",
     "tf32",
-    "value_dots",
     "value_product",
     "value_segment",
     "value_sum",
@@ -221,17 +220,6 @@ def value_segment(config: Config) -> data.StructLayout:
             "moved": MOVED_BITS,
             "fresh": 1,
             "top": TOP_BITS,
-        }
-    )
-
-
-def value_dots(config: Config) -> data.StructLayout:
-    """Dot products of a row block, each plus ``bias``, and the exponent field of their activations."""
-    return data.StructLayout(
-        {
-            "dots": data.ArrayLayout(config.product_bits, config.rows),
-            "bias": config.product_bits,
-            "exponent": 8,
         }
     )
 

@@ -45,6 +45,9 @@ class ValueSums(wiring.Component):
         segments (in stream): what to do; taken with the last beat of it.
         terms (in stream): an offset term for each segment that is not read; taken with its first beat.
         dots (in stream): dot products of the segment's row blocks, of all tokens of a page.
+        settled (out): each row block of dot products is taken ``rows / lanes`` cycles after it came or after
+            the one before, up to the next segment that is no such one or is moved; a register. Segments and
+            terms must be there without a gap.
         results (in stream): FP32 results of the segment's row blocks, whole beats.
         sums (out stream): what is read.
 
@@ -70,9 +73,10 @@ class ValueSums(wiring.Component):
             {
                 "segments": In(stream.Signature(payloads.value_segment(config))),
                 "terms": In(stream.Signature(payloads.offset_term)),
-                "dots": In(stream.Signature(payloads.value_dots(config))),
+                "dots": In(stream.Signature(array_payloads.value_dots(config))),
                 "results": In(stream.Signature(array_payloads.result(config))),
                 "sums": Out(stream.Signature(payloads.value_sum)),
+                "settled": Out(1),
             }
         )
         self._MustUse__used = False
@@ -92,6 +96,9 @@ class ValueSums(wiring.Component):
             m.d.sync += [aligned.eq(chosen), added.eq(aligned)]
         m.d.comb += [read.en.eq(advance), read.addr.eq(aligned.address), write.addr.eq(added.address)]
         part, first = self._choose(m, advance, chosen)
+        at_once = (self.segments.p.access == Access.DOTS) & ~chosen.moved.any()
+        busy = aligned.serial | added.serial
+        m.d.sync += self.settled.eq(self.segments.valid & at_once & ~busy)
         shares, term = self._align(m, advance, part, first)
         self._add(m, advance, added, shares, term, read.data, write)
         return m

@@ -22,6 +22,9 @@ __all__ = ["CAPTURE_LATENCY", "Array", "dots_latency", "group_cycles"]
 CAPTURE_LATENCY = SUM_LATENCY + 3
 """Cycles from the last term of a group at the encoders to its dot products in the processing elements."""
 
+_STEADY_GROUPS = -(-CAPTURE_LATENCY // 2)
+"""Steady groups on their way to the processing elements' registers, at most."""
+
 
 def group_cycles(config: Config, chunks: int, terms: int) -> int:
     """Cycles from one group's last term to the next one's, while ``dots`` is always accepted.
@@ -48,10 +51,16 @@ class Array(wiring.Component):
     behind the encoders can stall, so the array looks ahead: it starts a group's last term only if there will
     be a place for its dot products, the processing elements' own or one of ``waiting_groups``.
 
+    With ``config.attention`` steady groups may follow one another every two cycles. They are dot products
+    whose taker needs at most two cycles for each from when it comes, while only steady groups come and since
+    it was ``settled`` when their last term started. So a steady group takes two cycles or more itself; one
+    that does not must not be marked.
+
     Members:
         chunks (in stream): codes of ``rows`` x ``lanes`` weights.
         activations (in stream): aligned activations, one beat a chunk.
         promise (in): ``dots`` will be accepted within ``CAPTURE_LATENCY`` cycles, this one included.
+        settled (in): steady groups will be taken every two cycles; with ``config.attention``.
         dots (out stream): biased group dot products, ``dots_latency`` cycles after the group's last term.
     """
 
@@ -62,6 +71,7 @@ class Array(wiring.Component):
                 "chunks": In(stream.Signature(payloads.chunk(config))),
                 "activations": In(stream.Signature(payloads.activations(config))),
                 "promise": In(1),
+                **({"settled": In(1)} if config.attention else {}),
                 "dots": Out(stream.Signature(payloads.dots(config))),
             }
         )
@@ -97,6 +107,11 @@ class Array(wiring.Component):
         m.d.comb += captured.bias.eq(bias)
         with m.If(capture):
             m.d.sync += captured.final.eq(final[-1])
+        if config.attention:
+            route = Signal(CAPTURE_LATENCY - 1, name="route_pending")
+            m.d.sync += route.eq(Cat(chunk.route, route))
+            with m.If(capture):
+                m.d.sync += captured.route.eq(route[-1])
         self._offer(m, capture, captured)
 
         terms = [self._encoder(m, row, step) for row in range(config.rows)]
@@ -121,11 +136,26 @@ class Array(wiring.Component):
     def _free(self, m: Module, last_term: Value) -> Signal:
         """Whether a group's last term may start: its dot products will find a place."""
         places = 1 + self.config.waiting_groups
-        occupied = Signal(range(places + 2))  # by groups from their last term on; one more while promised
+        most = places + (_STEADY_GROUPS if self.config.attention else 1)
+        occupied = Signal(range(most + 1))  # by groups from their last term on; one more while promised
         free = Signal()
         m.d.sync += occupied.eq(occupied + last_term - (self.dots.valid & self.dots.ready))
-        m.d.comb += free.eq((occupied < places) | ((occupied == places) & self.promise))
+        found = (occupied < places) | ((occupied == places) & self.promise)
+        if self.config.attention:
+            found = found | self._steady(m, last_term, occupied)
+        m.d.comb += free.eq(found)
         return free
+
+    def _steady(self, m: Module, last_term: Value, occupied: Signal) -> Value:
+        """Whether the group at hand and all that are under way are steady, and their taker is settled."""
+        steady = self.chunks.payload.steady
+        others = Signal.like(occupied)  # groups under way, up to the last one that is not steady
+        taken = self.dots.valid & self.dots.ready
+        with m.If(last_term & ~steady):
+            m.d.sync += others.eq(occupied + 1 - taken)
+        with m.Elif(taken & others.any()):
+            m.d.sync += others.eq(others - 1)
+        return steady & self.settled & ~others.any()
 
     def _offer(self, m: Module, capture: Value, captured: data.View) -> None:
         """Dot products from the processing elements' registers to the stream, by way of the waiting group."""

@@ -4,8 +4,8 @@ Meaning: ``golden.matvec``. Aligner, activation buffer, array and rescaler, with
 that a row block's results never hold up the next block.
 """
 
-from amaranth.hdl import Module, Signal
-from amaranth.lib import stream, wiring
+from amaranth.hdl import Module, Mux, Signal
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import bits_for
@@ -13,7 +13,7 @@ from amaranth.utils import bits_for
 from hw import payloads
 from hw.activations.activation_buffer import ActivationBuffer
 from hw.activations.aligner import Aligner
-from hw.config import Config
+from hw.config import Config, ConfigurationError
 from hw.pe import array, rescaler
 from hw.pe.array import Array
 from hw.pe.rescaler import Rescaler
@@ -66,14 +66,23 @@ class Tile(wiring.Component):
         vector_beats, vector_groups (out): its length in beats and in groups.
         passes (in stream): how many row blocks to multiply by that vector, and whether to keep it.
         chunks, scales, channels (in streams): the matrix, from the unpacker.
+        dots (out stream): with ``config.attention``, groups whose route is ``DOTS``, with the exponents of
+            their activations; they have neither scales nor output scales.
+        settled (in): what takes ``dots`` takes steady groups every two cycles, as of ``hw.pe.array``.
         results (out stream): outputs.
         overflow (out): a value among the results became infinite.
         error_long (out): one cycle for a vector that was longer than ``maximum_inputs`` and was cut there.
+
+    Raises:
+        ConfigurationError: attention with several columns.
     """
 
     def __init__(self, config: Config) -> None:
         self.config = config
         beats = config.maximum_inputs // config.activation_lanes
+        self._MustUse__used = True  # Amaranth would warn of a component that is refused here
+        if config.attention and config.columns > 1:
+            raise ConfigurationError(f"columns {config.columns} must be 1 with attention")
         super().__init__(
             {
                 "beats": In(stream.Signature(payloads.activation_beat(config))),
@@ -84,11 +93,16 @@ class Tile(wiring.Component):
                 "chunks": In(stream.Signature(payloads.chunk(config))),
                 "scales": In(stream.Signature(payloads.group_scales(config))),
                 "channels": In(stream.Signature(payloads.channels(config))),
+                **(self._dots_ports() if config.attention else {}),
                 "results": Out(stream.Signature(payloads.result(config))),
                 "overflow": Out(1),
                 "error_long": Out(1),
             }
         )
+        self._MustUse__used = False
+
+    def _dots_ports(self) -> dict[str, wiring.Member]:
+        return {"dots": Out(stream.Signature(payloads.value_dots(self.config))), "settled": In(1)}
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -103,8 +117,11 @@ class Tile(wiring.Component):
         connect(m, flipped(self.passes), buffer.passes)
         connect(m, buffer.activations, products.activations)
         connect(m, flipped(self.chunks), products.chunks)
-        connect(m, products.dots, rescale.dots)
-        self._summaries(m, buffer, rescale)
+        if not config.attention:
+            connect(m, products.dots, rescale.dots)
+        summaries = self._summaries(m, buffer, rescale)
+        if config.attention:
+            self._route(m, products, rescale, summaries)
         self._scales(m, rescale)
         connect(m, flipped(self.channels), rescale.channels)
         m.d.comb += [
@@ -133,7 +150,25 @@ class Tile(wiring.Component):
         with m.If(self.scales.ready):
             m.d.sync += [waiting.eq(self.scales.payload), valid.eq(self.scales.valid)]
 
-    def _summaries(self, m: Module, buffer: ActivationBuffer, rescale: Rescaler) -> None:
+    def _route(self, m: Module, products: Array, rescale: Rescaler, summaries: SyncFIFOBuffered) -> None:
+        """Each group with its summary to the rescaler, or out with its own exponent."""
+        group, unscaled = products.dots, Signal()
+        summary = data.View(payloads.summary(self.config), summaries.r_data).columns[0]
+        m.d.comb += [
+            unscaled.eq(group.payload.route == payloads.Route.DOTS),
+            rescale.dots.payload.eq(group.payload),
+            rescale.dots.valid.eq(group.valid & ~unscaled),
+            self.dots.payload.dots.eq(group.payload.dots[0]),
+            self.dots.payload.bias.eq(group.payload.bias),
+            self.dots.payload.exponent.eq(summary.reference - summary.distance),
+            self.dots.valid.eq(group.valid & unscaled & summaries.r_rdy),
+            group.ready.eq(Mux(unscaled, self.dots.ready & summaries.r_rdy, rescale.dots.ready)),
+            products.settled.eq(self.settled),
+        ]
+        with m.If(self.dots.valid & self.dots.ready):
+            m.d.comb += summaries.r_en.eq(1)
+
+    def _summaries(self, m: Module, buffer: ActivationBuffer, rescale: Rescaler) -> SyncFIFOBuffered:
         """Two summaries in between, so that the rescaler's turn is not the buffer's in the same cycle."""
         m.submodules.summaries = fifo = SyncFIFOBuffered(width=payloads.summary(self.config).size, depth=2)
         m.d.comb += [
@@ -144,6 +179,7 @@ class Tile(wiring.Component):
             rescale.summaries.valid.eq(fifo.r_rdy),
             fifo.r_en.eq(rescale.summaries.ready),
         ]
+        return fifo
 
     def _results(self, m: Module, rescale: Rescaler) -> None:
         """The result buffer; its free places let the rescaler promise ahead."""

@@ -31,7 +31,7 @@ SHAPES: dict[str, dict[str, Any]] = {
         "activation_bits": 11,
     },
     "one_lane": {"activation_lanes": 1, "maximum_inputs": 32},
-    "tf32": {"tf32": True},
+    "tf32": {"attention": True},
 }
 EVERY_PATTERN = np.arange(65536).astype(np.uint16)
 

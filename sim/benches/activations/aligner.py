@@ -33,7 +33,7 @@ from sim.streams import (
 
 CONFIG = Config.model_validate(context.parameters()["config"])
 SWEEPS: bool = context.parameters().get("sweep", False)
-NAMES = (*FORMATS, *(("tf32",) if CONFIG.tf32 else ()))
+NAMES = (*FORMATS, *(("tf32",) if CONFIG.attention else ()))
 KINDS = ("random", "close", "subnormal", "zero", "special")
 
 errors = ErrorPlan("aligner")
@@ -44,7 +44,7 @@ coverage_patterns = Coverage(
     lambda bits, format, outcome, negative: not can_be(format, bits, outcome),
 )
 coverage = Coverage(
-    "aligner_tf32" if CONFIG.tf32 else "aligner", {"stalls": SITUATIONS, "format": NAMES, "kind": KINDS}
+    "aligner_tf32" if CONFIG.attention else "aligner", {"stalls": SITUATIONS, "format": NAMES, "kind": KINDS}
 )
 coverage_groups = Coverage("aligner_groups", {"group": CONFIG.group_lengths, "stalls": SITUATIONS})
 

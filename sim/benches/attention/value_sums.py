@@ -39,7 +39,7 @@ MOVES = ("none", "few", "many", "all")
 SHAPES = {
     "segments": payloads.value_segment(CONFIG),
     "terms": payloads.offset_term,
-    "dots": payloads.value_dots(CONFIG),
+    "dots": array_payloads.value_dots(CONFIG),
     "results": array_payloads.result(CONFIG),
 }
 
