@@ -1,9 +1,8 @@
 """Score collector: results of the array become scores in memory, with the maximum of each vector of them."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import exact_log2
 
 from golden.attention.widths import LOWEST, SCORE_FRACTION
 from hw import payloads
@@ -12,7 +11,6 @@ from hw.attention.payloads import MAXIMUM_BITS, offset_term, score_page
 from hw.attention.score_converter import HALF_SCORE, ScoreConverter
 from hw.attention.score_memory import BANKS, groups, maximum_place, memory_word, score_place
 from hw.config import Config
-from hw.kv.payloads import SHORTEST_GROUP
 
 __all__ = ["ScoreCollector"]
 
@@ -24,7 +22,7 @@ class ScoreCollector(wiring.Component):
 
     Members:
         pages (in stream): a page that comes.
-        results (in stream): its results, float32 rows in the order (group of tokens, query, token), every
+        results (in stream): its results, float32 rows in the order (query, group of tokens, token), every
             group of at least 16 tokens; ``last`` closes a vector, one query's tokens of a group. Whether
             they are marked as damaged is not looked at.
         terms (in stream): the offset term of every vector, 0 where keys are by token.
@@ -207,18 +205,15 @@ class _Place(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        unit = exact_log2(SHORTEST_GROUP)
-        begin = Signal(len(self.token) - unit)  # of the group of tokens
-        m.d.comb += self.page_ends.eq(self.close & self.last_query & (self.token == 0))
+        query_ends = Signal()
+        m.d.comb += [
+            query_ends.eq(self.close & (self.token == 0)),
+            self.page_ends.eq(query_ends & self.last_query),
+        ]
         with m.If(self.step):
-            m.d.sync += self.token.eq(self.token + 1)  # past the page's last one lies the first
+            m.d.sync += self.token.eq(self.token + 1)  # past the page's last one lies the next query's first
         with m.If(self.close):
-            with m.If(self.last_query):
-                m.d.sync += [
-                    self.query.eq(0),
-                    self.group.eq(Mux(self.page_ends, 0, self.group + 1)),
-                    begin.eq(self.token[unit:]),
-                ]
-            with m.Else():
-                m.d.sync += [self.query.eq(self.query + 1), self.token.eq(Cat(Const(0, unit), begin))]
+            m.d.sync += self.group.eq(Mux(query_ends, 0, self.group + 1))
+        with m.If(query_ends):
+            m.d.sync += self.query.eq(Mux(self.last_query, 0, self.query + 1))
         return m

@@ -50,8 +50,8 @@ class Page:
         bits = self.results.view(np.uint32).reshape(count, groups, -1)
         return [
             (bits[query, group].tolist(), int(self.terms[query, group]))
-            for group in range(groups)
             for query in range(count)
+            for group in range(groups)
         ]
 
 
