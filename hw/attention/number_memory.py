@@ -6,6 +6,7 @@ same place, and stay until the page is released.
 
 from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, memory, stream, wiring
+from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
@@ -16,6 +17,9 @@ from hw.kv.payloads import HALF_BITS, word
 from hw.sharing import share
 
 __all__ = ["READERS", "NumberMemory", "depth", "per_word"]
+
+_COMPLETE = 2
+"""Pages whose numbers are there and whose vectors have not begun."""
 
 READERS = ("scales", "vectors")
 """Who reads, the one that never waits for the other first."""
@@ -142,6 +146,7 @@ class NumberMemory(wiring.Component):
     def _load(self, m: Module, writes: dict[str, memory.WritePort]) -> None:
         """Write a page's numbers; it is loaded with the last one."""
         size = depth(self.config)
+        m.submodules.complete = complete = SyncFIFO(width=self.pages.payload.shape().size, depth=_COMPLETE)
         begin = Signal(range(2 * size))
         free = Signal.like(begin)
         words = Signal(range(size))
@@ -156,12 +161,15 @@ class NumberMemory(wiring.Component):
             of_minima.eq(place >= words),
             offset.eq(Mux(of_minima, place - words, place)),
             room.eq((begin + offset - free)[: len(begin)] < size),
-            self.loaded.payload.eq(self.pages.payload),
-            self.loaded.valid.eq(self.numbers.valid & self.numbers.payload.last & self.pages.valid & room),
-            self.numbers.ready.eq(self.pages.valid & room & (self.loaded.ready | ~self.numbers.payload.last)),
+            self.numbers.ready.eq(self.pages.valid & room & (complete.w_rdy | ~self.numbers.payload.last)),
             takes.eq(self.numbers.valid & self.numbers.ready),
             ends.eq(takes & self.numbers.payload.last),
             self.pages.ready.eq(ends),
+            complete.w_data.eq(self.pages.payload),
+            complete.w_en.eq(ends),
+            self.loaded.payload.eq(complete.r_data),
+            self.loaded.valid.eq(complete.r_rdy),
+            complete.r_en.eq(self.loaded.ready),
         ]
         for name, write in writes.items():
             chosen = of_minima if name == "minima" else ~of_minima

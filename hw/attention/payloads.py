@@ -18,22 +18,20 @@ __all__ = [
     "TOP_BITS",
     "TOTAL_BITS",
     "Access",
-    "attention_page",
     "divisor",
     "folded_beat",
     "folding_beat",
     "maximum_move",
-    "number_request",
-    "numbers",
     "offset_term",
-    "page_replays",
-    "product",
+    "operand_beat",
+    "query_beat",
+    "query_request",
     "quotient",
     "score_beat",
     "score_page",
     "softmax_state",
     "tf32",
-    "value_product",
+    "value_dots",
     "value_segment",
     "value_sum",
     "weight_beat",
@@ -118,6 +116,31 @@ def numbers(config: Config) -> data.StructLayout:
 
 tf32 = data.StructLayout({"fraction": 10, "exponent": 8, "negative": 1})
 """A number of ``golden.numbers.floats``."""
+
+
+def query_beat(config: Config) -> data.StructLayout:
+    """Consecutive float16 elements of a query; ``last`` closes it, ``ends`` with ``last`` its list as well.
+
+    A query has ``16 * channels`` elements; ``channels`` is constant within a list.
+    """
+    return data.StructLayout(
+        {
+            "elements": data.ArrayLayout(HALF_BITS, config.activation_lanes),
+            "channels": bits_for(config.kv.channels // SHORTEST_GROUP),
+            "last": 1,
+            "ends": 1,
+        }
+    )
+
+
+def query_request(config: Config) -> data.StructLayout:
+    """A query is wanted; ``last``: nothing else of its list will be."""
+    return data.StructLayout({"query": range(config.kv.queries), "last": 1})
+
+
+def operand_beat(config: Config) -> data.StructLayout:
+    """Consecutive elements of a query in the base-2 domain; ``last`` closes those of a request."""
+    return data.StructLayout({"elements": data.ArrayLayout(tf32, config.activation_lanes), "last": 1})
 
 
 def folding_beat(config: Config) -> data.StructLayout:
