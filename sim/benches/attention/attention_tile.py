@@ -94,9 +94,9 @@ class Attention:
 
 def array_order(count: int) -> list[tuple[int, int]]:
     """Pages by number and side, in the order in which the array works on them."""
-    order = [(number, 0) for number in range(count)]
+    order = [(0, 0)]
     for number in range(count):
-        order.insert(order.index((min(number + 1, count - 1), 0)) + 1, (number, 1))
+        order += [(number + 1, 0), (number, 1)] if number + 1 < count else [(number, 1)]
     return order
 
 
