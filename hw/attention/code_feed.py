@@ -34,6 +34,7 @@ class CodeFeed(wiring.Component):
         passes, chunks (out streams): to the tile.
         scaled (out stream): every product, for the scales of those that are rescaled.
         values (out stream): those of values.
+        sent (out): all codes of a page have left.
     """
 
     def __init__(self, config: Config) -> None:
@@ -49,6 +50,7 @@ class CodeFeed(wiring.Component):
                 "chunks": Out(stream.Signature(payloads.chunk(config))),
                 "scaled": Out(stream.Signature(product(config))),
                 "values": Out(stream.Signature(value_product(config))),
+                "sent": Out(1),
             }
         )
         self._MustUse__used = False
@@ -65,6 +67,7 @@ class CodeFeed(wiring.Component):
             m.d.sync += [current.eq(self.products.payload), steady.eq(forked), active.eq(1)]
         with m.Elif(ends):
             m.d.sync += active.eq(0)
+        m.d.comb += self.sent.eq(ends & current.last)
         self._chunks(m, current.page.form, active, steady, ends)
         return m
 

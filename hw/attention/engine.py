@@ -107,7 +107,7 @@ class Engine(wiring.Component):
         for reader, feed in zip(READERS, (scales, vectors), strict=True):
             connect(m, feed.requests, getattr(numbers, f"{reader}_requests"))
             connect(m, getattr(numbers, f"{reader}_numbers"), feed.numbers)
-        m.d.comb += [numbers.release.eq(scales.release), numbers.released.eq(scales.released)]
+        m.d.comb += [numbers.release.eq(scales.release), numbers.released.eq(scales.released), scales.sent.eq(codes.sent)]
         self._fold(m, vectors, softmax, sums)
 
         connect(m, beats, codes.beats)

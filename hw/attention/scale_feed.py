@@ -23,6 +23,8 @@ UNIT_FIELD = 25
 
 _WAITING = 2
 """Products whose exponents wait."""
+_PAGES = 4
+"""Pages, at most, whose scales have left while their codes have not, or the other way round."""
 _WAITING_RESULTS = 4
 """Products whose results are under way."""
 
@@ -38,7 +40,8 @@ class ScaleFeed(wiring.Component):
         requests (out stream), numbers (in stream): groups of the page's numbers.
         scales, channels (out streams): to the tile; results are FP32, ``last`` closes a product's.
         takers (out stream): whose keys or values the next product's results are.
-        release, released (out): a page's numbers are not wanted any more; so many words of them.
+        sent (in): all codes of a page have left, so that its vectors are not wanted any more.
+        release, released (out): neither are a page's numbers, so many words of them.
     """
 
     def __init__(self, config: Config) -> None:
@@ -51,6 +54,7 @@ class ScaleFeed(wiring.Component):
                 "scales": Out(stream.Signature(payloads.group_scales(config))),
                 "channels": Out(stream.Signature(payloads.channels(config))),
                 "takers": Out(stream.Signature(Side)),
+                "sent": In(1),
                 "release": Out(1),
                 "released": Out(number_request(config)["word"].shape),
             }
@@ -81,9 +85,8 @@ class ScaleFeed(wiring.Component):
             taken.eq(self.scales.valid & self.scales.ready),
             ends.eq(taken & (group == groups - 1) & (block == blocks - 1)),
             self.products.ready.eq(ends | dots),
-            self.release.eq(self.products.valid & self.products.ready & self.products.payload.last),
-            self.released.eq(field_words(form, config)),
         ]
+        self._release(m, form)
         with m.If(taken):
             m.d.sync += group.eq(group + 1)
             with m.If(group == groups - 1):
@@ -117,6 +120,21 @@ class ScaleFeed(wiring.Component):
         self._ask(m, form, ~folded & opened, groups, blocks, ends)
         self._gather(m, form, folded, reach, full, taken)
         return m
+
+    def _release(self, m: Module, form: data.View) -> None:
+        """Numbers of a page whose scales and whose codes have left."""
+        pages = Signal(range(_PAGES + 1))
+        words = Signal.like(self.released)
+        m.submodules.leaving = leaving = SyncFIFO(width=len(words), depth=_PAGES)
+        m.d.comb += [
+            words.eq(field_words(form, self.config)),
+            leaving.w_data.eq(words),
+            leaving.w_en.eq(self.products.valid & self.products.ready & self.products.payload.last),
+            self.released.eq(leaving.r_data),
+            self.release.eq(leaving.r_rdy & pages.any()),
+            leaving.r_en.eq(self.release),
+        ]
+        m.d.sync += pages.eq(pages + self.sent - self.release)
 
     def _log(self, folded: Value, form: data.View) -> Value:
         """Logarithm of the length of a vector's groups."""
@@ -187,8 +205,8 @@ class ScaleFeed(wiring.Component):
                     m.d.sync += [block.eq(block + 1), asked.eq(block == blocks - 1)]
         with m.If(ends):
             m.d.sync += [asked.eq(0), block.eq(0), start.eq(0)]
-        with m.If(self.release):
-            m.d.sync += word.eq(word + self.released)
+        with m.If(self.products.valid & self.products.ready & self.products.payload.last):
+            m.d.sync += word.eq(word + field_words(form, config))
 
     def _gather(
         self, m: Module, form: data.View, folded: Value, reach: Value, full: Signal, taken: Value
