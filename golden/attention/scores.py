@@ -28,7 +28,7 @@ from golden.attention.rounding import nearest, shifted
 from golden.numbers import floats
 from golden.numbers.numerics import Numerics
 
-__all__ = ["Query", "fold", "saturated_terms", "score", "scores"]
+__all__ = ["Query", "fold", "query_factor", "saturated_terms", "score", "scores"]
 
 _SIGNIFICAND = 16
 _MOST_SCORE = -widths.LOWEST - 1 << widths.SCORE_FRACTION
@@ -48,14 +48,19 @@ class Query(NamedTuple):
     special: NDArray[np.bool_]
 
 
+def query_factor(channels: int) -> tuple[int, int]:
+    """log2(e) / sqrt(channels): an integer of 16 bits, the topmost one set, and its exponent."""
+    factor = math.log2(math.e) / math.sqrt(channels)
+    exponent = math.frexp(factor)[1] - _SIGNIFICAND
+    return round(math.ldexp(factor, -exponent)), exponent
+
+
 def fold(q: ArrayLike) -> Query:
     """Bring queries [N, D] to the base-2 domain; they are rounded to float16 first."""
     with np.errstate(over="ignore"):
         half = np.asarray(q).astype(np.float16).astype(np.float64)
-    factor = math.log2(math.e) / math.sqrt(half.shape[1])
-    unit = 2.0 ** (math.frexp(factor)[1] - _SIGNIFICAND)
     finite = np.isfinite(half)
-    values = floats.round_tf32(np.where(finite, half, 0) * (round(factor / unit) * unit))
+    values = floats.round_tf32(np.where(finite, half, 0) * math.ldexp(*query_factor(half.shape[1])))
     return Query(values, np.any(~finite, axis=1))
 
 
