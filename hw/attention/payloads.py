@@ -6,7 +6,7 @@ from amaranth.utils import bits_for
 
 from golden.attention.widths import CONTEXT_BITS, SCORE_FRACTION, SUM_BITS, TOTAL_FRACTION
 from hw.config import Config
-from hw.kv.payloads import HALF_BITS, Side
+from hw.kv.payloads import HALF_BITS, SHORTEST_GROUP, Side
 
 __all__ = [
     "CENTRE_BITS",
@@ -22,6 +22,9 @@ __all__ = [
     "folding_beat",
     "maximum_move",
     "offset_term",
+    "operand_beat",
+    "query_beat",
+    "query_request",
     "quotient",
     "score_beat",
     "score_page",
@@ -44,6 +47,31 @@ TOTAL_BITS = CONTEXT_BITS + TOTAL_FRACTION + 1
 
 tf32 = data.StructLayout({"fraction": 10, "exponent": 8, "negative": 1})
 """A number of ``golden.numbers.floats``."""
+
+
+def query_beat(config: Config) -> data.StructLayout:
+    """Consecutive float16 elements of a query; ``last`` closes it, ``ends`` with ``last`` its list as well.
+
+    A query has ``16 * channels`` elements; ``channels`` is constant within a list.
+    """
+    return data.StructLayout(
+        {
+            "elements": data.ArrayLayout(HALF_BITS, config.activation_lanes),
+            "channels": bits_for(config.kv.channels // SHORTEST_GROUP),
+            "last": 1,
+            "ends": 1,
+        }
+    )
+
+
+def query_request(config: Config) -> data.StructLayout:
+    """A query is wanted; ``last``: nothing else of its list will be."""
+    return data.StructLayout({"query": range(config.kv.queries), "last": 1})
+
+
+def operand_beat(config: Config) -> data.StructLayout:
+    """Consecutive elements of a query in the base-2 domain; ``last`` closes those of a request."""
+    return data.StructLayout({"elements": data.ArrayLayout(tf32, config.activation_lanes), "last": 1})
 
 
 def folding_beat(config: Config) -> data.StructLayout:

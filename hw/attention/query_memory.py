@@ -1,0 +1,213 @@
+"""Query memory: two lists of queries in the base-2 domain; one is read while the next one comes.
+
+Meaning: ``golden.attention.scores.fold``.
+"""
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.lib import data, memory, stream, wiring
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
+
+from hw.attention.payloads import operand_beat, query_beat, query_request
+from hw.attention.query_unit import PACE, QueryUnit, scaled, unscaled
+from hw.config import Config
+from hw.kv.payloads import SHORTEST_GROUP
+from hw.numbers.pipeline import hold
+
+__all__ = ["DELAY", "PACE", "QueryMemory"]
+
+DELAY = 4
+"""Cycles from the last beat of a list to the first one of operands, if their request waits."""
+
+_BANKS = 2
+
+
+class QueryMemory(wiring.Component):
+    """Bring lists of queries to the base-2 domain and keep them until their last request.
+
+    An element takes ``PACE`` cycles, beats and lists follow without a gap. A list waits for a bank, and
+    while the flags of the two lists before it wait. A request waits until its list is complete; then its
+    beats come one a cycle, the first one a cycle after the request, also from request to request.
+    ``requests.ready`` depends on ``operands.ready``.
+
+    Bad queries never harm those beside them: one of another length than ``16 * channels`` is cut or filled
+    up with zeros, ``channels`` beyond the configuration's count as the most, and queries behind the last
+    that have room are left out.
+
+    Members:
+        queries (in stream): lists of queries, their elements in order.
+        requests (in stream): which query is wanted, in any order and as often as wanted; of the oldest list.
+        operands (out stream): the elements of each request.
+        specials (out stream): which queries of a list have NaN or infinity, +0 in its place; one a list.
+        error (out): a query was cut, filled up or left out.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        super().__init__(
+            {
+                "queries": In(stream.Signature(query_beat(config))),
+                "requests": In(stream.Signature(query_request(config))),
+                "operands": Out(stream.Signature(operand_beat(config))),
+                "specials": Out(stream.Signature(config.kv.queries)),
+                "error": Out(1),
+            }
+        )
+        groups = config.kv.channels // SHORTEST_GROUP
+        self.most = groups
+        self.group_beats = SHORTEST_GROUP // config.activation_lanes
+        self.latter = Signal()
+        self.present = Signal()
+        self.lane = Signal(range(config.activation_lanes))
+        self.beat = Signal(range(groups * self.group_beats))
+        self.query = Signal(range(config.kv.queries + 1))
+        self.last_group = Signal(range(groups))
+        self.filling = Signal()
+        self.cutting = Signal()
+        self.full = Signal(_BANKS)
+        self.writing = Signal()
+        self.kept = Signal()
+        self.completes = Signal()
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        lanes, queries = self.config.activation_lanes, self.config.kv.queries
+        m.submodules.unit = unit = QueryUnit(self.config)
+        m.submodules.storage = storage = memory.Memory(
+            shape=data.ArrayLayout(scaled, lanes),
+            depth=_BANKS * queries * self.most * self.group_beats,
+            init=[],
+        )
+        self._walk(m)
+        self._flag(m, unit.special & ~self.filling)
+        elements = self.queries.payload.elements
+        m.d.comb += [
+            unit.latter.eq(self.latter),
+            unit.half.eq(elements[self.lane]),
+            unit.groups.eq(self.last_group),
+            unit.blank.eq(self.filling),
+        ]
+
+        # A place is taken in an element's latter cycle; in the next latter one there is its number.
+        write = storage.write_port(granularity=1)
+        place = Cat(self.query[:-1], self.writing, self.beat)
+        address = hold(m, self.latter, "address", place)
+        lane = hold(m, self.latter, "lane", self.lane)
+        written = hold(m, self.latter, "written", self.kept, reset=True)
+        completed = hold(m, self.latter, "completed", self.completes, reset=True)
+        bank = address[exact_log2(queries)]
+        m.d.comb += write.addr.eq(address)
+        for number in range(lanes):
+            m.d.comb += [
+                write.data[number].eq(unit.result),
+                write.en[number].eq(written & self.latter & (lane == number)),
+            ]
+        read = storage.read_port()
+        released = self._read(m, read)
+        for number in range(_BANKS):
+            with m.If(completed & self.latter & (bank == number)):
+                m.d.sync += self.full[number].eq(1)
+            with m.If(released[number]):
+                m.d.sync += self.full[number].eq(0)
+        return m
+
+    def _last(self, group: Value) -> Value:
+        """Number of the last beat of a group of channels."""
+        within = exact_log2(self.group_beats)
+        return Cat(Const(self.group_beats - 1, within), group)
+
+    def _walk(self, m: Module) -> None:
+        """From element to element, beat to beat, query to query, list to list."""
+        beat = self.queries.payload
+        moves = Signal()
+        wrong = Signal()  # the number of channels
+        at_end = Signal()
+        closes = Signal()
+        excess = self.query[-1]
+        with m.Switch(beat.channels):
+            with m.Case(*range(1, self.most + 1)):
+                m.d.comb += self.last_group.eq(beat.channels - 1)
+            with m.Default():
+                m.d.comb += [self.last_group.eq(self.most - 1), wrong.eq(1)]
+        m.d.comb += [
+            at_end.eq(self.beat >= self._last(self.last_group)),
+            moves.eq(self.latter & self.present & (self.lane == self.config.activation_lanes - 1)),
+            self.queries.ready.eq(moves & (at_end | ~beat.last)),
+            closes.eq(moves & at_end & beat.last),
+            self.completes.eq(closes & beat.ends),
+            self.kept.eq(self.present & ~self.cutting & ~excess),
+        ]
+        m.d.sync += [
+            self.latter.eq(~self.latter),
+            self.error.eq(closes & (wrong | self.filling | self.cutting | excess)),
+        ]
+        with m.If(self.latter & self.present):
+            m.d.sync += self.lane.eq(self.lane + 1)
+        with m.If(moves):
+            m.d.sync += [
+                self.filling.eq(~at_end & beat.last),
+                self.cutting.eq(at_end & ~beat.last),
+            ]
+            with m.If(~at_end):
+                m.d.sync += self.beat.eq(self.beat + 1)
+        with m.If(closes):
+            m.d.sync += [self.beat.eq(0), self.query.eq(Mux(beat.ends, 0, self.query + ~excess))]
+        with m.If(self.completes):
+            m.d.sync += self.writing.eq(~self.writing)
+
+    def _flag(self, m: Module, special: Value) -> None:
+        """Gather a list's flags; while they wait behind those of the list before no other one begins."""
+        queries = self.config.kv.queries
+        flags = Signal(queries)
+        complete = Signal(queries, reset_less=True)
+        waits = Signal()
+        leaves = Signal()
+        sent = self.specials
+        m.d.comb += [leaves.eq(waits & (~sent.valid | sent.ready)), sent.payload.eq(complete)]
+        with m.If(~self.latter):
+            room = ~self.full.bit_select(self.writing, 1) & (~waits | leaves)
+            m.d.sync += self.present.eq(self.queries.valid & room)
+        for query in range(queries):
+            with m.If(self.latter & self.kept & special & (self.query == query)):
+                m.d.sync += flags[query].eq(1)
+        with m.If(sent.ready):
+            m.d.sync += sent.valid.eq(0)
+        with m.If(leaves):
+            m.d.sync += [sent.valid.eq(1), complete.eq(flags), flags.eq(0), waits.eq(0)]
+        with m.If(self.completes):
+            m.d.sync += waits.eq(1)
+
+    def _read(self, m: Module, read: memory.ReadPort) -> list[Value]:
+        """Answer requests; which bank is released."""
+        place = Signal.like(self.beat)
+        sent, request = self.operands, self.requests.payload
+        reading = Signal()
+        advance = Signal()
+        fetches = Signal()
+        ends = Signal()
+        releases = Signal()
+        kept = [
+            Signal.like(self.last_group, name=f"last_group_{bank}", reset_less=True) for bank in range(_BANKS)
+        ]
+        for bank, held in enumerate(kept):
+            with m.If(self.latter & self.present & (self.writing == bank)):
+                m.d.sync += held.eq(self.last_group)
+        last = self._last(Mux(reading, kept[1], kept[0]))
+        m.d.comb += [
+            advance.eq(~sent.valid | sent.ready),
+            fetches.eq(self.requests.valid & self.full.bit_select(reading, 1) & advance),
+            ends.eq(fetches & (place == last)),
+            releases.eq(ends & request.last),
+            self.requests.ready.eq(ends),
+            read.en.eq(advance),
+            read.addr.eq(Cat(request.query, reading, place)),
+        ]
+        with m.If(fetches):
+            m.d.sync += place.eq(Mux(ends, 0, place + 1))
+        with m.If(advance):
+            m.d.sync += [sent.valid.eq(fetches), sent.payload.last.eq(ends)]
+        with m.If(releases):
+            m.d.sync += reading.eq(~reading)
+        for number, out in zip(read.data, sent.payload.elements, strict=True):
+            m.d.comb += out.eq(unscaled(number))
+        return [releases & (reading == bank) for bank in range(_BANKS)]
