@@ -79,7 +79,7 @@ class QueryMemory(wiring.Component):
             init=[],
         )
         self._walk(m)
-        self._flag(m, unit.special & ~self.filling)
+        self._flag(m, unit.special)
         elements = self.queries.payload.elements
         m.d.comb += [
             unit.latter.eq(self.latter),
@@ -168,6 +168,7 @@ class QueryMemory(wiring.Component):
             room = ~self.full.bit_select(self.writing, 1) & (~waits | leaves)
             m.d.sync += self.present.eq(self.queries.valid & room)
         for query in range(queries):
+            # The beat before zeros that fill up stays at the input: it has been flagged as it should be.
             with m.If(self.latter & self.kept & special & (self.query == query)):
                 m.d.sync += flags[query].eq(1)
         with m.If(sent.ready):
