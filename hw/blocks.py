@@ -81,6 +81,11 @@ _BLOCKS = {
     "kv_page_reader": _Block("kv.page_reader", "PageReader", "packed KV pages to scales, minima and codes"),
     "kv_half_reader": _Block("kv.half_reader", "HalfReader", "packed KV pages to float16"),
     "kv_dequantiser": _Block("kv.dequantiser", "Dequantiser", "codes of pages back to float16"),
+    "attention_query_memory": _Block(
+        "attention.query_memory",
+        "QueryMemory",
+        "lists of queries, times log2(e) / sqrt(D), read as often as wanted",
+    ),
     "attention_folding": _Block(
         "attention.folding", "Folding", "queries or weights times steps, and their exact sums with offsets"
     ),

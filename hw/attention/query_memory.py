@@ -61,7 +61,7 @@ class QueryMemory(wiring.Component):
         self.lane = Signal(range(config.activation_lanes))
         self.beat = Signal(range(groups * self.group_beats))
         self.query = Signal(range(config.kv.queries + 1))
-        self.groups = Signal(range(groups))
+        self.last_group = Signal(range(groups))
         self.filling = Signal()
         self.cutting = Signal()
         self.full = Signal(_BANKS)
@@ -79,12 +79,12 @@ class QueryMemory(wiring.Component):
             init=[],
         )
         self._walk(m)
-        self._flag(m, unit.special & ~self.filling)
+        self._flag(m, unit.special)
         elements = self.queries.payload.elements
         m.d.comb += [
             unit.latter.eq(self.latter),
             unit.half.eq(elements[self.lane]),
-            unit.groups.eq(self.groups),
+            unit.groups.eq(self.last_group),
             unit.blank.eq(self.filling),
         ]
 
@@ -102,7 +102,8 @@ class QueryMemory(wiring.Component):
                 write.data[number].eq(unit.result),
                 write.en[number].eq(written & self.latter & (lane == number)),
             ]
-        released = self._read(m, storage.read_port())
+        read = storage.read_port()
+        released = self._read(m, read)
         for number in range(_BANKS):
             with m.If(completed & self.latter & (bank == number)):
                 m.d.sync += self.full[number].eq(1)
@@ -110,10 +111,10 @@ class QueryMemory(wiring.Component):
                 m.d.sync += self.full[number].eq(0)
         return m
 
-    def _last(self, groups: Value) -> Value:
-        """Number of the last beat of so many groups and one more."""
+    def _last(self, group: Value) -> Value:
+        """Number of the last beat of a group of channels."""
         within = exact_log2(self.group_beats)
-        return Cat(Const(self.group_beats - 1, within), groups)
+        return Cat(Const(self.group_beats - 1, within), group)
 
     def _walk(self, m: Module) -> None:
         """From element to element, beat to beat, query to query, list to list."""
@@ -123,10 +124,13 @@ class QueryMemory(wiring.Component):
         at_end = Signal()
         closes = Signal()
         excess = self.query[-1]
+        with m.Switch(beat.channels):
+            with m.Case(*range(1, self.most + 1)):
+                m.d.comb += self.last_group.eq(beat.channels - 1)
+            with m.Default():
+                m.d.comb += [self.last_group.eq(self.most - 1), wrong.eq(1)]
         m.d.comb += [
-            wrong.eq(~beat.channels.any() | (beat.channels > self.most)),
-            self.groups.eq(Mux(wrong, self.most, beat.channels) - 1),
-            at_end.eq(self.beat >= self._last(self.groups)),
+            at_end.eq(self.beat >= self._last(self.last_group)),
             moves.eq(self.latter & self.present & (self.lane == self.config.activation_lanes - 1)),
             self.queries.ready.eq(moves & (at_end | ~beat.last)),
             closes.eq(moves & at_end & beat.last),
@@ -155,48 +159,52 @@ class QueryMemory(wiring.Component):
         """Gather a list's flags; while they wait behind those of the list before no other one begins."""
         queries = self.config.kv.queries
         flags = Signal(queries)
+        complete = Signal(queries, reset_less=True)
         waits = Signal()
         leaves = Signal()
         sent = self.specials
-        m.d.comb += leaves.eq(waits & (~sent.valid | sent.ready))
+        m.d.comb += [leaves.eq(waits & (~sent.valid | sent.ready)), sent.payload.eq(complete)]
         with m.If(~self.latter):
             room = ~self.full.bit_select(self.writing, 1) & (~waits | leaves)
             m.d.sync += self.present.eq(self.queries.valid & room)
         for query in range(queries):
+            # The beat before zeros that fill up stays at the input: it has been flagged as it should be.
             with m.If(self.latter & self.kept & special & (self.query == query)):
                 m.d.sync += flags[query].eq(1)
         with m.If(sent.ready):
             m.d.sync += sent.valid.eq(0)
         with m.If(leaves):
-            m.d.sync += [sent.valid.eq(1), sent.payload.eq(flags), flags.eq(0), waits.eq(0)]
+            m.d.sync += [sent.valid.eq(1), complete.eq(flags), flags.eq(0), waits.eq(0)]
         with m.If(self.completes):
             m.d.sync += waits.eq(1)
 
     def _read(self, m: Module, read: memory.ReadPort) -> list[Value]:
         """Answer requests; which bank is released."""
-        beat = Signal.like(self.beat)
+        place = Signal.like(self.beat)
         sent, request = self.operands, self.requests.payload
         reading = Signal()
         advance = Signal()
         fetches = Signal()
         ends = Signal()
         releases = Signal()
-        groups = [Signal.like(self.groups, name=f"groups_{bank}", reset_less=True) for bank in range(_BANKS)]
-        for bank, held in enumerate(groups):
+        kept = [
+            Signal.like(self.last_group, name=f"last_group_{bank}", reset_less=True) for bank in range(_BANKS)
+        ]
+        for bank, held in enumerate(kept):
             with m.If(self.latter & self.present & (self.writing == bank)):
-                m.d.sync += held.eq(self.groups)
-        last = self._last(Mux(reading, groups[1], groups[0]))
+                m.d.sync += held.eq(self.last_group)
+        last = self._last(Mux(reading, kept[1], kept[0]))
         m.d.comb += [
             advance.eq(~sent.valid | sent.ready),
             fetches.eq(self.requests.valid & self.full.bit_select(reading, 1) & advance),
-            ends.eq(fetches & (beat == last)),
+            ends.eq(fetches & (place == last)),
             releases.eq(ends & request.last),
             self.requests.ready.eq(ends),
             read.en.eq(advance),
-            read.addr.eq(Cat(request.query, reading, beat)),
+            read.addr.eq(Cat(request.query, reading, place)),
         ]
         with m.If(fetches):
-            m.d.sync += beat.eq(Mux(ends, 0, beat + 1))
+            m.d.sync += place.eq(Mux(ends, 0, place + 1))
         with m.If(advance):
             m.d.sync += [sent.valid.eq(fetches), sent.payload.last.eq(ends)]
         with m.If(releases):

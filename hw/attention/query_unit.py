@@ -3,36 +3,30 @@
 Meaning: ``golden.attention.scores.fold``. Half of an element's significand is multiplied a cycle.
 """
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from golden.attention.scores import query_factor
 from golden.numbers.floats import EXPONENT_BIAS
+from hw.attention.query_multiplier import QueryMultiplier, factors
 from hw.config import Config
 from hw.kv.fixed_point import MANTISSA_BITS
-from hw.kv.payloads import HALF_BITS, SHORTEST_GROUP
-from hw.numbers.carry_save import compress
+from hw.kv.payloads import HALF_BITS
 from hw.numbers.pipeline import hold
 
-__all__ = ["DELAY", "PACE", "QueryUnit", "scaled", "unscaled"]
+__all__ = ["PACE", "QueryUnit", "scaled", "unscaled"]
 
 PACE = 2
 """Cycles of an element."""
-DELAY = 3
-"""From the first cycle of an element to the one in which it is there."""
 
-_FACTOR_BITS = 16
-_LOW_BITS = 6
-"""Of a significand, for its first cycle."""
-_SUM_BITS = _FACTOR_BITS + _LOW_BITS
 _EXPONENT_BITS = 6
 _ZERO = 16
+"""In the place of an exponent field: no other number has it."""
 
 scaled = data.StructLayout(
     {"fraction": MANTISSA_BITS - 1, "exponent": _EXPONENT_BITS, "negative": 1},
 )
-"""A tf32 number of 2^-28 to below 2^15, its exponent field modulo 64, or 0, with 16 in the field's place."""
+"""A tf32 number of 2^-28 to below 2^15, its exponent field modulo 64, or 0."""
 
 
 def unscaled(number: data.View) -> Value:
@@ -53,20 +47,16 @@ class QueryUnit(wiring.Component):
         groups (in): one less than a 16th of D, likewise.
         blank (in): +0 takes the element's place, likewise.
         special (out): ``half`` is infinite or NaN, which becomes +0.
-        result (out): in the latter cycle of the following element, ``DELAY`` behind this one's first.
+        result (out): in the latter cycle of the following element, two cycles behind this one's.
     """
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        self.factors = [
-            query_factor(SHORTEST_GROUP * (number + 1))
-            for number in range(config.kv.channels // SHORTEST_GROUP)
-        ]
         super().__init__(
             {
                 "latter": In(1),
                 "half": In(HALF_BITS),
-                "groups": In(range(len(self.factors))),
+                "groups": In(range(len(factors(config)))),
                 "blank": In(1),
                 "special": Out(1),
                 "result": Out(scaled),
@@ -75,24 +65,25 @@ class QueryUnit(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        former = ~self.latter
         number, place = self._normalise(m)
         absent = Signal()
         lowest = Signal(_EXPONENT_BITS)
-        bases = Array([EXPONENT_BIAS["tf32"] + exponent for _, exponent in self.factors])
+        bases = Array([EXPONENT_BIAS["tf32"] + exponent for _, exponent in factors(self.config)])
         m.d.comb += [
             self.special.eq(self.half[10:15].all()),
             absent.eq(self.blank | self.special),
             lowest.eq(place + bases[self.groups]),
         ]
-        significand = Signal(MANTISSA_BITS, reset_less=True)
-        m.d.sync += significand.eq(Mux(former, Mux(absent, 0, number), significand >> _LOW_BITS))
-        groups = hold(m, former, "groups", self.groups)
+        m.submodules.multiplier = multiplier = QueryMultiplier(self.config)
+        m.d.comb += [
+            multiplier.latter.eq(self.latter),
+            multiplier.significand.eq(Mux(absent, 0, number)),
+            multiplier.choice.eq(self.groups),
+        ]
         exponent = hold(m, self.latter, "exponent", Mux(absent | ~number[-1], _ZERO, lowest))
         negative = hold(m, self.latter, "negative", self.half[-1] & ~absent)
-        product = self._multiply(m, significand, groups)
         m.d.comb += [
-            self._round(m, product, exponent),
+            self._round(m, multiplier.product, exponent),
             self.result.negative.eq(negative),
         ]
         return m
@@ -115,30 +106,11 @@ class QueryUnit(wiring.Component):
             number = moved
         return number, place
 
-    def _multiply(self, m: Module, significand: Value, groups: Value) -> Value:
-        """Product with the factor, but for its lowest bits."""
-        single = Signal(_FACTOR_BITS)
-        triple = Signal(_FACTOR_BITS + 2)
-        m.d.comb += [
-            single.eq(Array([factor for factor, _ in self.factors])[groups]),
-            triple.eq(Array([3 * factor for factor, _ in self.factors])[groups]),
-        ]
-        total = Signal(_SUM_BITS - _LOW_BITS, reset_less=True)
-        rows: list[Value] = []
-        for place in range(0, _LOW_BITS, 2):
-            odd, two = significand[place], significand[place + 1]
-            multiple = Mux(two, Mux(odd, triple, single << 1), Mux(odd, single, 0))
-            rows.append(Cat(Const(0, place), multiple))
-        rows.append(Mux(self.latter, 0, total))
-        left, right = compress(m, rows, _SUM_BITS, name="product")
-        m.d.sync += total.eq((left + right)[_LOW_BITS:_SUM_BITS])
-        return total[:-1]
-
     def _round(self, m: Module, product: Value, exponent: Value) -> Value:
         """To nearest.
 
         There are no ties: a product would need 14 zeros at its end, and has at most 10 of the significand
-        and 3 of the factor. No significand rounds up to 2 if it is beyond the middle: the factor is too small.
+        and 3 of the factor. No long product rounds up to 2, since not even 2047 * 65535 would.
         """
         long = product[-1]
         kept = Signal(MANTISSA_BITS)  # with half a unit

@@ -1,0 +1,249 @@
+"""Query memory: every operand and flag equal to golden's, bit for bit, whatever the stalls.
+
+Parameters: ``config``, the fields of the configuration; ``lists``, how many of them in a test; ``stride``,
+every which pattern of float16.
+"""
+
+import itertools
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import cocotb
+import numpy as np
+
+from hw.attention.payloads import operand_beat, query_beat, query_request
+from hw.attention.query_memory import DELAY, PACE
+from hw.config import Config
+from hw.kv.payloads import SHORTEST_GROUP
+from sim import context
+from sim.benches.attention.query_lists import FAULTS, KINDS, QueryList, faulty_list, random_list
+from sim.coverage import Coverage
+from sim.errors import ErrorCounter, ErrorPlan
+from sim.scoreboard import Scoreboard
+from sim.spacing import SPACINGS, every_pair, send_spaced
+from sim.streams import SITUATIONS, Domain, StreamMonitor, StreamSink, StreamSource, reset, situation
+
+config = Config.model_validate(context.parameters()["config"])
+COUNT: int = context.parameters()["lists"]
+STRIDE: int = context.parameters()["stride"]
+LANES, ROOM = config.activation_lanes, config.kv.queries
+MOST = config.kv.channels // SHORTEST_GROUP
+OUTPUTS = {"operands": operand_beat(config), "specials": ROOM}
+
+errors = ErrorPlan("attention_query_memory")
+coverage = Coverage("attention_query_memory", {"kind": KINDS, "stalls": SITUATIONS})
+coverage_channels = Coverage("attention_query_memory_channels", {"channels": range(1, 17)})
+coverage_numbers = Coverage(
+    "attention_query_memory_numbers",
+    {"number": ("zero", "subnormal", "normal", "infinity", "nan"), "negative": (False, True)},
+)
+coverage_faults = Coverage("attention_query_memory_faults", {"before": FAULTS, "after": FAULTS})
+coverage_rate = Coverage("attention_query_memory_rate", {"of": ("elements", "operands", "requests")})
+
+
+class Bench:
+    """The memory with its streams.
+
+    Attributes:
+        holds: the flags of lists are not taken.
+    """
+
+    def __init__(self, domain: Domain, stalls: str = "free_running") -> None:
+        where = situation(stalls)
+        self.domain = domain
+        self.holds = False
+        self.queries = StreamSource(domain, "queries", query_beat(config), where.source)
+        self.requests = StreamSource(domain, "requests", query_request(config), where.source)
+        self.boards: dict[str, Scoreboard] = {}
+        self.sinks = {
+            name: StreamSink(
+                domain,
+                name,
+                shape,
+                (lambda rng: self._held(where.sink(rng))) if name == "specials" else where.sink,
+                where.sink_waits,
+                lambda bits, name=name: self.boards[name].observe(bits),
+            )
+            for name, shape in OUTPUTS.items()
+        }
+        self.errors = ErrorCounter(domain, errors)
+        self.expected_errors = 0
+        self.forget()
+
+    def _held(self, stalls: Iterator[bool]) -> Iterator[bool]:
+        for stalled in stalls:
+            yield stalled or self.holds
+
+    def forget(self) -> None:
+        """Expect nothing."""
+        self.boards = {name: Scoreboard(name, shape) for name, shape in OUTPUTS.items()}
+        self.wanted = {name: sink.count for name, sink in self.sinks.items()}
+        self.expected_errors = 0
+
+    def send(self, queries: QueryList, repeats: bool = False) -> None:
+        """A list, and requests of all that is kept of it, in order or repeatedly in any order."""
+        self.load(queries)
+        self.request(queries, repeats)
+
+    def load(self, queries: QueryList) -> None:
+        """A list, its flags and its errors."""
+        self.queries.send_all(queries.beats())
+        _, flags = queries.expected()
+        self.boards["specials"].expect(flags)
+        self.wanted["specials"] += 1
+        self.expected_errors += queries.errors
+
+    def request(self, queries: QueryList, repeats: bool = False) -> None:
+        """Requests of a list and their operands."""
+        patterns, _ = queries.expected()
+        wanted = [*range(queries.count)]
+        if repeats:
+            wanted = random.choices(wanted, k=random.randint(1, 2 * len(wanted)))
+        for number, query in enumerate(wanted):
+            self.requests.send({"query": query, "last": number == len(wanted) - 1})
+            own = patterns[query].tolist()
+            beats = [own[start : start + LANES] for start in range(0, len(own), LANES)]
+            self.boards["operands"].expect_all(
+                {"elements": beat, "last": place == len(beats) - 1} for place, beat in enumerate(beats)
+            )
+            self.wanted["operands"] += len(beats)
+
+    async def finish(self, spacing: str = SPACINGS[0]) -> None:
+        """Wait for everything expected, see that nothing else comes, compare the errors."""
+        await self.queries.drained()
+        for name, sink in self.sinks.items():
+            await sink.wait_for(self.wanted[name])
+        await self.domain.cycles(20)
+        for board in self.boards.values():
+            board.finish()
+        self.errors.expect({"error": self.expected_errors}, spacing)
+
+
+def any_list(kind: str) -> QueryList:
+    """Of any lengths."""
+    return random_list(
+        config, kind, random.choice((1, MOST, random.randint(1, MOST))), random.randint(1, ROOM)
+    )
+
+
+@cocotb.test()
+async def every_pattern(dut: Any) -> None:
+    """Float16's patterns, for queries of every length."""
+    bench = Bench(await reset(dut, cycle_limit=8_000_000))
+    patterns = np.arange(random.randrange(STRIDE), 1 << 16, STRIDE).astype(np.uint16)
+    special = (patterns & 0x7C00) == 0x7C00
+    for channels in range(1, MOST + 1):
+        length = SHORTEST_GROUP * channels
+        rows = np.resize(patterns, (-(-len(patterns) // length), length))
+        for start in range(0, len(rows), ROOM):
+            bench.send(QueryList(config, [*rows[start : start + ROOM]], channels))
+        coverage_channels.hit(channels=channels)
+    for pattern, wrong in zip(patterns.tolist(), special.tolist(), strict=True):
+        magnitude = pattern & 0x7FFF
+        name = "zero" if magnitude == 0 else "subnormal" if magnitude < 0x400 else "normal"
+        if wrong:
+            name = "infinity" if magnitude == 0x7C00 else "nan"
+        coverage_numbers.hit(number=name, negative=bool(pattern >> 15))
+    await bench.finish()
+
+
+@cocotb.test()
+@cocotb.parametrize(stalls=SITUATIONS)
+async def any_stalls(dut: Any, stalls: str) -> None:
+    """Lists of all kinds and lengths, read in any order, under stalls on four streams."""
+    bench = Bench(await reset(dut, cycle_limit=2_000_000), stalls)
+    for number in range(max(COUNT, len(KINDS))):
+        kind = KINDS[number % len(KINDS)]
+        bench.send(any_list(kind), repeats=True)
+        coverage.hit(kind=kind, stalls=stalls)
+    await bench.finish()
+
+
+@cocotb.test()
+async def full_throughput(dut: Any) -> None:
+    """An element in ``PACE`` cycles and a beat of operands in one, over all borders, at the stated delays."""
+    bench = Bench(await reset(dut, cycle_limit=100_000))
+    cycles: dict[str, list[int]] = {"queries": [], "operands": [], "requests": []}
+    for name, seen in cycles.items():
+        StreamMonitor(bench.domain, name, observer=lambda _, seen=seen: seen.append(bench.domain.cycle))
+    lists = [random_list(config, "normal", channels, 2) for channels in (MOST, 1)]
+    for one in lists:
+        bench.load(one)
+    await bench.queries.drained()
+    await bench.domain.cycles(20)
+    offered = bench.domain.cycle + 1
+    for one in lists:
+        bench.request(one)
+    await bench.finish()
+    assert (np.diff(cycles["queries"]) == PACE * LANES).all()
+    assert (np.diff(cycles["operands"]) == 1).all()
+    assert cycles["operands"][0] == offered + 2, (offered, cycles["operands"][0])
+    ends = np.cumsum([one.length // LANES for one in lists for _ in one.queries]) - 1
+    assert (np.array(cycles["operands"])[ends] == np.array(cycles["requests"]) + 1).all()
+
+    for seen in cycles.values():
+        seen.clear()
+    bench.send(lists[0])
+    await bench.finish()
+    assert cycles["operands"][0] == cycles["queries"][-1] + DELAY, (cycles["queries"][-1], cycles["operands"])
+    for name in ("elements", "operands", "requests"):
+        coverage_rate.hit(of=name)
+
+
+@cocotb.test()
+async def waiting_flags(dut: Any) -> None:
+    """Two lists' flags may wait; the next list comes in once the first ones are taken, and not before."""
+    bench = Bench(await reset(dut, cycle_limit=100_000))
+    bench.holds = True
+    lists = [random_list(config, "special", 1, number) for number in (ROOM, 1, 2)]
+    for one in lists:
+        bench.send(one)
+    beats = [len(list(one.beats())) for one in lists]
+    await bench.sinks["operands"].wait_for(sum(beats[:2]))
+    await bench.domain.cycles(100)
+    assert bench.queries.sent == sum(beats[:2])
+    bench.holds = False
+    await bench.finish()
+
+
+@cocotb.test()
+async def unread_lists(dut: Any) -> None:
+    """A third list waits until the first one has been read for the last time."""
+    bench = Bench(await reset(dut, cycle_limit=100_000))
+    lists = [random_list(config, "any", MOST, ROOM) for _ in range(3)]
+    for one in lists:
+        bench.load(one)
+    beats = len(list(lists[0].beats()))
+    await bench.domain.cycles(3 * beats * LANES * PACE)
+    assert bench.queries.sent == 2 * beats
+    for one in lists:
+        bench.request(one, repeats=True)
+    await bench.finish()
+
+
+@cocotb.test()
+@cocotb.parametrize(spacing=SPACINGS)
+async def faults(dut: Any, spacing: str) -> None:
+    """Queries too short, too long or too many, and impossible lengths, before and behind each other."""
+    bench = Bench(await reset(dut, cycle_limit=1_000_000))
+    order = every_pair(FAULTS)
+    acts = [lambda fault=fault: bench.send(faulty_list(config, fault), repeats=True) for fault in order]
+    await send_spaced(bench.domain, (bench.queries, bench.requests), acts, spacing)
+    await bench.finish(spacing)
+    for before, after in itertools.pairwise(order):
+        coverage_faults.hit(before=before, after=after)
+
+
+@cocotb.test()
+async def reset_forgets(dut: Any) -> None:
+    """After a reset anywhere nothing of the lists before is left."""
+    bench = Bench(await reset(dut, cycle_limit=1_000_000), "both_random")
+    for _ in range(8):
+        for _ in range(3):
+            bench.send(any_list("special"))
+        await bench.domain.cycles(random.randint(1, 4 * PACE * LANES * MOST * ROOM))
+        await bench.domain.reset()
+        bench.forget()
+        bench.send(any_list("any"))
+        await bench.finish()
