@@ -70,8 +70,8 @@ def word(config: Config) -> data.StructLayout:
 def activation_beat(config: Config) -> data.StructLayout:
     """FP16 or BF16 elements of every token column; ``last`` closes the vector, missing elements are +0.
 
-    With ``config.attention`` elements have 19 bits: TF32, whose format is that of BF16, or FP16 and BF16 above
-    three zeros.
+    With ``config.attention`` elements have 19 bits: TF32, whose format is that of BF16, or FP16 and BF16
+    above three zeros.
 
     The vector is aligned in groups of ``config.group`` elements, halved ``halvings`` times (at most to 16).
     """

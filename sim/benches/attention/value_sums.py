@@ -21,6 +21,7 @@ from hw.attention import payloads
 from hw.attention.payloads import Access
 from hw.config import Config
 from sim import context
+from sim.benches.attention.settled import Settled
 from sim.coverage import Coverage
 from sim.scoreboard import Scoreboard
 from sim.streams import SITUATIONS, Domain, StreamMonitor, StreamSink, StreamSource, reset, situation
@@ -105,6 +106,7 @@ class Bench:
             observer=lambda bits: self.board.observe(bits),
         )
         self.wanted = 0
+        self.settled = Settled(domain, CONFIG)
         self.state = np.zeros((QUERIES, D), np.int64)
 
     def segment(self, access: Access, query: int, block: int, blocks: int, **fields: int) -> None:
@@ -261,6 +263,7 @@ async def exact_cycles(dut: Any) -> None:
     await bench.finish()
     assert (np.diff(cycles["dots"]) == ROWS // LANES).all()
     assert (np.diff(cycles["results"]) == 1).all()
+    assert bench.settled.held >= len(cycles["dots"]) - 1
     for name in cycles:
         coverage_rate.hit(over=name)
 
