@@ -12,6 +12,7 @@ from hw.kv.payloads import HALF_BITS, SHORTEST_GROUP, Coding, Side, page_format
 __all__ = [
     "CENTRE_BITS",
     "MAXIMUM_BITS",
+    "MOST_MOVED",
     "MOVED_BITS",
     "SCORE_BITS",
     "TERM_BITS",
@@ -29,6 +30,7 @@ __all__ = [
     "quotient",
     "score_beat",
     "score_page",
+    "scored_query",
     "softmax_state",
     "tf32",
     "value_dots",
@@ -40,6 +42,8 @@ __all__ = [
 
 CENTRE_BITS = 3
 MAXIMUM_BITS = 20
+MOST_MOVED = 62
+"""Places by which a sum is shifted at most: nothing is left of it."""
 MOVED_BITS = 6
 SCORE_BITS = MAXIMUM_BITS + SCORE_FRACTION
 TERM_BITS = 52
@@ -195,6 +199,24 @@ def score_page(config: Config) -> data.StructLayout:
 def maximum_move(config: Config) -> data.StructLayout:
     """By how much a query's maximum has moved with a page; 62 stands for all larger distances as well."""
     return data.StructLayout({"query": range(config.kv.queries), "places": MOVED_BITS})
+
+
+def scored_query(config: Config) -> data.StructLayout:
+    """A query whose scores of a page are known, with its new maximum and the places by which that moves.
+
+    ``last``: the page's last query; ``opens``, ``closes`` and ``scores`` as of ``score_page``.
+    """
+    return data.StructLayout(
+        {
+            "query": range(config.kv.queries),
+            "maximum": signed(MAXIMUM_BITS),
+            "places": MOVED_BITS,
+            "last": 1,
+            "opens": 1,
+            "closes": 1,
+            "scores": 1,
+        }
+    )
 
 
 def weight_request(config: Config) -> data.StructLayout:

@@ -1,36 +1,46 @@
-"""Score collector: results of the array become scores in memory, with the maximum of each vector of them."""
+"""Score collector: results of the array become scores, with the maximum of each query's."""
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
-from amaranth.lib import data, stream, wiring
+from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden.attention.widths import LOWEST, SCORE_FRACTION
 from hw import payloads
 from hw.attention import score_converter
-from hw.attention.payloads import MAXIMUM_BITS, offset_term, score_page
+from hw.attention.payloads import (
+    MAXIMUM_BITS,
+    MOST_MOVED,
+    offset_term,
+    score_page,
+    scored_query,
+)
 from hw.attention.score_converter import HALF_SCORE, ScoreConverter
-from hw.attention.score_memory import BANKS, groups, maximum_place, memory_word, score_place
+from hw.attention.score_memory import stored_score
 from hw.config import Config
+from hw.numbers.pipeline import hold
 
-__all__ = ["ScoreCollector"]
+__all__ = ["LATENCY", "ScoreCollector"]
+
+LATENCY = score_converter.LATENCY + 3
+"""Cycles from a query's last result to the query."""
 
 
 class ScoreCollector(wiring.Component):
-    """Take page after page, a result a cycle; a vector of scores takes a cycle more.
-
-    A page is taken while one before it is still in memory.
+    """Take a result a cycle while there is room for its score.
 
     Members:
-        pages (in stream): a page that comes.
+        pages (in stream): a page, taken with its last result.
         results (in stream): its results, float32 rows in the order (query, group of tokens, token), every
             group of at least 16 tokens; ``last`` closes a vector, one query's tokens of a group. Whether
             they are marked as damaged is not looked at.
         terms (in stream): the offset term of every vector, 0 where keys are by token.
-        waits (in): a cycle without write is wanted; it comes within ``score_converter.LATENCY`` + 2.
-        write (out): scores, each ``score_converter.LATENCY`` cycles after its result, and maxima.
-        complete (out): the oldest page is in memory.
-        page, bank, last_group (out): of the oldest page.
-        free (in): forget it.
+        read_place (in): place of the next score that is read, in the memory of scores; there is room for one
+            less than two queries' scores.
+        waits (in): in ``score_converter.LATENCY`` cycles no score of an odd place may come.
+        present, score (out): a score, ``score_converter.LATENCY`` cycles after its result.
+        asks (out), found, kept (in): the maximum that has been kept of the query, until it is found.
+        queries (out stream): a query whose scores of a page are all there, ``LATENCY`` cycles after its last
+            result, later if the maximum has to wait. It is taken before its first score is read.
     """
 
     def __init__(self, config: Config) -> None:
@@ -40,180 +50,123 @@ class ScoreCollector(wiring.Component):
                 "pages": In(stream.Signature(score_page(config))),
                 "results": In(stream.Signature(payloads.result(config))),
                 "terms": In(stream.Signature(offset_term)),
+                "read_place": In(range(2 * config.kv.page_tokens)),
                 "waits": In(1),
-                "write": Out(memory_word(config)),
-                "complete": Out(1),
-                "page": Out(score_page(config)),
-                "bank": Out(1),
-                "last_group": Out(range(groups(config))),
-                "free": In(1),
+                "present": Out(1),
+                "score": Out(stored_score),
+                "asks": Out(1),
+                "found": In(1),
+                "kept": In(signed(MAXIMUM_BITS)),
+                "queries": Out(stream.Signature(scored_query(config))),
             }
         )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        config = self.config
-        m.submodules.taken_place = taken_place = _Place(config)
-        m.submodules.written_place = written_place = _Place(config)
-        shape = score_page(config)
-        pages = [Signal(shape, name=f"page_{bank}", reset_less=True) for bank in range(BANKS)]
-        last_groups = [
-            Signal(range(groups(config)), name=f"last_group_{bank}", reset_less=True) for bank in range(BANKS)
-        ]
-        used = Signal(BANKS)
-        full = Signal(BANKS)
-        taking = Signal()
-        writing = Signal()
-        collecting = Signal()
+        m.submodules.converter = converter = ScoreConverter()
+        place = Signal.like(self.read_place)  # of the score of the result that is taken
+        room = Signal()
+        take = Signal()
+        valid = Signal()
+        page, token = self.pages.p, place[:-1]
         m.d.comb += [
-            self.pages.ready.eq(~collecting & ~used.bit_select(taking, 1)),
-            self.complete.eq(full.bit_select(self.bank, 1)),
-            self.page.eq(Mux(self.bank, *reversed(pages))),
-            self.last_group.eq(Mux(self.bank, *reversed(last_groups))),
+            room.eq(((place + 1)[: len(place)] != self.read_place) & ~(self.waits & place[0])),
+            valid.eq((page.first <= token) & (token <= page.last)),
         ]
-        taken = Signal(shape)
-        written = Signal(shape)
-        m.d.comb += [
-            taken.eq(Mux(taking, *reversed(pages))),
-            written.eq(Mux(writing, *reversed(pages))),
-            taken_place.last_query.eq(taken_place.query == taken.last_query),
-            written_place.last_query.eq(written_place.query == written.last_query),
-        ]
-        for bank in range(BANKS):
-            with m.If(self.pages.valid & self.pages.ready & (taking == bank)):
-                m.d.sync += [pages[bank].eq(self.pages.payload), used[bank].eq(1), collecting.eq(1)]
-            with m.If(written_place.page_ends & (writing == bank)):
-                m.d.sync += [
-                    last_groups[bank].eq(written_place.group),
-                    full[bank].eq(1),
-                    writing.eq(1 - bank),
-                ]
-            with m.If(self.free & (self.bank == bank)):
-                m.d.sync += [used[bank].eq(0), full[bank].eq(0), self.bank.eq(1 - bank)]
-        with m.If(taken_place.page_ends):
-            m.d.sync += [collecting.eq(0), taking.eq(~taking)]
+        with m.If(take):
+            m.d.sync += place.eq(place + 1)
+        self._take(m, converter, room, take, token.all())
 
-        score, closes, converted = self._convert(m, collecting, taken_place)
-        m.d.comb += [written_place.step.eq(score), written_place.close.eq(closes)]
-        self._write(m, score, closes, converted, written, writing, written_place)
+        present: Value = take
+        ends: Value = take & token.all()
+        for stage in range(score_converter.LATENCY):
+            present = hold(m, None, f"present_{stage}", present, reset=True)
+            ends = hold(m, None, f"ends_{stage}", ends, reset=True)
+            valid = hold(m, None, f"valid_{stage}", valid)
+        m.d.comb += [
+            self.present.eq(present),
+            self.score.score.eq(converter.score),
+            self.score.valid.eq(valid),
+        ]
+        self._raise(m, converter.score, present & valid, ends)
         return m
 
-    def _convert(self, m: Module, collecting: Value, place: "_Place") -> tuple[Value, Value, ScoreConverter]:
-        """Results row by row through the converter.
-
-        Returns:
-            Whether a score comes out, whether instead its vector has ended, and the converter.
-        """
-        m.submodules.converter = converter = ScoreConverter()
+    def _take(self, m: Module, converter: ScoreConverter, room: Value, take: Value, ends: Value) -> None:
+        """Results row by row into the converter, and what is known of a query when it ends."""
         units = self.config.rescale_units
         unit = Signal(range(units))
         opening = Signal(init=1)
-        closing = Signal()
-        take = Signal()
+        opened = Signal()
         beat_ends = unit == units - 1
         m.d.comb += [
-            take.eq(self.results.valid & collecting & ~closing & ~self.waits & (~opening | self.terms.valid)),
+            take.eq(self.results.valid & self.pages.valid & room & (~opening | self.terms.valid)),
             self.results.ready.eq(take & beat_ends),
-            converter.result.eq(Cat(row[0] for row in self.results.payload.rows).word_select(unit, 32)),
-            place.step.eq(take),
-            place.close.eq(closing),
+            converter.result.eq(Cat(row[0] for row in self.results.p.rows).word_select(unit, 32)),
         ]
-        opened = Signal()
-        m.d.sync += [closing.eq(take & beat_ends & self.results.payload.last), opened.eq(take & opening)]
+        m.d.sync += opened.eq(take & opening)
         with m.If(take):
-            m.d.sync += [unit.eq(Mux(beat_ends, 0, unit + 1)), opening.eq(0)]
-        with m.If(closing):
-            m.d.sync += opening.eq(1)
+            m.d.sync += [
+                unit.eq(Mux(beat_ends, 0, unit + 1)),
+                opening.eq(beat_ends & self.results.p.last),
+            ]
 
         # A vector has so many results that its term is taken long before the next one is looked for.
         term = Signal(offset_term, reset_less=True)
         m.d.comb += [self.terms.ready.eq(opened), converter.term.eq(term)]
         with m.If(opened):
-            m.d.sync += term.eq(self.terms.payload + HALF_SCORE)
-        present: list[Value] = [take]
-        closes: list[Value] = [closing]
-        for stage in range(score_converter.LATENCY):
-            for name, flags in (("score", present), ("closes", closes)):
-                held = Signal(name=f"{name}_{stage}")
-                m.d.sync += held.eq(flags[-1])
-                flags.append(held)
-        return present[-1], closes[-1], converter
+            m.d.sync += term.eq(self.terms.p + HALF_SCORE)
 
-    def _write(
-        self,
-        m: Module,
-        score: Value,
-        closes: Value,
-        converter: ScoreConverter,
-        page: data.View,
-        bank: Value,
-        place: "_Place",
-    ) -> None:
-        """Scores, and the largest of a vector's valid ones, rounded up.
+        # Of the query before at least one score has been read: there was room for this one's last.
+        page, query = self.pages.p, Signal(range(self.config.kv.queries))
+        page_ends = Signal()
+        m.d.comb += [page_ends.eq(query == page.last_query), self.pages.ready.eq(take & ends & page_ends)]
+        with m.If(take & ends):
+            m.d.sync += [
+                query.eq(Mux(page_ends, 0, query + 1)),
+                self.queries.p.query.eq(query),
+                self.queries.p.last.eq(page_ends),
+                self.queries.p.opens.eq(page.opens),
+                self.queries.p.closes.eq(page.closes),
+                self.queries.p.scores.eq(page.scores),
+            ]
+
+    def _raise(self, m: Module, score: Value, counts: Value, ends: Value) -> None:
+        """The largest of a query's valid scores, rounded up, and the running maximum with it.
 
         Rounding up keeps the order of integer parts, and of the presence of a fraction.
         """
-        converted = converter.score
-        largest = Signal(signed(MAXIMUM_BITS + 1), init=LOWEST << 1)
-        own = Signal(signed(MAXIMUM_BITS + 1))
-        valid = (page.first <= place.token) & (place.token <= page.last)
-        m.d.comb += own.eq(Cat(converted[:SCORE_FRACTION].any(), converted[SCORE_FRACTION:]))
-        with m.If(score & valid & (own > largest)):
-            m.d.sync += largest.eq(own)
-        with m.If(closes):
-            m.d.sync += largest.eq(LOWEST << 1)
-        raised = Signal(signed(MAXIMUM_BITS))
+        lowest = LOWEST << 1
+        largest = Signal(signed(MAXIMUM_BITS + 1), init=lowest)
+        before = Signal.like(largest)
+        own = Signal.like(largest)
+        ended = Signal()
+        m.d.sync += ended.eq(ends)
         m.d.comb += [
-            raised.eq(largest[1:].as_signed() + largest[0]),
-            self.write.present.eq(score | closes),
-            self.write.data.eq(Mux(closes, raised, converted)),
-            self.write.address.eq(
-                Mux(
-                    closes,
-                    maximum_place(self.config, bank, place.query, place.group),
-                    score_place(bank, place.query, place.token),
-                )
-            ),
+            before.eq(Mux(ended, lowest, largest)),
+            own.eq(Cat(score[:SCORE_FRACTION].any(), score[SCORE_FRACTION:])),
         ]
+        m.d.sync += largest.eq(Mux(counts & (own > before), own, before))
 
-
-class _Place(wiring.Component):
-    """Where in a page a score stands.
-
-    Members:
-        step (in): to the next token of the vector.
-        close (in): to the next vector.
-        last_query (in): the score's query is the page's last one.
-        token, query, group (out): of the score.
-        page_ends (out): the vector that closes is the page's last one.
-    """
-
-    def __init__(self, config: Config) -> None:
-        self.config = config
-        query = range(config.kv.queries)
-        super().__init__(
-            {
-                "step": In(1),
-                "close": In(1),
-                "last_query": In(1),
-                "token": Out(range(config.kv.page_tokens)),
-                "query": Out(query),
-                "group": Out(range(groups(config))),
-                "page_ends": Out(1),
-            }
-        )
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        query_ends = Signal()
+        query = self.queries
+        asking = Signal()
+        standing = Signal(signed(MAXIMUM_BITS))
+        above = Signal(signed(MAXIMUM_BITS + 1))
         m.d.comb += [
-            query_ends.eq(self.close & (self.token == 0)),
-            self.page_ends.eq(query_ends & self.last_query),
+            self.asks.eq(ended | asking & ~self.found),
+            standing.eq(Mux(query.p.opens, LOWEST, self.kept)),
+            above.eq(query.p.maximum - standing),
         ]
-        with m.If(self.step):
-            m.d.sync += self.token.eq(self.token + 1)  # past the page's last one lies the next query's first
-        with m.If(self.close):
-            m.d.sync += self.group.eq(Mux(query_ends, 0, self.group + 1))
-        with m.If(query_ends):
-            m.d.sync += self.query.eq(Mux(self.last_query, 0, self.query + 1))
-        return m
+        m.d.sync += asking.eq(self.asks)
+        below = above[-1]
+        with m.If(query.ready):
+            m.d.sync += query.valid.eq(0)
+        with m.If(ended):
+            m.d.sync += query.p.maximum.eq(largest[1:].as_signed() + largest[0])
+        with m.If(self.found):
+            far = above > MOST_MOVED
+            m.d.sync += [
+                query.valid.eq(1),
+                query.p.places.eq(Mux(below, 0, Mux(far, MOST_MOVED, above[: len(query.p.places)]))),
+            ]
+            with m.If(below):
+                m.d.sync += query.p.maximum.eq(standing)

@@ -21,9 +21,12 @@ class WeightMemory(wiring.Component):
     ``requests.ready`` depends on ``weights.ready``.
 
     Members:
-        room (out): another page's weights may come.
+        room (out): another page may begin.
+        page_begins (in): it does; its weights come behind those of the page before.
         written, weight (in): a page's weights in the order (query, token), every query with all its tokens.
-        page_ends (in): with or after its last weight: the page is complete.
+        last_query (in): the weight is of the page's last query.
+        query, opens, closes (out): of the weight that comes next: its query, and whether it is the first and
+            the last one of it.
         requests (in stream): whose weights are wanted, in any order and as often as wanted; of the oldest
             page, once it is complete.
         weights (out stream): the weights of each request.
@@ -34,9 +37,13 @@ class WeightMemory(wiring.Component):
         super().__init__(
             {
                 "room": Out(1),
+                "page_begins": In(1),
                 "written": In(1),
                 "weight": In(weight),
-                "page_ends": In(1),
+                "last_query": In(1),
+                "query": Out(range(config.kv.queries)),
+                "opens": Out(1),
+                "closes": Out(1),
                 "requests": In(stream.Signature(weight_request(config))),
                 "weights": Out(stream.Signature(weight_beat(config))),
             }
@@ -52,22 +59,28 @@ class WeightMemory(wiring.Component):
         )
         write = storage.write_port(granularity=1)
         read = storage.read_port()
-        full = Signal(_BANKS)
-        writing = Signal()
-        reading = Signal()
+        # Pages so far, twice the number of banks before they count from zero again.
+        begun = Signal(range(2 * _BANKS))
+        complete = Signal.like(begun)
+        released = Signal.like(begun)
+        writing, reading = complete[0], released[0]
 
         place = Signal(range(kv.queries * kv.page_tokens))
+        page_ends = Signal()
+        token = place[: exact_log2(kv.page_tokens)]
         m.d.comb += [
-            self.room.eq(~full.bit_select(writing, 1)),
+            self.room.eq(begun != released ^ _BANKS),
+            self.query.eq(place[len(token) :]),
+            self.opens.eq(~token.any()),
+            self.closes.eq(token.all()),
+            page_ends.eq(self.written & self.last_query & self.closes),
             write.addr.eq(Cat(place[exact_log2(lanes) :], writing)),
         ]
         for lane in range(lanes):
             chosen = place[: exact_log2(lanes)] == lane
             m.d.comb += [write.data[lane].eq(self.weight), write.en[lane].eq(self.written & chosen)]
         with m.If(self.written):
-            m.d.sync += place.eq(place + 1)
-        with m.If(self.page_ends):
-            m.d.sync += [place.eq(0), writing.eq(~writing)]
+            m.d.sync += place.eq(Mux(page_ends, 0, place + 1))
 
         beat = Signal(range(beats))
         sent = self.weights
@@ -76,7 +89,7 @@ class WeightMemory(wiring.Component):
         ends = Signal()
         m.d.comb += [
             advance.eq(~sent.valid | sent.ready),
-            fetches.eq(self.requests.valid & full.bit_select(reading, 1) & advance),
+            fetches.eq(self.requests.valid & (complete != released) & advance),
             ends.eq(fetches & (beat == beats - 1)),
             self.requests.ready.eq(ends),
             read.en.eq(advance),
@@ -88,13 +101,9 @@ class WeightMemory(wiring.Component):
             m.d.sync += beat.eq(Mux(ends, 0, beat + 1))
         with m.If(advance):
             m.d.sync += [sent.valid.eq(fetches), sent.payload.last.eq(ends)]
-        for bank in range(_BANKS):
-            with m.If(self.page_ends & (writing == bank)):
-                m.d.sync += full[bank].eq(1)
-            with m.If(releases & (reading == bank)):
-                m.d.sync += full[bank].eq(0)
-        with m.If(releases):
-            m.d.sync += reading.eq(~reading)
+        for happens, pages in ((self.page_begins, begun), (page_ends, complete), (releases, released)):
+            with m.If(happens):
+                m.d.sync += pages.eq(pages + 1)
         for kept, out in zip(read.data, sent.payload.weights, strict=True):
             m.d.comb += [
                 out.fraction.eq(kept.fraction),

@@ -37,7 +37,6 @@ class WeightUnit(wiring.Component):
         written, weight (out): ``LATENCY`` cycles later.
         share, carry (out): one more cycle later; the weight in units of 2^-32 is their sum. Both are 0
             without a score.
-        busy (out): a score is under way.
     """
 
     present: In(1)
@@ -48,7 +47,6 @@ class WeightUnit(wiring.Component):
     weight: Out(weight)
     share: Out(TOTAL_FRACTION + 1)
     carry: Out(1)
-    busy: Out(1)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -63,18 +61,15 @@ class WeightUnit(wiring.Component):
             some.eq(self.present & self.valid & (distance <= -LEAST_WEIGHT)),
         ]
         written = self.present
-        stages = [written]
         for stage in range(LATENCY):
             below, some = hold(m, None, f"below_{stage}", below), hold(m, None, f"some_{stage}", some)
-            held = Signal(name=f"present_{stage}")
-            m.d.sync += held.eq(stages[-1])
-            stages.append(held)
+            written = hold(m, None, f"present_{stage}", written, reset=True)
         dropped = VALUE_BITS - _SIGNIFICAND + 1
         rounded = Signal(_SIGNIFICAND)
         m.d.comb += rounded.eq(engine.value[dropped:] + engine.value[dropped - 1])
         significand = hold(m, None, "significand", rounded)
         m.d.comb += [
-            self.written.eq(stages[-1]),
+            self.written.eq(written),
             self.weight.fraction.eq(Mux(some, significand[:-1], 0)),
             self.weight.exponent.eq(Mux(some, ~Cat(below, Const(0, 1)), 0)),
         ]
@@ -89,6 +84,5 @@ class WeightUnit(wiring.Component):
         m.d.comb += [
             self.share.eq(window[1:]),
             self.carry.eq(window[0]),
-            self.busy.eq(Cat(stages).any()),
         ]
         return m
