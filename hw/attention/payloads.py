@@ -180,8 +180,8 @@ def score_page(config: Config) -> data.StructLayout:
     """A page whose scores come.
 
     Queries 0 to ``last_query`` see the tokens ``first`` to ``last``, none where ``first`` is larger.
-    ``opens``: the first page of these queries; ``closes``: their last one, their states are wanted;
-    ``scores``: its scores are wanted.
+    ``opens``: the first page of these queries; ``closes``: their last one, their states are wanted; all pages
+    between have the same ``last_query``. ``scores``: its scores are wanted.
     """
     tokens = range(config.kv.page_tokens)
     return data.StructLayout(

@@ -34,8 +34,8 @@ LATENCY = score_collector.LATENCY
 """Cycles from a query's last result to its move, if nothing is before it."""
 _SETTLE_CYCLES = weight_unit.LATENCY + 3
 """Cycles from the last score to the sum of weights with it."""
-MOVE_CYCLES = _SETTLE_CYCLES + 1
-"""Cycles more for a query whose maximum moves, beside one a place; one less if it is alone in its pages."""
+MOVE_CYCLES = _SETTLE_CYCLES + 2
+"""Cycles more for a query whose maximum moves, beside one a place."""
 CLOSE_CYCLES = _SETTLE_CYCLES - 1
 """Cycles more for each query of the last page."""
 
@@ -167,7 +167,7 @@ class Softmax(wiring.Component):
             self.moves.valid.eq(following.valid & (self.phase == _Phase.MOVE)),
             following.ready.eq(starts),
             scores.keeps_maximum.eq(following.valid & ~known),
-            total.loads.eq((self.phase == _Phase.LOAD) & idle & ~_alone(following.p)),
+            total.loads.eq((self.phase == _Phase.LOAD) & idle),
             total.shifts.eq(self.phase == _Phase.SHIFT),
         ]
         m.d.sync += known.eq((known | scores.kept) & ~starts)
@@ -176,7 +176,7 @@ class Softmax(wiring.Component):
                 m.d.sync += places.eq(following.p.places)
                 with m.If(self.moves.valid & self.moves.ready):
                     m.d.sync += self.phase.eq(Mux(moves, _Phase.LOAD, _Phase.READY))
-            with m.Case(_Phase.LOAD), m.If(idle & (total.found | _alone(following.p))):
+            with m.Case(_Phase.LOAD), m.If(idle & total.found):
                 m.d.sync += self.phase.eq(_Phase.SHIFT)
             with m.Case(_Phase.SHIFT):
                 m.d.sync += places.eq(places - 1)
@@ -267,7 +267,7 @@ class Softmax(wiring.Component):
             m.d.sync += [
                 last_query.eq(following.last),
                 total.fresh.eq(following.opens),
-                total.stays.eq(following.places.any() | _alone(following)),
+                total.stays.eq(following.places.any()),
             ]
         # When the last weight of a query comes, the next one has started, but not when the first one comes.
         with m.If(total.opens):
@@ -282,8 +282,3 @@ class Softmax(wiring.Component):
             total.share.eq(unit.share),
             total.carry.eq(unit.carry),
         ]
-
-
-def _alone(query: data.View) -> Value:
-    """Whether a page has no other query: the sum of weights need not be fetched."""
-    return query.last & (query.query == 0)

@@ -17,9 +17,9 @@ class WeightSum(wiring.Component):
     Members:
         opens, closes (in): a weight comes that is the first, the last of its query.
         query (in): its query.
-        fresh, stays (in): the cycle after ``opens``: nothing has been kept, or the sum is here already.
+        fresh, stays (in): the cycle after ``opens``: nothing has been kept, or it has been loaded.
         share, carry (in): of the weight a cycle before, or 0, in units of 2^-32.
-        loads (in): the sum is but the kept one, which is not here.
+        loads (in): the sum becomes the kept one.
         shifts (in): move the sum down by a place; what is shifted out last is rounded to nearest, ties up.
         asks (out): the kept sum is wanted, until it is found.
         found, kept (in): it is there.
@@ -69,7 +69,7 @@ class WeightSum(wiring.Component):
         m.d.comb += [
             before.eq(total & ~restarts.replicate(TOTAL_BITS)),
             added.eq(self.kept & self.found.replicate(TOTAL_BITS)),
-            self.asks.eq((lacks | self.loads) & ~self.found),
+            self.asks.eq((lacks | (self.loads & ~self.keeps)) & ~self.found),
             self.total.eq(total),
         ]
         with m.If(self.found):

@@ -216,7 +216,7 @@ def waits(count: int, heights: list[int]) -> list[int]:
     for number, (before, height) in enumerate(itertools.pairwise([heights[0], *heights])):
         for query in range(count):
             behind_last = number == (0 if query == 0 else len(heights) - 1)
-            moves = MOVE_CYCLES + height - before - (count == 1) if height > before else 0
+            moves = MOVE_CYCLES + height - before if height > before else 0
             found.append(moves or CLOSE_CYCLES * behind_last)
     return found
 
