@@ -6,16 +6,14 @@ from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
-from golden.numbers.datatypes import LANE_BITS
 from hw import payloads
-from hw.attention.page_datatypes import DATATYPES, check, format_of
-from hw.attention.payloads import maximum_move, product, value_product
+from hw.attention.page_datatypes import check, format_of
+from hw.attention.payloads import chunk_codes, maximum_move, product, value_product
 from hw.attention.product_shape import blocks_of, inputs_of, is_folded, most_outputs
 from hw.config import Config
 from hw.kv.page_shape import group_length
-from hw.kv.payloads import Side, code_beat
+from hw.kv.payloads import Side
 from hw.payloads import Route
-from hw.weights.lane_mapper import lane_of, lane_wires
 
 __all__ = ["CodeFeed"]
 
@@ -30,7 +28,7 @@ class CodeFeed(wiring.Component):
     Members:
         products (in stream): one for each vector; taken when its chunks begin.
         moves (in stream): for values, how far a query's maximum moved; taken with its last part.
-        beats (in stream): all codes of a page for each of its queries.
+        codes (in stream): all chunks of a page for each of its queries.
         passes, chunks (out streams): to the tile.
         scaled (out stream): every product, for the scales of those that are rescaled.
         values (out stream): those of values.
@@ -45,7 +43,7 @@ class CodeFeed(wiring.Component):
             {
                 "products": In(stream.Signature(product(config))),
                 "moves": In(stream.Signature(maximum_move(config))),
-                "beats": In(stream.Signature(code_beat(config.memory_bits))),
+                "codes": In(stream.Signature(chunk_codes(config))),
                 "passes": Out(stream.Signature(payloads.passes)),
                 "chunks": Out(stream.Signature(payloads.chunk(config))),
                 "scaled": Out(stream.Signature(product(config))),
@@ -153,35 +151,8 @@ class CodeFeed(wiring.Component):
             m.d.sync += place.eq(Mux(row_ends, 0, place + 1))
             with m.If(row_ends):
                 m.d.sync += block.eq(Mux(out.finished, 0, block + 1))
-        self._codes(m, form, active)
-
-    def _codes(self, m: Module, form: data.View, active: Value) -> None:
-        """A beat is one chunk or several; rows of a chunk are tokens of keys, channels of values."""
-        config, out = self.config, self.chunks.payload
-        rows, lanes = config.rows, config.lanes
-        size = rows * lanes
-        parts = config.memory_bits // size
-        part = Signal(range(parts))
-        beat = self.beats.payload.codes.as_value()
-        codes = Signal(data.ArrayLayout(LANE_BITS, size))
         m.d.comb += [
-            codes.eq(beat.word_select(part, size * LANE_BITS) if parts > 1 else beat),
-            self.chunks.valid.eq(self.beats.valid & active),
-            self.beats.ready.eq(self.chunks.ready & active & (part == parts - 1)),
+            out.codes.eq(self.codes.payload),
+            self.chunks.valid.eq(self.codes.valid & active),
+            self.codes.ready.eq(self.chunks.ready & active),
         ]
-        if parts > 1:
-            with m.If(self.chunks.valid & self.chunks.ready):
-                m.d.sync += part.eq(part + 1)
-        carried = [Signal(LANE_BITS, name=f"carried_{number}") for number in range(size)]
-        with m.Switch(form.coding):
-            for coding, entry in DATATYPES.items():
-                with m.Case(coding):
-                    wires = lane_wires(entry)
-                    m.d.comb += [
-                        lane.eq(lane_of(code, wires)) for lane, code in zip(carried, codes, strict=True)
-                    ]
-        is_key = form.side == Side.KEY
-        for row in range(rows):
-            for lane in range(lanes):
-                of_key, of_value = carried[row * lanes + lane], carried[lane * rows + row]
-                m.d.comb += out.codes[row][lane].eq(Mux(is_key, of_key, of_value))

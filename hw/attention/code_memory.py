@@ -1,50 +1,74 @@
-"""Code memory: the codes of a page, sent again for each of its queries.
+"""Code memory: the codes of a page as chunks of the array, sent again for each of its queries.
 
-A ring of words. A page's words follow those of the page before; while its last query reads them they make way
-for those of the next page.
+A ring of granules, each as many bits as a chunk has codes; a chunk of codes of b bits is b granules. Granules
+lie in banks in turn, so that all of a chunk can be read at once wherever it begins. A page's codes follow
+those of the page before; while its last query reads them they make way for those of the next page.
 """
 
-from amaranth.hdl import Module, Mux, Signal
-from amaranth.lib import data, memory, stream, wiring
-from amaranth.lib.fifo import SyncFIFO
+from collections.abc import Sequence
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import ceil_log2
+from amaranth.utils import ceil_log2, exact_log2
 
-from hw.attention.payloads import page_replays
-from hw.config import Config
-from hw.kv.payloads import CODE_BITS, coded_word, word
+from golden.numbers import datatypes
+from golden.numbers.datatypes import LANE_BITS
+from hw.attention.page_datatypes import DATATYPES
+from hw.attention.payloads import chunk_codes, code_page, dense_words
+from hw.config import Config, ConfigurationError
+from hw.kv.payloads import CODE_BITS, SHORTEST_GROUP, Coding, Side
+from hw.numbers.one_hot import choose
+from hw.weights.lane_mapper import lane_wires
 
-__all__ = ["CodeMemory", "depth"]
+__all__ = ["BANKS", "CodeMemory", "dense_bits", "depth"]
 
-_ENDS = 4
-"""Pages whose last word may be in the memory."""
+BANKS = CODE_BITS
+DENSE_TYPES = {bits: datatypes.get(f"int{bits}_asym") for bits in (2, 3, 4, 8)}
+"""How the array takes the codes of each width; trits and single bits are written so that it is their way."""
+
+_GROUP = 4
+"""Banks in a row that hold any chunk of up to four bits."""
 
 
 def depth(config: Config) -> int:
-    """Words: as many as the codes of the largest page have, rounded up to a power of two."""
-    return 1 << ceil_log2(config.kv.page_tokens * config.kv.channels * CODE_BITS // config.memory_bits)
+    """Granules: as many as the codes of the largest page have, rounded up to a power of two."""
+    granule = config.rows * config.lanes
+    return 1 << ceil_log2(config.kv.page_tokens * config.kv.channels * CODE_BITS // granule)
+
+
+def dense_bits(coding: Coding) -> int:
+    """Bits of a code in the memory."""
+    return max(DATATYPES[coding].bits, 2)
 
 
 class CodeMemory(wiring.Component):
-    """Replay page after page, a word a cycle without a gap between queries and pages.
+    """Send page after page, a chunk a cycle without a gap between queries and pages.
 
-    A word may leave a cycle after it came. While all words of the memory wait for their last query none is
-    taken.
+    A chunk is offered two cycles after the last word of it came. While all of the memory waits for its last
+    query no word is taken.
 
     Members:
-        pages (in stream): pages, in the order of their words; taken with the last word of the last query.
-        words (in stream): words of codes, ``last`` closes a page's.
-        replayed (out stream): all words of a page for each query.
-        again (out): the page's words were sent before.
+        pages (in stream): pages, in the order of their words; taken with the last query's last chunk.
+        dense (in stream): words of dense codes.
+        codes (out stream): all chunks of a page for each query, as the array takes them.
+        again (out): the page's chunks were sent before.
     """
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self.granule = config.rows * config.lanes
+        self.parts = config.memory_bits // self.granule
+        if 2 * self.parts > BANKS:
+            self._MustUse__used = True  # Amaranth would warn of a component that is refused here
+            raise ConfigurationError(
+                f"memory_bits {config.memory_bits} must be at most {BANKS // 2} * rows * lanes"
+            )
         super().__init__(
             {
-                "pages": In(stream.Signature(page_replays(config))),
-                "words": In(stream.Signature(word(config.memory_bits))),
-                "replayed": Out(stream.Signature(coded_word(config.memory_bits))),
+                "pages": In(stream.Signature(code_page(config))),
+                "dense": In(stream.Signature(dense_words(config))),
+                "codes": Out(stream.Signature(chunk_codes(config))),
                 "again": Out(1),
             }
         )
@@ -52,60 +76,158 @@ class CodeMemory(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         size = depth(self.config)
-        shape = data.StructLayout({"data": self.config.memory_bits})
-        m.submodules.memory = storage = memory.Memory(shape=shape, depth=size, init=[])
-        write = storage.write_port()
-        read = storage.read_port()
         # Places in the ring have one more bit, which tells a full one from an empty one.
         written = Signal(range(2 * size))
-        begin = Signal.like(written)  # the first word of the page that is read
-        place = Signal.like(written)
-        m.submodules.ends = ends = SyncFIFO(width=len(written), depth=_ENDS)
-
-        query = Signal(range(self.config.kv.queries))
-        last_query = Signal()
         free = Signal.like(written)
-        room = Signal()
-        takes = Signal()
-        m.d.comb += [
-            last_query.eq(query == self.pages.payload.last_query),
-            free.eq(Mux(last_query & self.pages.valid, place, begin)),
-            room.eq((written - free)[: len(written)] != size),
-            self.words.ready.eq(room & (ends.w_rdy | ~self.words.payload.last)),
-            takes.eq(self.words.valid & self.words.ready),
-            write.en.eq(takes),
-            write.addr.eq(written[:-1]),
-            write.data.data.eq(self.words.payload.data),
-            ends.w_en.eq(takes & self.words.payload.last),
-            ends.w_data.eq(written),
-        ]
-        with m.If(takes):
-            m.d.sync += written.eq(written + 1)
-
-        sent = self.replayed
-        advance = Signal()
+        place = Signal.like(written)
         fetches = Signal()
-        at_end = Signal()
-        following = Signal.like(place)
+        advance = Signal()
+        banks = []
+        for number in range(BANKS):
+            bank = memory.Memory(shape=self.granule, depth=size // BANKS, init=[])
+            m.submodules[f"bank_{number}"] = bank
+            banks.append(bank)
+        self._write(m, banks, written, free)
+        self._walk(m, written, free, place, fetches, advance)
+
+        coding = Signal(Coding, reset_less=True)
+        of_key = Signal(reset_less=True)
+        shift = Signal(range(BANKS), reset_less=True)
+        present = Signal()
+        granules = []
+        for number, bank in enumerate(banks):
+            read = bank.read_port()
+            ahead = _beyond(place[: exact_log2(BANKS)], number)
+            m.d.comb += [
+                read.en.eq(advance),
+                read.addr.eq(place[exact_log2(BANKS) : -1] + ahead),
+            ]
+            granules.append(read.data)
+        with m.If(advance):
+            m.d.sync += [
+                present.eq(fetches),
+                coding.eq(self.pages.payload.coding),
+                of_key.eq(self.pages.payload.side == Side.KEY),
+                shift.eq(place),
+            ]
+            m.d.sync += self.codes.valid.eq(present)
+        m.d.comb += advance.eq(~self.codes.valid | self.codes.ready)
+        lanes = self._select(m, granules, coding, shift)
+        self._order(m, lanes, of_key, advance)
+        return m
+
+    def _write(self, m: Module, banks: Sequence[memory.Memory], written: Signal, free: Value) -> None:
+        """One word or two at the end of the ring."""
+        parts, size = self.parts, depth(self.config)
+        beat = self.dense.payload
+        row = written[exact_log2(BANKS) : -1]
+        used = Signal.like(written)
+        taken = Signal()
         m.d.comb += [
-            advance.eq(~sent.valid | sent.ready),
-            fetches.eq(advance & self.pages.valid & (place != written)),
-            at_end.eq(ends.r_rdy & (place == ends.r_data)),
-            following.eq(place + 1),
-            self.pages.ready.eq(fetches & at_end & last_query),
-            ends.r_en.eq(self.pages.ready),
-            read.en.eq(advance),
-            read.addr.eq(place[:-1]),
-            sent.payload.data.eq(read.data.data),
+            used.eq(written - free),
+            self.dense.ready.eq(used <= size - Mux(beat.both, 2 * parts, parts)),
+            taken.eq(self.dense.valid & self.dense.ready),
         ]
-        with m.If(fetches):
-            m.d.sync += place.eq(Mux(at_end & ~last_query, begin, following))
-            m.d.sync += [sent.payload.coding.eq(self.pages.payload.coding), sent.payload.last.eq(at_end)]
-            m.d.sync += self.again.eq(query.any())
-            with m.If(at_end):
-                m.d.sync += query.eq(Mux(last_query, 0, query + 1))
+        for number, bank in enumerate(banks):
+            write = bank.write_port()
+            apart = Signal(range(BANKS), name=f"apart_{number}")
+            first = apart < parts
+            second = (apart < 2 * parts) & beat.both
+            granule = [word.word_select(number % parts, self.granule) for word in beat.words]
+            m.d.comb += [
+                apart.eq(number - written),
+                write.addr.eq(row + _beyond(written[: exact_log2(BANKS)], number)),
+                write.data.eq(Mux(first, granule[0], granule[1])),
+                write.en.eq(taken & (first | second)),
+            ]
+        with m.If(taken):
+            m.d.sync += written.eq(written + Mux(beat.both, 2 * parts, parts))
+
+    def _walk(
+        self, m: Module, written: Signal, free: Signal, place: Signal, fetches: Signal, advance: Value
+    ) -> None:
+        """Chunk after chunk, query after query."""
+        page, config = self.pages.payload, self.config
+        unit = SHORTEST_GROUP * config.kv.page_tokens // self.granule  # chunks of 16 channels
+        begin = Signal.like(written)
+        query = Signal.like(page.last_query)
+        chunk = Signal(range(unit * (config.kv.channels // SHORTEST_GROUP)))
+        bits = Signal(range(CODE_BITS + 1))
+        last_chunk = Signal()
+        last_query = Signal()
+        there = Signal()
+        following = Signal.like(place)
+        with m.Switch(page.coding):
+            for coding in DATATYPES:
+                with m.Case(coding):
+                    m.d.comb += bits.eq(dense_bits(coding))
+        m.d.comb += [
+            there.eq((written - place)[: len(written)] >= bits),
+            fetches.eq(self.pages.valid & there),
+            last_chunk.eq(chunk == page.channels * unit - 1),
+            last_query.eq(query == page.last_query),
+            following.eq(place + bits),
+            free.eq(Mux(last_query & self.pages.valid, place, begin)),
+            self.pages.ready.eq(fetches & advance & last_chunk & last_query),
+        ]
+        with m.If(fetches & advance):
+            m.d.sync += [chunk.eq(chunk + 1), place.eq(following), self.again.eq(query.any())]
+            with m.If(last_chunk):
+                m.d.sync += [chunk.eq(0), query.eq(Mux(last_query, 0, query + 1))]
                 with m.If(last_query):
                     m.d.sync += begin.eq(following)
-        with m.If(advance):
-            m.d.sync += sent.valid.eq(fetches)
-        return m
+                with m.Else():
+                    m.d.sync += place.eq(begin)
+
+    def _select(self, m: Module, granules: Sequence[Value], coding: Value, shift: Value) -> list[Value]:
+        """The lanes of a chunk, out of the banks that its granules lie in."""
+        window = []
+        for number in range(_GROUP):
+            # A chunk begins in one half of the banks and goes on in the other.
+            upper = Signal(name=f"upper_{number}")
+            part = Signal(self.granule, name=f"window_{number}")
+            m.d.comb += [
+                upper.eq(shift[-1] ^ _beyond(shift[:-1], number)),
+                part.eq(Mux(upper, granules[number + _GROUP], granules[number])),
+            ]
+            window.append(part)
+        lines: dict[tuple[int, int], Signal] = {}
+        for bits in DENSE_TYPES:
+            those = [entry for entry in DATATYPES if dense_bits(entry) == bits]
+            for start in sorted({bits * number % _GROUP for number in range(_GROUP)}):
+                line = Signal(name=f"chunk_{bits}_{start}")
+                of_bits = Cat(coding == entry for entry in those).any()
+                m.d.comb += line.eq(of_bits & (shift[:-1] == start))
+                lines[bits, start] = line
+        return [self._lane(number, granules, window, lines) for number in range(self.granule)]
+
+    def _lane(
+        self,
+        number: int,
+        granules: Sequence[Value],
+        window: Sequence[Value],
+        lines: dict[tuple[int, int], Signal],
+    ) -> Value:
+        """A code left-aligned in its byte."""
+        sources: list[list[tuple[Value, Value]]] = [[] for _ in range(LANE_BITS)]
+        for (bits, start), line in lines.items():
+            banks = granules if bits > _GROUP else window
+            for lane_bit, wire in enumerate(lane_wires(DENSE_TYPES[bits])):
+                for bit in wire:
+                    granule, rest = divmod(bits * number + bit, self.granule)
+                    sources[lane_bit].append((line, banks[(start + granule) % len(banks)][rest]))
+        return Cat(choose(*zip(*chosen, strict=True)) for chosen in sources)
+
+    def _order(self, m: Module, lanes: Sequence[Value], of_key: Value, advance: Value) -> None:
+        """Rows of a chunk are tokens of keys, which lie row by row, or channels of values, which do not."""
+        rows, across = self.config.rows, self.config.lanes
+        for row in range(rows):
+            for lane in range(across):
+                chosen = Mux(of_key, lanes[row * across + lane], lanes[lane * rows + row])
+                with m.If(advance):
+                    m.d.sync += self.codes.payload[row][lane].eq(chosen)
+
+
+def _beyond(start: Value, bank: int) -> Value:
+    """Whether what begins at a bank reaches this one in the next row only."""
+    return start > bank if bank + 1 < 1 << len(start) else Const(0, 1)

@@ -12,14 +12,15 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from hw import payloads
 from hw.attention.code_feed import CodeFeed
 from hw.attention.code_memory import CodeMemory
+from hw.attention.code_writer import CodeWriter
 from hw.attention.division import Division
 from hw.attention.folding import Folding
 from hw.attention.number_memory import READERS, NumberMemory
 from hw.attention.payloads import (
     attention_page,
+    code_page,
     maximum_move,
     offset_term,
-    page_replays,
     query_beat,
     quotient,
     score_beat,
@@ -34,7 +35,6 @@ from hw.attention.vector_feed import VECTORS_UNDER_WAY, VectorFeed
 from hw.config import Config
 from hw.kv.page_reader import PageSplitter
 from hw.kv.payloads import Side, word
-from hw.kv.unpacker import Unpacker
 from hw.payloads import ActivationFormat
 
 __all__ = ["Engine"]
@@ -94,7 +94,7 @@ class Engine(wiring.Component):
         m.submodules.code_feed = codes = CodeFeed(config)
         m.submodules.scale_feed = scales = ScaleFeed(config)
         m.submodules.segment_feed = segments = SegmentFeed(config)
-        numbers, beats = self._load(m)
+        numbers, code_memory = self._load(m)
 
         connect(m, flipped(self.queries), queries.queries)
         connect(m, numbers.loaded, vectors.pages)
@@ -107,10 +107,14 @@ class Engine(wiring.Component):
         for reader, feed in zip(READERS, (scales, vectors), strict=True):
             connect(m, feed.requests, getattr(numbers, f"{reader}_requests"))
             connect(m, getattr(numbers, f"{reader}_numbers"), feed.numbers)
-        m.d.comb += [numbers.release.eq(scales.release), numbers.released.eq(scales.released), scales.sent.eq(codes.sent)]
+        m.d.comb += [
+            scales.sent.eq(codes.sent),
+            numbers.release.eq(scales.release),
+            numbers.released.eq(scales.released),
+        ]
         self._fold(m, vectors, softmax, sums)
 
-        connect(m, beats, codes.beats)
+        connect(m, code_memory.codes, codes.codes)
         self._queue(m, "moves", maximum_move(config), softmax.moves, codes.moves, 2 * config.kv.queries)
         self._queue(m, "states", softmax_state(config), softmax.states, segments.states, config.kv.queries)
         connect(m, codes.scaled, scales.products)
@@ -143,16 +147,18 @@ class Engine(wiring.Component):
             fifo.r_en.eq(target.ready),
         ]
 
-    def _load(self, m: Module) -> tuple[NumberMemory, object]:
-        """Pages from words to memories; returns that of numbers, and the stream of their codes."""
+    def _load(self, m: Module) -> tuple[NumberMemory, CodeMemory]:
+        """Pages from words to memories; returns that of numbers and that of codes."""
         config = self.config
         m.submodules.splitter = splitter = PageSplitter(config)
         m.submodules.numbers = numbers = NumberMemory(config)
+        m.submodules.writer = writer = CodeWriter(config)
         m.submodules.codes = codes = CodeMemory(config)
-        m.submodules.unpacker = unpacker = Unpacker(config)
         shape = attention_page(config)
         m.submodules.waiting_pages = pages = SyncFIFO(width=shape.size, depth=2)
-        m.submodules.waiting_replays = replays = SyncFIFO(width=page_replays(config).size, depth=_PAGES)
+        about = code_page(config)
+        m.submodules.written_pages = written = SyncFIFO(width=about.size, depth=2)
+        m.submodules.replayed_pages = replayed = SyncFIFO(width=about.size, depth=_PAGES)
         m.d.comb += [
             splitter.formats.payload.eq(self.pages.payload.form),
             splitter.formats.valid.eq(self.pages.valid & pages.w_rdy),
@@ -164,35 +170,42 @@ class Engine(wiring.Component):
 
         # A page's header comes before its words, and is kept until its numbers are there.
         page = Signal(shape)
-        replay = Signal(page_replays(config))
+        codes_of = Signal(about)
         begun = Signal()
+        begins = Signal()
         m.d.comb += [
             page.eq(pages.r_data),
             numbers.pages.payload.eq(page),
             numbers.pages.valid.eq(begun),
             pages.r_en.eq(numbers.pages.ready & begun),
-            splitter.headers.ready.eq(~begun & replays.w_rdy & pages.r_rdy),
-            replay.coding.eq(page.form.coding),
-            replay.last_query.eq(page.last_query),
-            replays.w_data.eq(replay),
-            replays.w_en.eq(splitter.headers.valid & splitter.headers.ready),
-            codes.pages.payload.eq(replays.r_data),
-            codes.pages.valid.eq(replays.r_rdy),
-            replays.r_en.eq(codes.pages.ready),
+            splitter.headers.ready.eq(~begun & written.w_rdy & replayed.w_rdy & pages.r_rdy),
+            begins.eq(splitter.headers.valid & splitter.headers.ready),
+            codes_of.coding.eq(page.form.coding),
+            codes_of.side.eq(page.form.side),
+            codes_of.channels.eq(page.form.channels),
+            codes_of.last_query.eq(page.last_query),
         ]
-        with m.If(replays.w_en):
+        for fifo, taker in ((written, writer), (replayed, codes)):
+            m.d.comb += [
+                fifo.w_data.eq(codes_of),
+                fifo.w_en.eq(begins),
+                taker.pages.payload.eq(fifo.r_data),
+                taker.pages.valid.eq(fifo.r_rdy),
+                fifo.r_en.eq(taker.pages.ready),
+            ]
+        with m.If(begins):
             m.d.sync += begun.eq(1)
         with m.If(numbers.pages.ready & begun):
             m.d.sync += begun.eq(0)
         connect(m, splitter.numbers, numbers.numbers)
         m.d.comb += [
-            codes.words.payload.data.eq(splitter.codes.payload.data),
-            codes.words.payload.last.eq(splitter.codes.payload.last),
-            codes.words.valid.eq(splitter.codes.valid),
-            splitter.codes.ready.eq(codes.words.ready),
+            writer.words.payload.data.eq(splitter.codes.payload.data),
+            writer.words.payload.last.eq(splitter.codes.payload.last),
+            writer.words.valid.eq(splitter.codes.valid),
+            splitter.codes.ready.eq(writer.words.ready),
         ]
-        connect(m, codes.replayed, unpacker.words)
-        return numbers, unpacker.beats
+        connect(m, writer.dense, codes.dense)
+        return numbers, codes
 
     def _fold(self, m: Module, vectors: VectorFeed, softmax: Softmax, sums: ValueSums) -> None:
         """Folded vectors to the tile, their offset terms to whoever adds them."""

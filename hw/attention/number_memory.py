@@ -4,7 +4,7 @@ A ring of words for scales and one for minima. A page's numbers begin with a wor
 same place, and stay until the page is released.
 """
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Array, Module, Mux, Signal, Value
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out

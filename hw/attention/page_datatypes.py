@@ -68,7 +68,11 @@ def reach_of(m: Module, form: data.View, config: Config) -> Value:
 
         return _by_datatype(m, form, f"reach_{name}", number)
 
-    folded, symmetric, own = bound("folded", False, True), bound("symmetric", True, True), bound("own", True, False)
+    folded, symmetric, own = (
+        bound("folded", False, True),
+        bound("symmetric", True, True),
+        bound("own", True, False),
+    )
     return Mux(is_folded(form), folded, Mux(kind_of(form) == Kind.SYMMETRIC, symmetric, own))
 
 

@@ -5,6 +5,7 @@ from amaranth.lib import data, enum
 from amaranth.utils import bits_for
 
 from golden.attention.widths import CONTEXT_BITS, SCORE_FRACTION, SUM_BITS, TOTAL_FRACTION
+from golden.numbers.datatypes import LANE_BITS
 from hw.config import Config
 from hw.kv.page_shape import entries
 from hw.kv.payloads import HALF_BITS, SHORTEST_GROUP, Coding, Side, page_format
@@ -33,7 +34,6 @@ __all__ = [
     "scored_query",
     "softmax_state",
     "tf32",
-    "value_dots",
     "value_segment",
     "value_sum",
     "weight_beat",
@@ -49,6 +49,7 @@ SCORE_BITS = MAXIMUM_BITS + SCORE_FRACTION
 TERM_BITS = 52
 TOP_BITS = 5
 TOTAL_BITS = CONTEXT_BITS + TOTAL_FRACTION + 1
+
 
 def attention_page(config: Config) -> data.StructLayout:
     """Keys or values of a page, for queries 0 to ``last_query`` of a KV head.
@@ -73,9 +74,27 @@ def attention_page(config: Config) -> data.StructLayout:
     )
 
 
-def page_replays(config: Config) -> data.StructLayout:
-    """A page whose words of codes are wanted once for each query, 0 to ``last_query``."""
-    return data.StructLayout({"coding": Coding, "last_query": range(config.kv.queries)})
+def code_page(config: Config) -> data.StructLayout:
+    """What of a page's format says how its codes lie; they are wanted once for each query."""
+    form = page_format(config)
+    return data.StructLayout(
+        {
+            "coding": Coding,
+            "side": Side,
+            "channels": form["channels"].shape,
+            "last_query": range(config.kv.queries),
+        }
+    )
+
+
+def dense_words(config: Config) -> data.StructLayout:
+    """A word of dense codes, or ``both`` of two."""
+    return data.StructLayout({"words": data.ArrayLayout(config.memory_bits, 2), "both": 1})
+
+
+def chunk_codes(config: Config) -> data.ArrayLayout:
+    """Codes of a chunk of the array, ``[row][lane]``, left-aligned in a byte each."""
+    return data.ArrayLayout(data.ArrayLayout(LANE_BITS, config.lanes), config.rows)
 
 
 def product(config: Config) -> data.StructLayout:

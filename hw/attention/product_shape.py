@@ -52,7 +52,9 @@ def _outputs(form: data.View, config: Config) -> Value:
 
 def last_part_of(form: data.View, config: Config) -> Value:
     """Number of the last product of a query."""
-    return Mux(is_folded(form), in_groups(form, _outputs(form, config)) - 1, 0)[: bits_for(most_parts(config) - 1)]
+    return Mux(is_folded(form), in_groups(form, _outputs(form, config)) - 1, 0)[
+        : bits_for(most_parts(config) - 1)
+    ]
 
 
 def blocks_of(form: data.View, config: Config) -> Value:

@@ -12,7 +12,7 @@ from hw.attention.payloads import number_request, numbers, product
 from hw.attention.product_shape import blocks_of, inputs_of, is_folded, most_outputs
 from hw.attention.vector_feed import line
 from hw.config import Config
-from hw.kv.fixed_point import MANTISSA_BITS, field, mantissa
+from hw.kv.fixed_point import field, mantissa
 from hw.kv.page_shape import channels, field_words, group_length, groups_of_token
 from hw.kv.payloads import SHORTEST_GROUP, Side
 
@@ -30,7 +30,7 @@ _WAITING_RESULTS = 4
 
 
 class ScaleFeed(wiring.Component):
-    """Feed the rescaler, a group's scales in as many cycles as ``rows / activation_lanes`` pairs of reads take.
+    """Feed the rescaler, a group's scales in two cycles for ``activation_lanes`` rows.
 
     Products that are folded have steps of 1, group after group without a gap; those that leave the array as
     dot products have none.

@@ -61,22 +61,17 @@ class SegmentFeed(wiring.Component):
             segment.moved.eq(self.products.payload.moved),
             segment.fresh.eq(page.opens),
             segment.top.eq(page.top),
-            self.segments.valid.eq(self.products.valid & (~reading | (self.states.valid & ~told["segments"]))),
+            self.segments.valid.eq(
+                self.products.valid & (~reading | (self.states.valid & ~told["segments"]))
+            ),
             self.divisors.payload.total.eq(self.states.payload.total),
             self.divisors.payload.top.eq(page.top),
             self.divisors.payload.special.eq(self.specials.payload.bit_select(query, 1)),
-            self.divisors.valid.eq(
-                reading & self.states.valid & self.specials.valid & ~told["divisors"]
-            ),
+            self.divisors.valid.eq(reading & self.states.valid & self.specials.valid & ~told["divisors"]),
             self.found.payload.eq(self.states.payload),
             self.found.valid.eq(reading & self.states.valid & page.scores & ~told["found"]),
-            *(
-                done[name].eq(told[name] | (target.valid & target.ready))
-                for name, target in outputs.items()
-            ),
-            read.eq(
-                reading & done["segments"] & done["divisors"] & (done["found"] | ~page.scores)
-            ),
+            *(done[name].eq(told[name] | (target.valid & target.ready)) for name, target in outputs.items()),
+            read.eq(reading & done["segments"] & done["divisors"] & (done["found"] | ~page.scores)),
             self.states.ready.eq(read),
             self.specials.ready.eq(read & (query == page.last_query)),
             self.products.ready.eq(Mux(reading, self.specials.ready, self.segments.ready & ~closes)),

@@ -189,7 +189,12 @@ def random_pair(channels: int, places: Sequence[str] | None = None) -> Pair:
         quantized.append(layout.format.quantize(random_elements(layout, "normal")))
     tokens = CONFIG.kv.page_tokens
     first, last = random.choice(
-        [(0, tokens - 1), (0, tokens - 1), (0, random.randrange(tokens)), (random.randrange(tokens), tokens - 1)]
+        [
+            (0, tokens - 1),
+            (0, tokens - 1),
+            (0, random.randrange(tokens)),
+            (random.randrange(tokens), tokens - 1),
+        ]
     )
     return Pair(tuple(layouts), tuple(quantized), first, last)
 
