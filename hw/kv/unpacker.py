@@ -101,9 +101,12 @@ class Unpacker(wiring.Component):
             parked = turn.trits & unparks
             planes = [self._plane(turn, granule, n, kept, shared, aligned, parked) for n in range(CODE_BITS)]
             self._write(m, turn, granule, kept, planes, take, arrives | unparks)
-            for place in range(size):
-                bits = [kept[n][place] for n in range(CODE_BITS)]
-                codes += (bit & ~parking if _parks(granule, n) else bit for n, bit in enumerate(bits))
+            shown = list(kept)
+            for n in range(CODE_BITS):
+                if _parks(granule, n):
+                    shown[n] = Signal(size, name=f"shown_{n}_{granule}")
+                    m.d.comb += shown[n].eq(Cat(bit & ~parking for bit in kept[n]))
+            codes += (plane[place] for place in range(size) for plane in shown)
         m.d.comb += self.beats.p.codes.eq(Cat(codes))
 
     def _aligned(
