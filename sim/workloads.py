@@ -153,7 +153,7 @@ def _fp16_dot(config: Config, linear: Linear, datatype: str) -> Trace:
     """As for ``fp16_mac``, LANES inputs a cycle, two rows after the other."""
     slots, lanes = fp16_dot.SLOTS, fp16.LANES
     beats = linear.weights.shape[1] // lanes
-    pairs = min(_UNIT_CYCLES // (slots * beats) + 1, len(linear.weights) // slots)
+    pairs = min(-(-_UNIT_CYCLES // (slots * beats)), len(linear.weights) // slots)
     pack = codec(data.ArrayLayout(16, lanes)).pack
     activations = [
         pack(beat) for beat in np.reshape(_halves(linear.inputs[-1, : beats * lanes]), (-1, lanes))

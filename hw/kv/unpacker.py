@@ -55,6 +55,7 @@ class Unpacker(wiring.Component):
                 "error": Out(1),
             }
         )
+        self._data = Signal(self.width, name="data")  # slices of slices would be slow to emit
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -66,10 +67,11 @@ class Unpacker(wiring.Component):
             self.words.ready.eq(~self.beats.valid | self.beats.ready),
             take.eq(self.words.valid & self.words.ready),
             whole.eq(turn.ends(lambda bits: bits - 1)),
+            self._data.eq(word.data),
         ]
         decoders = [share(m, f"decoder_{number}", TritDecoder()) for number in range(self.width // 8)]
         m.d.comb += [
-            decoder.octet.eq(word.data.word_select(number, 8)) for number, decoder in enumerate(decoders)
+            decoder.octet.eq(self._data.word_select(number, 8)) for number, decoder in enumerate(decoders)
         ]
         illegal = Cat(decoder.illegal for decoder in decoders)
         complete = word.last | whole | (turn.trits & turn.when(completes))
@@ -90,6 +92,7 @@ class Unpacker(wiring.Component):
         shared = self._shared(m, turn, slots)
         parking = Signal()
         m.d.comb += parking.eq(self.beats.p.coding == Coding.TRITS)
+        codes: list[Value] = []
         for granule in range(GRANULES):
             kept = [Signal(size, name=f"plane_{n}_{granule}", reset_less=True) for n in range(CODE_BITS)]
             arrives = turn.when(partial(_arrival, granule=granule))
@@ -98,10 +101,13 @@ class Unpacker(wiring.Component):
             parked = turn.trits & unparks
             planes = [self._plane(turn, granule, n, kept, shared, aligned, parked) for n in range(CODE_BITS)]
             self._write(m, turn, granule, kept, planes, take, arrives | unparks)
+            shown = list(kept)
             for n in range(CODE_BITS):
-                for place in range(size):
-                    bit = kept[n][place] & ~parking if _parks(granule, n) else kept[n][place]
-                    m.d.comb += self.beats.p.codes[granule * size + place][n].eq(bit)
+                if _parks(granule, n):
+                    shown[n] = Signal(size, name=f"shown_{n}_{granule}")
+                    m.d.comb += shown[n].eq(Cat(bit & ~parking for bit in kept[n]))
+            codes += (plane[place] for place in range(size) for plane in shown)
+        m.d.comb += self.beats.p.codes.eq(Cat(codes))
 
     def _aligned(
         self, m: Module, turn: CodingPhase, granule: int, last: list[Value], shared: list[Value]
@@ -177,7 +183,7 @@ class Unpacker(wiring.Component):
         """Bit ``n`` of the codes of a granule, out of the word that they come in."""
         size = self.width // GRANULES
         codes = range(granule * size, (granule + 1) * size)
-        return Cat(self.words.p.data[(bits * code + n) % self.width] for code in codes)
+        return Cat(self._data[(bits * code + n) % self.width] for code in codes)
 
     def _write(
         self,

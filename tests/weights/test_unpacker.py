@@ -8,7 +8,7 @@ from hw.weights.lane_mapper import lane_map, lane_maps, lane_wires
 from hw.weights.unpacker import Unpacker
 from sim import runner
 
-BENCHES = ("sim.benches.weights.unpacker", "sim.benches.weights.unpacker_faults")
+BENCHES = "sim.benches.weights.unpacker,sim.benches.weights.unpacker_faults"
 NARROW = Config(
     rows=4,
     lanes=16,
@@ -31,8 +31,7 @@ def run(config: Config, simulator: str, thorough: bool = True) -> None:
     """Run the benches; where not thorough, with fewer packets and stalls, and without what asserts rates."""
     parameters = {"config": config.model_dump(), "thorough": thorough}
     chosen = None if thorough else "every_type|stalls_on_every_port|stalls=0"
-    for bench in BENCHES:
-        runner.run(Unpacker(config), bench, simulator, parameters, chosen)
+    runner.run(Unpacker(config), BENCHES, simulator, parameters, chosen)
 
 
 def test_tiny(simulator: str) -> None:
