@@ -86,6 +86,12 @@ _BLOCKS = {
         "QueryMemory",
         "lists of queries, times log2(e) / sqrt(D), read as often as wanted",
     ),
+    "attention": _Block(
+        "attention.attention_tile",
+        "AttentionTile",
+        "attention on packed KV pages: queries and pages in, outputs out",
+        _array,
+    ),
     "attention_folding": _Block(
         "attention.folding", "Folding", "queries or weights times steps, and their exact sums with offsets"
     ),
