@@ -6,7 +6,7 @@ page; the queries of the head read a page together.
 
 from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.fifo import SyncFIFO
+from amaranth.lib.fifo import SyncFIFO, SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from hw import payloads
@@ -214,8 +214,8 @@ class Engine(wiring.Component):
         connect(m, vectors.beats, folding.beats)
         beat, out = vectors.beats, self.beats.payload
         about = data.StructLayout({"halvings": payloads.HALVING_BITS, "side": Side})
-        coming = Signal(about)
-        present = Signal(about)
+        vector = Signal(about)
+        folded = Signal(about)
         opening = Signal(init=1)
         m.submodules.vectors_under_way = under_way = SyncFIFO(width=about.size, depth=4)
         m.submodules.terms_under_way = sides = SyncFIFO(width=1, depth=2)
@@ -224,19 +224,19 @@ class Engine(wiring.Component):
         with m.If(accepted):
             m.d.sync += opening.eq(beat.payload.last)
         m.d.comb += [
-            coming.halvings.eq(vectors.halvings),
-            coming.side.eq(beat.payload.side),
-            present.eq(under_way.r_data),
-            under_way.w_data.eq(coming),
+            vector.halvings.eq(vectors.halvings),
+            vector.side.eq(beat.payload.side),
+            folded.eq(under_way.r_data),
+            under_way.w_data.eq(vector),
             under_way.w_en.eq(accepted & opening),
             folding.folded.ready.eq(self.beats.ready),
             self.beats.valid.eq(folding.folded.valid),
             out.last.eq(folding.folded.payload.last),
             out.format.eq(ActivationFormat.BF16),
-            out.halvings.eq(present.halvings),
+            out.halvings.eq(folded.halvings),
             ends.eq(self.beats.valid & self.beats.ready & out.last),
             under_way.r_en.eq(ends),
-            sides.w_data.eq(present.side),
+            sides.w_data.eq(folded.side),
             sides.w_en.eq(ends),
         ]
         for target, element in zip(out.elements[0], folding.folded.payload.elements, strict=True):
@@ -261,16 +261,34 @@ class Engine(wiring.Component):
         ]
 
     def _results(self, m: Module, scales: ScaleFeed, softmax: Softmax, sums: ValueSums) -> None:
-        """Results of keys become scores, those of values are summed."""
-        of_value = scales.takers.payload == Side.VALUE
-        present = self.results.valid & scales.takers.valid
+        """Results of keys become scores, those of values are summed.
+
+        Keys give up to ``rescale_units`` results a cycle, but none while the array works on values; softmax
+        takes one a cycle all the time.
+        """
+        config, kv = self.config, self.config.kv
+        shape = data.StructLayout({"rows": payloads.result(config)["rows"].shape, "last": 1})
+        depth = kv.queries * kv.page_tokens // (2 * config.rescale_units)
+        m.submodules.waiting_results = waiting = SyncFIFOBuffered(width=shape.size, depth=depth)
+        coming = Signal(shape)
+        oldest = Signal(shape)
+        of_value = Signal()
+        present = Signal()
         m.d.comb += [
-            softmax.results.payload.eq(self.results.payload),
+            of_value.eq(scales.takers.payload == Side.VALUE),
+            present.eq(self.results.valid & scales.takers.valid),
+            coming.rows.eq(self.results.payload.rows),
+            coming.last.eq(self.results.payload.last),
+            oldest.eq(waiting.r_data),
+            waiting.w_data.eq(coming),
+            waiting.w_en.eq(present & ~of_value),
+            waiting.r_en.eq(softmax.results.ready),
+            softmax.results.valid.eq(waiting.r_rdy),
+            softmax.results.payload.rows.eq(oldest.rows),
+            softmax.results.payload.count.eq(config.rescale_units),
+            softmax.results.payload.last.eq(oldest.last),
             sums.results.payload.eq(self.results.payload),
-            softmax.results.valid.eq(present & ~of_value),
             sums.results.valid.eq(present & of_value),
-            self.results.ready.eq(
-                scales.takers.valid & Mux(of_value, sums.results.ready, softmax.results.ready)
-            ),
+            self.results.ready.eq(scales.takers.valid & Mux(of_value, sums.results.ready, waiting.w_rdy)),
             scales.takers.ready.eq(self.results.valid & self.results.ready & self.results.payload.last),
         ]

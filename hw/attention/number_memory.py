@@ -21,6 +21,8 @@ __all__ = ["READERS", "NumberMemory", "depth", "per_word"]
 _COMPLETE = 2
 """Pages whose numbers are there and whose vectors have not begun."""
 
+_RINGS = ("scales", "minima")
+
 READERS = ("scales", "vectors")
 """Who reads, the one that never waits for the other first."""
 
@@ -135,15 +137,14 @@ class NumberMemory(wiring.Component):
         config = self.config
         shape = data.ArrayLayout(HALF_BITS, per_word(config))
         rings = {}
-        for name in ("scales", "minima"):
-            ring = memory.Memory(shape=shape, depth=depth(config), init=[])
-            m.submodules[f"{name}_memory"] = ring
-            rings[name] = (ring.write_port(), ring.read_port())
-        self._load(m, {name: write for name, (write, _) in rings.items()})
-        self._read(m, {name: read for name, (_, read) in rings.items()})
+        for name in _RINGS:
+            rings[name] = memory.Memory(shape=shape, depth=depth(config), init=[])
+            m.submodules[f"{name}_memory"] = rings[name]
+        self._load(m, rings)
+        self._read(m, rings)
         return m
 
-    def _load(self, m: Module, writes: dict[str, memory.WritePort]) -> None:
+    def _load(self, m: Module, rings: dict[str, memory.Memory]) -> None:
         """Write a page's numbers; it is loaded with the last one."""
         size = depth(self.config)
         m.submodules.complete = complete = SyncFIFO(width=self.pages.payload.shape().size, depth=_COMPLETE)
@@ -171,8 +172,9 @@ class NumberMemory(wiring.Component):
             self.loaded.valid.eq(complete.r_rdy),
             complete.r_en.eq(self.loaded.ready),
         ]
-        for name, write in writes.items():
+        for name, ring in rings.items():
             chosen = of_minima if name == "minima" else ~of_minima
+            write = ring.write_port()
             m.d.comb += [
                 write.addr.eq(begin + offset),
                 write.data.eq(self.numbers.payload.data),
@@ -185,7 +187,7 @@ class NumberMemory(wiring.Component):
         with m.If(self.release):
             m.d.sync += free.eq(free + self.released)
 
-    def _read(self, m: Module, reads: dict[str, memory.ReadPort]) -> None:
+    def _read(self, m: Module, rings: dict[str, memory.Memory]) -> None:
         """Words for both readers; what one of them leaves waiting is read again after the other's."""
         lanes = self.config.activation_lanes
         gathers = {name: share(m, f"{name}_gather", NumberGather(self.config)) for name in READERS}
@@ -215,7 +217,10 @@ class NumberMemory(wiring.Component):
             vectors.issue.eq(vectors.wants & ~waits & ~scales.issue),
         ]
         address = Mux(scales.issue, scales.address, Mux(waits, fetched["vectors"].address, vectors.address))
-        for read in reads.values():
+        words = {}
+        for name, ring in rings.items():
+            read = ring.read_port()
+            words[name] = read.data
             m.d.comb += [read.addr.eq(address), read.en.eq(scales.issue | vectors.issue | (waits & stale))]
         m.d.sync += stale.eq(waits & scales.issue)
         for name, gather in gathers.items():
@@ -233,12 +238,12 @@ class NumberMemory(wiring.Component):
                     fetched[name].selects.eq(gather.selects),
                     fetched[name].completes.eq(gather.completes),
                 ]
-        self._select(m, reads, fetched, takes)
+        self._select(m, words, fetched, takes)
 
     def _select(
         self,
         m: Module,
-        reads: dict[str, memory.ReadPort],
+        words: dict[str, data.View],
         fetched: dict[str, Signal],
         takes: dict[str, Signal],
     ) -> None:
@@ -249,9 +254,9 @@ class NumberMemory(wiring.Component):
             m.d.comb += select.eq(
                 Mux(of_scales, fetched["scales"].selects[lane], fetched["vectors"].selects[lane])
             )
-            for name, read in reads.items():
+            for name, fetched_word in words.items():
                 chosen = Signal(HALF_BITS, name=f"{name}_chosen_{lane}")
-                m.d.comb += chosen.eq(Array(read.data)[select])
+                m.d.comb += chosen.eq(Array(fetched_word)[select])
                 for reader in READERS:
                     target = getattr(self, f"{reader}_numbers").payload[name][lane]
                     with m.If(takes[reader] & fetched[reader].lanes[lane]):

@@ -97,14 +97,14 @@ class ScaleFeed(wiring.Component):
         # The outputs' exponents follow by themselves.
         m.submodules.waiting_takers = takers = SyncFIFO(width=1, depth=_WAITING_RESULTS)
         opens = self.products.valid & ~dots & ~opened & jobs.w_rdy & takers.w_rdy
-        job = Signal(self._job())
+        opened_job = Signal(self._job())
         reach = Signal(payloads.REACH_BITS)
         m.d.comb += [
             reach.eq(reach_of(m, form, config)),
-            job.blocks.eq(blocks),
-            job.exponent.eq(Mux(folded, 0, self.products.payload.page.top - UNIT_FIELD)),
-            job.reach.eq(reach),
-            jobs.w_data.eq(job),
+            opened_job.blocks.eq(blocks),
+            opened_job.exponent.eq(Mux(folded, 0, self.products.payload.page.top - UNIT_FIELD)),
+            opened_job.reach.eq(reach),
+            jobs.w_data.eq(opened_job),
             jobs.w_en.eq(opens),
             takers.w_data.eq(form.side),
             takers.w_en.eq(opens),
@@ -153,7 +153,7 @@ class ScaleFeed(wiring.Component):
 
     def _channels(self, m: Module, jobs: SyncFIFO) -> None:
         job = Signal(self._job())
-        block = Signal.like(job.blocks)
+        block = Signal.like(job.blocks, name="channels_block")
         out = self.channels.payload
         m.d.comb += [
             job.eq(jobs.r_data),
@@ -175,7 +175,7 @@ class ScaleFeed(wiring.Component):
         config, request = self.config, self.requests.payload
         lanes, is_key = config.activation_lanes, form.side == Side.KEY
         parts = config.rows // lanes
-        part = Signal(range(parts))
+        part = Signal(range(parts), name="asked_part")
         group = Signal.like(groups, name="asked_group")
         block = Signal.like(blocks, name="asked_block")
         asked = Signal()
@@ -218,11 +218,11 @@ class ScaleFeed(wiring.Component):
         part = Signal(range(parts))
         held = Signal(data.ArrayLayout(out.rows[0].shape(), config.rows), reset_less=True)
         takes = self.numbers.valid & self.numbers.ready
-        zero_point = Signal.like(out.rows[0].zero_point)
+        zero = Signal.like(out.rows[0].zero_point)
         top = self.products.payload.page.top
         m.d.comb += [
             self.numbers.ready.eq(~full | taken),
-            zero_point.eq(zero_point_of(m, form)),
+            zero.eq(zero_point_of(m, form)),
             out.reach.eq(reach),
             out.has_offset.eq(~folded),
         ]
@@ -253,5 +253,5 @@ class ScaleFeed(wiring.Component):
                 row.scale_distance.eq(Mux(folded, 0, kept.scale_distance)),
                 row.offset.eq(Mux(folded, 0, kept.offset)),
                 row.offset_distance.eq(Mux(folded, 0, kept.offset_distance)),
-                row.zero_point.eq(zero_point),
+                row.zero_point.eq(zero),
             ]

@@ -188,7 +188,7 @@ class VectorFeed(wiring.Component):
         )
 
     def _tag(self, m: Module, page: data.View, last: Value, folded: Value) -> Signal:
-        tag = Signal(self._tag_layout())
+        tag = Signal(self._tag_layout(), name="coming_tag")
         m.d.comb += [
             tag.form.eq(page.form),
             tag.top.eq(page.top),
