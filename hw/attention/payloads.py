@@ -1,6 +1,6 @@
 """Stream payloads of the attention engine."""
 
-from amaranth.hdl import signed
+from amaranth.hdl import ShapeLike, signed
 from amaranth.lib import data, enum
 from amaranth.utils import bits_for
 
@@ -51,21 +51,30 @@ TOP_BITS = 5
 TOTAL_BITS = CONTEXT_BITS + TOTAL_FRACTION + 1
 
 
+def _seen(config: Config) -> dict[str, ShapeLike]:
+    """Queries of a page and the tokens that they see."""
+    queries, tokens = config.kv.queries, config.kv.page_tokens
+    return {
+        "last_query": range(queries),
+        "first": range(tokens),
+        "last": range(-queries, tokens),
+        "causal": bits_for(queries - 1),
+    }
+
+
 def attention_page(config: Config) -> data.StructLayout:
     """Keys or values of a page, for queries 0 to ``last_query`` of a KV head.
 
-    They see the tokens ``first`` to ``last``, none where ``first`` is larger. ``top`` is the exponent field
-    that no step or offset of this side of the head exceeds. ``opens``: the first page of these queries;
-    ``closes``: their last one; ``scores``: its scores, and with the last page the queries' states, are
-    wanted. All but ``top`` and the format are the same for the keys and the values of a page.
+    Query n sees the tokens ``first`` to ``last + (n & causal)``, none where ``first`` is larger: with
+    ``causal`` 0 all see the same; with 2^k - 1 they are 2^k successive tokens of a prompt, head after head.
+    ``top`` is the exponent field that no step or offset of this side of the head exceeds. ``opens``: the
+    first page of these queries; ``closes``: their last one; ``scores``: its scores, and with the last page
+    the queries' states, are wanted. All but ``top`` and the format are the same for the keys and the values of a page.
     """
-    tokens = range(config.kv.page_tokens)
     return data.StructLayout(
         {
             "form": page_format(config),
-            "last_query": range(config.kv.queries),
-            "first": tokens,
-            "last": tokens,
+            **_seen(config),
             "top": TOP_BITS,
             "opens": 1,
             "closes": 1,
@@ -198,16 +207,12 @@ offset_term = signed(TERM_BITS)
 def score_page(config: Config) -> data.StructLayout:
     """A page whose scores come.
 
-    Queries 0 to ``last_query`` see the tokens ``first`` to ``last``, none where ``first`` is larger.
-    ``opens``: the first page of these queries; ``closes``: their last one, their states are wanted; all pages
+    Queries and the tokens that they see are those of ``attention_page``. ``opens``: the first page of these queries; ``closes``: their last one, their states are wanted; all pages
     between have the same ``last_query``. ``scores``: its scores are wanted.
     """
-    tokens = range(config.kv.page_tokens)
     return data.StructLayout(
         {
-            "last_query": range(config.kv.queries),
-            "first": tokens,
-            "last": tokens,
+            **_seen(config),
             "opens": 1,
             "closes": 1,
             "scores": 1,
