@@ -69,7 +69,8 @@ def attention_page(config: Config) -> data.StructLayout:
     ``causal`` 0 all see the same; with 2^k - 1 they are 2^k successive tokens of a prompt, head after head.
     ``top`` is the exponent field that no step or offset of this side of the head exceeds. ``opens``: the
     first page of these queries; ``closes``: their last one; ``scores``: its scores, and with the last page
-    the queries' states, are wanted. All but ``top`` and the format are the same for the keys and the values of a page.
+    the queries' states, are wanted. All but ``top`` and the format are the same for the keys and the values of
+    a page.
     """
     return data.StructLayout(
         {
@@ -207,8 +208,9 @@ offset_term = signed(TERM_BITS)
 def score_page(config: Config) -> data.StructLayout:
     """A page whose scores come.
 
-    Queries and the tokens that they see are those of ``attention_page``. ``opens``: the first page of these queries; ``closes``: their last one, their states are wanted; all pages
-    between have the same ``last_query``. ``scores``: its scores are wanted.
+    Queries and the tokens that they see are those of ``attention_page``. ``opens``: the first page of these
+    queries; ``closes``: their last one, their states are wanted; all pages between have the same
+    ``last_query``. ``scores``: its scores are wanted.
     """
     return data.StructLayout(
         {
