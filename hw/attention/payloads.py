@@ -34,6 +34,7 @@ __all__ = [
     "softmax_state",
     "tf32",
     "value_dots",
+    "value_read",
     "value_segment",
     "value_sum",
     "weight_beat",
@@ -240,12 +241,11 @@ def softmax_state(config: Config) -> data.StructLayout:
     )
 
 
-class Access(enum.Enum, shape=2):
-    """What happens to a segment of value sums."""
+class Access(enum.Enum, shape=1):
+    """What is added to a segment of value sums."""
 
     DOTS = 0
     RESULTS = 1
-    READ = 2
 
 
 def value_segment(config: Config) -> data.StructLayout:
@@ -266,6 +266,13 @@ def value_segment(config: Config) -> data.StructLayout:
             "fresh": 1,
             "top": TOP_BITS,
         }
+    )
+
+
+def value_read(config: Config) -> data.StructLayout:
+    """The first ``blocks`` row blocks of a query's sums are wanted."""
+    return data.StructLayout(
+        {"query": range(config.kv.queries), "blocks": bits_for(config.kv.channels // config.rows)}
     )
 
 
