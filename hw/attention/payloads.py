@@ -34,6 +34,7 @@ __all__ = [
     "scored_query",
     "softmax_state",
     "tf32",
+    "value_read",
     "value_segment",
     "value_sum",
     "weight_beat",
@@ -69,7 +70,7 @@ def attention_page(config: Config) -> data.StructLayout:
     ``causal`` 0 all see the same; with 2^k - 1 they are 2^k successive tokens of a prompt, head after head.
     ``top`` is the exponent field that no step or offset of this side of the head exceeds. ``opens``: the
     first page of these queries; ``closes``: their last one; ``scores``: its scores, and with the last page
-    the queries' states, are wanted. All but ``top`` and the format are the same for the keys and the values of
+    the queries' states, are wanted. All but ``top`` and the format are the same for the keys and values of
     a page.
     """
     return data.StructLayout(
@@ -266,12 +267,11 @@ def softmax_state(config: Config) -> data.StructLayout:
     )
 
 
-class Access(enum.Enum, shape=2):
-    """What happens to a segment of value sums."""
+class Access(enum.Enum, shape=1):
+    """What is added to a segment of value sums."""
 
     DOTS = 0
     RESULTS = 1
-    READ = 2
 
 
 def value_segment(config: Config) -> data.StructLayout:
@@ -292,6 +292,13 @@ def value_segment(config: Config) -> data.StructLayout:
             "fresh": 1,
             "top": TOP_BITS,
         }
+    )
+
+
+def value_read(config: Config) -> data.StructLayout:
+    """The first ``blocks`` row blocks of a query's sums are wanted."""
+    return data.StructLayout(
+        {"query": range(config.kv.queries), "blocks": bits_for(config.kv.channels // config.rows)}
     )
 
 
