@@ -4,7 +4,7 @@ Meaning: ``golden.attention.engine``. It works on one KV head at a time, with th
 page; the queries of the head read a page together.
 """
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Shape, ShapeLike, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFO, SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out, connect, flipped
@@ -39,6 +39,8 @@ from hw.payloads import ActivationFormat
 
 __all__ = ["Engine"]
 
+_LISTS = 2
+"""Lists whose keys may be ahead of their values."""
 _PAGES = 4
 """Pages between their first word and the last chunk of their codes."""
 
@@ -47,9 +49,9 @@ class Engine(wiring.Component):
     """Attend to lists of pages, one after the other.
 
     A list is what some queries of one KV head see. Its pages come in the order in which the array works on
-    them, keys one page ahead of values: K0, K1, V0, K2, V1, ..., so that a page's weights are worked out
-    while the array multiplies the next page's keys; of a single page: K0, V0. The first page of the next list
-    may come before the last values of this one.
+    them, keys one page or two ahead of values: K0, K1, V0, K2, V1, ... or K0, K1, K2, V0, K3, V1, ..., so
+    that a page's weights are worked out while the array multiplies the keys of the next ones. Keys of the
+    next lists may come before the last values of this one, as if all their pages were one list.
 
     Members:
         queries (in stream): as of ``QueryMemory``.
@@ -116,10 +118,12 @@ class Engine(wiring.Component):
 
         connect(m, code_memory.codes, codes.codes)
         self._queue(m, "moves", maximum_move(config), softmax.moves, codes.moves, 2 * config.kv.queries)
-        self._queue(m, "states", softmax_state(config), softmax.states, segments.states, config.kv.queries)
+        self._queue(
+            m, "states", softmax_state(config), softmax.states, segments.states, 2 * config.kv.queries
+        )
         connect(m, codes.scaled, scales.products)
         connect(m, codes.values, segments.products)
-        connect(m, queries.specials, segments.specials)
+        self._queue(m, "specials", config.kv.queries, queries.specials, segments.specials, _LISTS)
         connect(m, segments.segments, sums.segments)
         connect(m, segments.reads, sums.reads)
         connect(m, segments.divisors, division.divisors)
@@ -135,10 +139,10 @@ class Engine(wiring.Component):
         return m
 
     def _queue(
-        self, m: Module, name: str, shape: data.StructLayout, source: object, target: object, depth: int
+        self, m: Module, name: str, shape: ShapeLike, source: object, target: object, depth: int
     ) -> None:
         """A stream by way of a queue."""
-        m.submodules[f"waiting_{name}"] = fifo = SyncFIFO(width=shape.size, depth=depth)
+        m.submodules[f"waiting_{name}"] = fifo = SyncFIFO(width=Shape.cast(shape).width, depth=depth)
         m.d.comb += [
             fifo.w_data.eq(source.payload),
             fifo.w_en.eq(source.valid),
@@ -265,11 +269,12 @@ class Engine(wiring.Component):
         """Results of keys become scores, those of values are summed.
 
         Keys give up to ``rescale_units`` results a cycle, but none while the array works on values; softmax
-        takes one a cycle all the time.
+        takes one a cycle all the time. There is room for a page's, since softmax may have to wait for values
+        that come behind this page.
         """
         config, kv = self.config, self.config.kv
         shape = data.StructLayout({"rows": payloads.result(config)["rows"].shape, "last": 1})
-        depth = kv.queries * kv.page_tokens // (2 * config.rescale_units)
+        depth = kv.queries * kv.page_tokens // config.rescale_units
         m.submodules.waiting_results = waiting = SyncFIFOBuffered(width=shape.size, depth=depth)
         coming = Signal(shape)
         oldest = Signal(shape)
