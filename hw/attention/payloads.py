@@ -20,6 +20,7 @@ __all__ = [
     "TOP_BITS",
     "TOTAL_BITS",
     "Access",
+    "attention_output",
     "divisor",
     "folded_beat",
     "folding_beat",
@@ -157,8 +158,9 @@ def query_beat(config: Config) -> data.StructLayout:
 
 
 def query_request(config: Config) -> data.StructLayout:
-    """A query is wanted; ``last``: nothing else of its list will be."""
-    return data.StructLayout({"query": range(config.kv.queries), "last": 1})
+    """The first ``16 * channels`` elements of a query are wanted; ``last``: nothing else of its list is."""
+    channels = query_beat(config)["channels"].shape  # at least 1, at most the configuration's
+    return data.StructLayout({"query": range(config.kv.queries), "channels": channels, "last": 1})
 
 
 def operand_beat(config: Config) -> data.StructLayout:
@@ -202,17 +204,9 @@ def score_page(config: Config) -> data.StructLayout:
     ``opens``: the first page of these queries; ``closes``: their last one, their states are wanted; all pages
     between have the same ``last_query``. ``scores``: its scores are wanted.
     """
-    tokens = range(config.kv.page_tokens)
-    return data.StructLayout(
-        {
-            "last_query": range(config.kv.queries),
-            "first": tokens,
-            "last": tokens,
-            "opens": 1,
-            "closes": 1,
-            "scores": 1,
-        }
-    )
+    page = attention_page(config)
+    names = ("last_query", "first", "last", "opens", "closes", "scores")
+    return data.StructLayout({name: page[name].shape for name in names})
 
 
 def maximum_move(config: Config) -> data.StructLayout:
@@ -296,3 +290,6 @@ value_sum = data.StructLayout({"sum": signed(SUM_BITS), "last": 1})
 
 quotient = data.StructLayout({"half": HALF_BITS, "empty": 1, "last": 1})
 """A float16; ``empty``: the query saw no valid token; ``last`` closes the query's."""
+
+attention_output = data.StructLayout({"half": HALF_BITS, "empty": 1, "error": 1, "last": 1})
+"""A quotient; ``error``: a page or the queries of its list were damaged, which makes them anything."""

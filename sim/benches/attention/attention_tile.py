@@ -16,18 +16,21 @@ from golden.attention import engine, page
 from golden.attention.scores import fold
 from golden.kv.affine import Quantized
 from golden.kv.pages import SIDES, PageLayout
-from hw.attention.payloads import attention_page, query_beat, quotient, score_beat, softmax_state
+from hw.attention.payloads import attention_output, attention_page, query_beat, score_beat, softmax_state
 from hw.config import Config
 from hw.kv.payloads import SHORTEST_GROUP, word
 from sim import context
 from sim.benches.kv.pages import form_fields, random_elements, random_layout, words_of
+from sim.errors import ErrorCounter, ErrorPlan
 from sim.scoreboard import Scoreboard
+from sim.spacing import SPACINGS
 from sim.streams import SITUATIONS, Domain, StreamSink, StreamSource, reset, situation
 
 CONFIG = Config.model_validate(context.parameters()["config"])
 LISTS: int = context.parameters()["lists"]
 INPUTS = {"queries": query_beat(CONFIG), "pages": attention_page(CONFIG), "words": word(CONFIG.memory_bits)}
-OUTPUTS = {"outputs": quotient, "scores": score_beat, "found": softmax_state(CONFIG)}
+ERRORS = ErrorPlan("attention_tile")
+OUTPUTS = {"outputs": attention_output, "scores": score_beat, "found": softmax_state(CONFIG)}
 
 
 @dataclass(frozen=True)
@@ -115,13 +118,14 @@ class Bench:
             for name, shape in OUTPUTS.items()
         }
         self.wanted = dict.fromkeys(OUTPUTS, 0)
+        self.errors = ErrorCounter(domain, ERRORS)
 
     def _observer(self, name: str) -> Callable[[int], None]:
         return lambda bits: self.boards[name].observe(bits)
 
-    def expect(self, name: str, value: Any) -> None:
-        """One more beat of an output."""
-        self.boards[name].expect(value)
+    def expect(self, name: str, value: Any, unknown: Any = 0) -> None:
+        """One more beat of an output, of which bits set in ``unknown`` do not count."""
+        self.boards[name].expect(value, unknown)
         self.wanted[name] += 1
 
     def send(self, attention: Attention) -> None:
@@ -164,16 +168,17 @@ class Bench:
                     },
                 )
             for channel, half in enumerate(own):
-                beat = {"half": half, "empty": bool(outputs.empty[number]), "last": channel == channels - 1}
-                self.expect("outputs", beat)
+                empty, last = bool(outputs.empty[number]), channel == channels - 1
+                self.expect("outputs", {"half": half, "empty": empty, "error": False, "last": last})
 
-    async def finish(self) -> None:
-        """Wait for everything expected and see that nothing else comes."""
+    async def finish(self, spacing: str = SPACINGS[0], **errors: int) -> None:
+        """Wait for everything expected, see that nothing else comes, and compare the errors."""
         for name, sink in self.sinks.items():
             await sink.wait_for(self.wanted[name])
         await self.domain.cycles(50)
         for board in self.boards.values():
             board.finish()
+        self.errors.expect(errors, spacing)
 
 
 def random_pair(channels: int, places: Sequence[str] | None = None) -> Pair:
