@@ -121,7 +121,9 @@ class Engine(wiring.Component):
 
         connect(m, code_memory.codes, codes.codes)
         self._queue(m, "moves", maximum_move(config), softmax.moves, codes.moves, 2 * config.kv.queries)
-        self._queue(m, "states", softmax_state(config), softmax.states, segments.states, config.kv.queries)
+        self._queue(
+            m, "states", softmax_state(config), softmax.states, segments.states, 2 * config.kv.queries
+        )
         connect(m, codes.scaled, scales.products)
         connect(m, codes.values, segments.products)
         connect(m, queries.specials, segments.specials)

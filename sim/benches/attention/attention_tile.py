@@ -137,9 +137,10 @@ class Bench:
             self.sources["words"].send_all(
                 {"data": data, "last": place == len(words) - 1} for place, data in enumerate(words)
             )
-        self._expect(attention)
+        self.expect_list(attention)
 
-    def _expect(self, attention: Attention) -> None:
+    def expect_list(self, attention: Attention) -> None:
+        """What must come of an intact list."""
         query = fold(attention.queries)
         key_top, value_top = attention.tops
         count, channels = attention.queries.shape
