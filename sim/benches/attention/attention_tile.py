@@ -19,13 +19,15 @@ from golden.attention.scores import fold
 from golden.kv.affine import Quantized
 from golden.kv.formats import Format
 from golden.kv.pages import SIDES, PageLayout
-from hw.attention.payloads import attention_page, query_beat, quotient, score_beat, softmax_state
+from hw.attention.payloads import attention_output, attention_page, query_beat, score_beat, softmax_state
 from hw.config import Config
 from hw.kv.payloads import SHORTEST_GROUP, word
 from sim import context
 from sim.benches.kv.pages import FORMATS, KINDS, form_fields, random_elements, random_layout, words_of
 from sim.coverage import Coverage
+from sim.errors import ErrorCounter, ErrorPlan
 from sim.scoreboard import Scoreboard
+from sim.spacing import SPACINGS
 from sim.streams import SITUATIONS, Domain, StreamSink, StreamSource, reset, situation
 
 AXES = ("token", "channel")
@@ -36,7 +38,8 @@ CONFIG = Config.model_validate(context.parameters()["config"])
 LISTS: int = context.parameters()["lists"]
 RATES: list = context.parameters().get("rates", [])
 INPUTS = {"queries": query_beat(CONFIG), "pages": attention_page(CONFIG), "words": word(CONFIG.memory_bits)}
-OUTPUTS = {"outputs": quotient, "scores": score_beat, "found": softmax_state(CONFIG)}
+ERRORS = ErrorPlan("attention_tile")
+OUTPUTS = {"outputs": attention_output, "scores": score_beat, "found": softmax_state(CONFIG)}
 
 coverage = Coverage(
     "attention",
@@ -142,13 +145,14 @@ class Bench:
             for name, shape in OUTPUTS.items()
         }
         self.wanted = dict.fromkeys(OUTPUTS, 0)
+        self.errors = ErrorCounter(domain, ERRORS)
 
     def _observer(self, name: str) -> Callable[[int], None]:
         return lambda bits: self.boards[name].observe(bits)
 
-    def expect(self, name: str, value: Any) -> None:
-        """One more beat of an output."""
-        self.boards[name].expect(value)
+    def expect(self, name: str, value: Any, unknown: Any = 0) -> None:
+        """One more beat of an output, of which bits set in ``unknown`` do not count."""
+        self.boards[name].expect(value, unknown)
         self.wanted[name] += 1
 
     def send(self, attentions: Sequence[Attention], lag: int = 1) -> None:
@@ -162,9 +166,10 @@ class Bench:
             )
         for one in attentions:
             self.sources["queries"].send_all(one.query_beats())
-            self._expect(one)
+            self.expect_list(one)
 
-    def _expect(self, attention: Attention) -> None:
+    def expect_list(self, attention: Attention) -> None:
+        """What must come of an intact list."""
         query = fold(attention.queries)
         key_top, value_top = attention.tops
         count, channels = attention.queries.shape
@@ -193,8 +198,8 @@ class Bench:
                     },
                 )
             for channel, half in enumerate(own):
-                beat = {"half": half, "empty": bool(outputs.empty[number]), "last": channel == channels - 1}
-                self.expect("outputs", beat)
+                empty, last = bool(outputs.empty[number]), channel == channels - 1
+                self.expect("outputs", {"half": half, "empty": empty, "error": False, "last": last})
 
     async def reset(self) -> None:
         """Reset the design and forget what was expected of it."""
@@ -202,13 +207,14 @@ class Bench:
         self.boards = {name: Scoreboard(name, shape) for name, shape in OUTPUTS.items()}
         self.wanted = {name: sink.count for name, sink in self.sinks.items()}
 
-    async def finish(self) -> None:
-        """Wait for everything expected and see that nothing else comes."""
+    async def finish(self, spacing: str = SPACINGS[0], **errors: int) -> None:
+        """Wait for everything expected, see that nothing else comes, and compare the errors."""
         for name, sink in self.sinks.items():
             await sink.wait_for(self.wanted[name])
         await self.domain.cycles(50)
         for board in self.boards.values():
             board.finish()
+        self.errors.expect(errors, spacing)
 
 
 def random_pair(channels: int, kind: str, places: Sequence[str] | None = None) -> Pair:
