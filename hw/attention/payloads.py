@@ -20,7 +20,6 @@ __all__ = [
     "TOP_BITS",
     "TOTAL_BITS",
     "Access",
-    "attention_output",
     "divisor",
     "folded_beat",
     "folding_beat",
@@ -304,14 +303,20 @@ def value_read(config: Config) -> data.StructLayout:
     )
 
 
-divisor = data.StructLayout({"total": TOTAL_BITS, "top": TOP_BITS, "special": 1})
-"""Sum of weights of a query, exponent field of its value sums, and whether it had NaN or infinity."""
+divisor = data.StructLayout(
+    {"maximum": signed(MAXIMUM_BITS), "total": TOTAL_BITS, "top": TOP_BITS, "special": 1, "error": 1}
+)
+"""What a query has found beside its value sums, whose exponent field is ``top``.
+
+``special``: it had NaN or infinity; ``error``: a page or the queries of its list were damaged.
+"""
 
 value_sum = data.StructLayout({"sum": signed(SUM_BITS), "last": 1})
 """In units of 2^(top - 38), 0 where there are no weights; ``last`` closes the query's."""
 
-quotient = data.StructLayout({"half": HALF_BITS, "empty": 1, "last": 1})
-"""A float16; ``empty``: the query saw no valid token; ``last`` closes the query's."""
+quotient = data.StructLayout({"half": HALF_BITS, "empty": 1, "error": 1, "last": 1})
+"""A float16; ``last`` closes the query's.
 
-attention_output = data.StructLayout({"half": HALF_BITS, "empty": 1, "error": 1, "last": 1})
-"""A quotient; ``error``: a page or the queries of its list were damaged, which makes them anything."""
+``empty``: the query saw no valid token; ``error``: a page or the queries of its list were damaged, which
+makes the quotient anything.
+"""
