@@ -118,6 +118,7 @@ class Division(wiring.Component):
             self.quotients.valid.eq(flags[-1]),
             self.quotients.payload.half.eq(half),
             self.quotients.payload.empty.eq(empty),
+            self.quotients.payload.error.eq(error),
             self.quotients.payload.last.eq(lasts[-1]),
         ]
         return m
