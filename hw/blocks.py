@@ -64,7 +64,7 @@ _BLOCKS = {
     "term_encoder": _Block("pe.term_encoder", "TermEncoder", "codes of a row to bit-serial terms"),
     "aligner": _Block("activations.aligner", "Aligner", "FP16 or BF16 to integers with one exponent a group"),
     "activation_buffer": _Block(
-        "activations.activation_buffer", "ActivationBuffer", "two aligned vectors, streamed once a row block"
+        "activations.activation_buffer", "ActivationBuffer", "aligned vectors, streamed once a row block"
     ),
     "rescaler": _Block("pe.rescaler", "Rescaler", "group dot products to results, all rows and columns"),
     "rescale_unit": _Block("pe.rescale_unit", "RescaleUnit", "one scaled and aligned contribution a cycle"),
