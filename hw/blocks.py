@@ -83,6 +83,9 @@ _BLOCKS = {
         "TokenWriter",
         "float16 tokens of keys or values to bytes of windows in memory",
     ),
+    "kv_page_closer": _Block(
+        "kv.page_closer", "PageCloser", "float16 copies of full windows to packed KV pages"
+    ),
     "kv_page_reader": _Block("kv.page_reader", "PageReader", "packed KV pages to scales, minima and codes"),
     "kv_half_reader": _Block("kv.half_reader", "HalfReader", "packed KV pages to float16"),
     "kv_dequantiser": _Block("kv.dequantiser", "Dequantiser", "codes of pages back to float16"),
