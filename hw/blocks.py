@@ -78,6 +78,14 @@ _BLOCKS = {
         "kv.page_tile", "PageTile", "packed KV pages and activations to scores or weighted sums", _array
     ),
     "kv_page_writer": _Block("kv.page_writer", "PageWriter", "float16 keys or values to packed KV pages"),
+    "kv_token_writer": _Block(
+        "kv.token_writer",
+        "TokenWriter",
+        "float16 tokens of keys or values to bytes of windows in memory",
+    ),
+    "kv_page_closer": _Block(
+        "kv.page_closer", "PageCloser", "float16 copies of full windows to packed KV pages"
+    ),
     "kv_page_reader": _Block("kv.page_reader", "PageReader", "packed KV pages to scales, minima and codes"),
     "kv_half_reader": _Block("kv.half_reader", "HalfReader", "packed KV pages to float16"),
     "kv_dequantiser": _Block("kv.dequantiser", "Dequantiser", "codes of pages back to float16"),

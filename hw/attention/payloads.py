@@ -8,7 +8,7 @@ from golden.attention.widths import CONTEXT_BITS, SCORE_FRACTION, SUM_BITS, TOTA
 from golden.numbers.datatypes import LANE_BITS
 from hw.config import Config
 from hw.kv.page_shape import entries
-from hw.kv.payloads import HALF_BITS, SHORTEST_GROUP, Coding, Side, page_format
+from hw.kv.payloads import HALF_BITS, SHORTEST_GROUP, TOP_BITS, Coding, Side, page_format
 
 __all__ = [
     "CENTRE_BITS",
@@ -48,7 +48,6 @@ MOST_MOVED = 62
 MOVED_BITS = 6
 SCORE_BITS = MAXIMUM_BITS + SCORE_FRACTION
 TERM_BITS = 52
-TOP_BITS = 5
 TOTAL_BITS = CONTEXT_BITS + TOTAL_FRACTION + 1
 
 
