@@ -11,6 +11,10 @@ from sim import runner
 
 TINY, EDGE = preset("tiny"), preset("edge")
 BENCH = "sim.benches.attention.attention_tile"
+RATES = [
+    (channels, bits, count, 32, 1.05) for channels in (64, 128) for bits in (2, 4, 8) for count in (1, 4)
+]
+"""Channels, bits, queries, pages, and times the bound of memory and array."""
 
 
 @pytest.mark.quick
@@ -30,3 +34,16 @@ def test_tiny(simulator: str) -> None:
 def test_edge() -> None:
     parameters = {"config": EDGE.model_dump(), "lists": 6}
     runner.run(AttentionTile(EDGE), BENCH, "verilator", parameters, "stalls=[05]|rising|reset")
+
+
+def test_engines() -> None:
+    config = TINY.changed(kv=TINY.kv.model_copy(update={"engines": 2}))
+    parameters = {"config": config.model_dump(), "lists": 12}
+    runner.run(AttentionTile(config), "sim.benches.attention.attention_engines", "verilator", parameters)
+
+
+@pytest.mark.slow
+def test_rates() -> None:
+    """What README promises of `edge`."""
+    parameters = {"config": EDGE.model_dump(), "lists": 1, "rates": RATES}
+    runner.run(AttentionTile(EDGE), BENCH, "verilator", parameters, "throughput")
