@@ -78,7 +78,7 @@ class ActivationBuffer(wiring.Component):
         readers = {"present": claiming, "chunks": chunks.vector, "groups": groups.vector}
         of = {}
         for name, number in readers.items():
-            of[name] = Signal(shape, name=f"{name}_vector")
+            of[name] = Signal(shape, name=f"present_of_{name}")
             m.d.comb += of[name].eq(Array(vectors)[number[:-1]])
         m.d.comb += [
             chunks.last.eq(of["chunks"].last_beat >> exact_log2(self.parts)),
@@ -205,7 +205,7 @@ class ActivationBuffer(wiring.Component):
         m.submodules.groups_memory = storage = memory.Memory(shape=shape, depth=ring.size, init=[])
         write = storage.write_port()
         read = storage.read_port()
-        about = Signal(self._about(), reset_less=True)
+        held_about = Signal(self._about(), reset_less=True)
 
         advance = ~self.summaries.valid | self.summaries.ready
         m.d.sync += [write.en.eq(ring.filled), write.addr.eq(ring.filling_address)]
@@ -213,10 +213,10 @@ class ActivationBuffer(wiring.Component):
             ring.advance.eq(advance),
             read.en.eq(advance),
             read.addr.eq(ring.address),
-            self.summaries.p.format.eq(about.format),
+            self.summaries.p.format.eq(held_about.format),
         ]
         with m.If(advance):
-            m.d.sync += [self.summaries.valid.eq(ring.valid), about.eq(vector)]
+            m.d.sync += [self.summaries.valid.eq(ring.valid), held_about.eq(vector)]
         for number in range(config.columns):
             entry, summary = read.data[number], self.summaries.p.columns[number]
             m.d.sync += [
@@ -224,8 +224,8 @@ class ActivationBuffer(wiring.Component):
                 write.data[number].sum.eq(p.columns[number].sum),
             ]
             m.d.comb += [
-                summary.distance.eq(about.columns[number].reference - entry.exponent),
+                summary.distance.eq(held_about.columns[number].reference - entry.exponent),
                 summary.sum.eq(entry.sum),
-                summary.reference.eq(about.columns[number].reference),
-                summary.special.eq(about.columns[number].special),
+                summary.reference.eq(held_about.columns[number].reference),
+                summary.special.eq(held_about.columns[number].special),
             ]
