@@ -38,7 +38,7 @@ CONFIG = Config.model_validate(context.parameters()["config"])
 LISTS: int = context.parameters()["lists"]
 RATES: list = context.parameters().get("rates", [])
 INPUTS = {"queries": query_beat(CONFIG), "pages": attention_page(CONFIG), "words": word(CONFIG.memory_bits)}
-ERRORS = ErrorPlan("attention_tile")
+ERRORS = ErrorPlan("attention")
 OUTPUTS = {"outputs": quotient, "scores": score_beat, "found": softmax_state(CONFIG)}
 
 coverage = Coverage(
@@ -46,6 +46,7 @@ coverage = Coverage(
     {"side": SIDES, "axis": AXES, "format": tuple(f"{rule}{bits}" for rule, bits in FORMATS)},
 )
 coverage_valid = Coverage("attention_valid", {"valid": tuple(dict.fromkeys(VALID))})
+coverage_rate = Coverage("attention_rate", {"count": (1, 4)})
 coverage_lag = Coverage("attention_lag", {"lag": LAGS})
 coverage_causal = Coverage("attention_causal", {"causal": (False, True)})
 coverage_kinds = Coverage(
@@ -372,4 +373,5 @@ async def full_throughput(dut: Any) -> None:
         taken, least = (cycles[1] - cycles[0]) / 3, bound(attention)
         print(f"{channels=} {bits=} {count=} {length=} {taken=} {least=} ratio={taken / least:.3f}")
         assert taken <= most * least, (channels, bits, count, length, taken, least)
+        coverage_rate.hit(count=count)
     await bench.finish()
