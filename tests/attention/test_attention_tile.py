@@ -12,7 +12,13 @@ from sim import runner
 TINY, EDGE = preset("tiny"), preset("edge")
 BENCH = "sim.benches.attention.attention_tile"
 RATES = [
-    (channels, bits, count, 32, 1.05) for channels in (64, 128) for bits in (2, 4, 8) for count in (1, 4)
+    (128, 2, 1, 16, 1.05),
+    (128, 2, 4, 16, 1.05),
+    (128, 4, 1, 16, 1.05),
+    (128, 8, 4, 16, 1.05),
+    (64, 4, 1, 16, 1.05),
+    (64, 2, 1, 16, 1.1),
+    (64, 2, 4, 16, 1.15),
 ]
 """Channels, bits, queries, pages, and times the bound of memory and array."""
 
