@@ -1,6 +1,6 @@
 """Cycles of a page of keys or values in kvloom's page tile, without stalls.
 
-A page's streams end before the next page begins (``hw.kv.array_feed``): its metadata is read first, then its
+A page's streams end before the next page begins: its metadata is read first, then its
 codes, a word a cycle; the last row block still has to pass through the array and the rescaler. Row blocks
 have one group each, and the rescaler cannot promise a place early for every second one
 (``hw.pe.lookahead``): two of them take longer than their turns. How long was measured with 4 and 8 turns.

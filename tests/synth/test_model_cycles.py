@@ -5,17 +5,13 @@ import re
 import numpy as np
 import pytest
 
-from golden.kv.formats import Format
-from golden.kv.pages import PageLayout
 from golden.numbers import datatypes, scales
 from golden.weights import layout
 from golden.weights.packet import Packet
 from golden.weights.quantized import quantize
 from hw.accelerator import Accelerator
 from hw.config import Config, preset
-from hw.kv.page_tile import PageTile
 from sim import runner
-from synth.model.page_timeline import page_cycles
 from synth.model.timeline import _Timeline, product_cycles
 
 LARGEST_ERROR = 0.01
@@ -68,24 +64,6 @@ def test_layers_of_the_tiny_accelerator() -> None:
 @pytest.mark.slow
 def test_layers_of_the_default_accelerator() -> None:
     check_layers(preset("edge"), ((8, 2), (16, 4.5), (12, 8), (32, 4)), ("bitmod4", "bitmod3", "e2m1"))
-
-
-def test_pages(eight_rows: Config) -> None:
-    """Four pages of a run of eight: the rest is the first pages' latency. `tiny` is checked by its bench."""
-    config, kinds = eight_rows, []
-    channels = config.kv.channels
-    for rule, bits in (("native", 2), ("native", 3), ("native", 8), ("sign", 1), ("ternary_mean", 2)):
-        kinds += [(rule, bits, "key", "channel", 32), (rule, bits, "value", "token", 32)]
-    kinds.append(("native", 4, "key", "token", config.group))
-    asked = [(*kind, channels, pages) for kind in kinds for pages in (4, 8)]
-    parameters = {"config": config.model_dump(), "paces": asked}
-    log = runner.run(PageTile(config), "sim.benches.kv.page_tile", "verilator", parameters, "paces").log
-    cycles = [int(number) for number in re.findall(r"pages .*: (\d+) cycles", log)]
-    assert len(cycles) == len(asked)
-    for (rule, bits, side, axis, group), short, long in zip(kinds, cycles[::2], cycles[1::2], strict=True):
-        form = Format(rule, bits, axis, group, 0.5)
-        page = PageLayout(form, side, config.kv.page_tokens, channels, config.rows, config.lanes)
-        assert page_cycles(config, page) == pytest.approx((long - short) / 4, rel=LARGEST_ERROR), page
 
 
 @pytest.mark.quick
