@@ -1,11 +1,12 @@
 """Attention tile: outputs, scores and states of lists of pages equal golden ones, whatever the stalls.
 
-Parameters: ``config``, the fields of the configuration; ``lists``, how many of them in a test.
+Parameters: ``config``, the fields of the configuration; ``lists``, how many of them in a test; ``rates``,
+channels, bits, queries, pages and how often the bound of memory and array a list may take.
 """
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cocotb
@@ -15,19 +16,34 @@ from numpy.typing import NDArray
 from golden.attention import engine, page
 from golden.attention.scores import fold
 from golden.kv.affine import Quantized
+from golden.kv.formats import Format
 from golden.kv.pages import SIDES, PageLayout
 from hw.attention.payloads import attention_page, query_beat, quotient, score_beat, softmax_state
 from hw.config import Config
 from hw.kv.payloads import SHORTEST_GROUP, word
 from sim import context
-from sim.benches.kv.pages import form_fields, random_elements, random_layout, words_of
+from sim.benches.kv.pages import FORMATS, KINDS, form_fields, random_elements, random_layout, words_of
+from sim.coverage import Coverage
 from sim.scoreboard import Scoreboard
 from sim.streams import SITUATIONS, Domain, StreamSink, StreamSource, reset, situation
 
+AXES = ("token", "channel")
+VALID = ("all", "all", "first ones", "last ones", "one", "none")
+QUERIES = ("normal", "normal", "equal", "huge", "subnormal", "special")
 CONFIG = Config.model_validate(context.parameters()["config"])
 LISTS: int = context.parameters()["lists"]
+RATES: list = context.parameters().get("rates", [])
 INPUTS = {"queries": query_beat(CONFIG), "pages": attention_page(CONFIG), "words": word(CONFIG.memory_bits)}
 OUTPUTS = {"outputs": quotient, "scores": score_beat, "found": softmax_state(CONFIG)}
+
+coverage = Coverage(
+    "attention",
+    {"side": SIDES, "axis": AXES, "format": tuple(f"{rule}{bits}" for rule, bits in FORMATS)},
+)
+coverage_valid = Coverage("attention_valid", {"valid": tuple(dict.fromkeys(VALID))})
+coverage_kinds = Coverage(
+    "attention_kinds", {"queries": tuple(dict.fromkeys(QUERIES)), "elements": ("normal", "others")}
+)
 
 
 @dataclass(frozen=True)
@@ -59,7 +75,7 @@ class Attention:
     @property
     def tops(self) -> tuple[int, ...]:
         """Of keys and of values."""
-        return tuple(max(pair.top(side) for pair in self.pairs) for side in (0, 1))
+        return tuple(max(pair.top(side) for pair in self.pairs) for side in range(len(SIDES)))
 
     def query_beats(self) -> list[dict[str, Any]]:
         """Payloads of the queries."""
@@ -167,6 +183,12 @@ class Bench:
                 beat = {"half": half, "empty": bool(outputs.empty[number]), "last": channel == channels - 1}
                 self.expect("outputs", beat)
 
+    async def reset(self) -> None:
+        """Reset the design and forget what was expected of it."""
+        await self.domain.reset()
+        self.boards = {name: Scoreboard(name, shape) for name, shape in OUTPUTS.items()}
+        self.wanted = {name: sink.count for name, sink in self.sinks.items()}
+
     async def finish(self) -> None:
         """Wait for everything expected and see that nothing else comes."""
         for name, sink in self.sinks.items():
@@ -176,56 +198,147 @@ class Bench:
             board.finish()
 
 
-def random_pair(channels: int, places: Sequence[str] | None = None) -> Pair:
-    """A page of any formats; ``places`` are the axes of keys and values."""
+def random_pair(channels: int, kind: str, places: Sequence[str] | None = None) -> Pair:
+    """A page of any formats; ``kind`` is that of its elements, ``places`` are the axes of keys and values."""
     layouts, quantized = [], []
     for number, side in enumerate(SIDES):
-        axis = places[number] if places else random.choice(("token", "channel"))
+        axis = places[number] if places else random.choice(AXES)
         while True:
             layout = random_layout(CONFIG, place=(side, axis))
-            if layout.channels == channels and (layout.format.group or 0) <= CONFIG.group:
-                break
+            if layout.channels != channels or (layout.format.group or 0) > CONFIG.group:
+                continue
+            own = layout.format.quantize(random_elements(layout, kind))
+            try:
+                page.read(layout.format, own)
+            except ValueError:  # steps beyond float16, which nothing writes
+                continue
+            break
         layouts.append(layout)
-        quantized.append(layout.format.quantize(random_elements(layout, "normal")))
+        quantized.append(own)
+        coverage.hit(side=side, axis=axis, format=f"{layout.format.rule}{layout.format.bits}")
     tokens = CONFIG.kv.page_tokens
-    first, last = random.choice(
-        [
-            (0, tokens - 1),
-            (0, tokens - 1),
-            (0, random.randrange(tokens)),
-            (random.randrange(tokens), tokens - 1),
-        ]
-    )
+    valid = random.choice(VALID)
+    first, last = {
+        "all": (0, tokens - 1),
+        "first ones": (0, random.randrange(tokens)),
+        "last ones": (random.randrange(tokens), tokens - 1),
+        "one": (random.randrange(tokens),) * 2,
+        "none": (1, 0),
+    }[valid]
+    coverage_valid.hit(valid=valid)
     return Pair(tuple(layouts), tuple(quantized), first, last)
+
+
+def random_queries(count: int, channels: int, kind: str) -> NDArray[np.float16]:
+    """Queries [N, D] of a kind."""
+    rng = np.random.default_rng(random.getrandbits(32))
+    x = rng.standard_normal((count, channels)) * 2.0 ** rng.integers(-3, 3)
+    if kind == "equal":
+        x[:] = 0
+    elif kind == "huge":
+        x = np.where(rng.random(x.shape) < 0.2, np.sign(x) * 65504, x)
+    elif kind == "subnormal":
+        x = x * 2.0**-22
+    elif kind == "special":
+        x[rng.integers(count), rng.integers(channels)] = rng.choice([np.nan, np.inf, -np.inf])
+    with np.errstate(over="ignore"):
+        return x.astype(np.float16)
 
 
 def random_attention(count: int, length: int, places: Sequence[str] | None = None) -> Attention:
     """A list of so many queries and pages."""
     unit = max(SHORTEST_GROUP, CONFIG.lanes, CONFIG.rows)
     channels = unit * random.randint(1, CONFIG.kv.channels // unit)
-    rng = np.random.default_rng(random.getrandbits(32))
-    queries = (rng.standard_normal((count, channels)) * 2.0 ** rng.integers(-3, 3)).astype(np.float16)
-    pairs = [random_pair(channels, places) for _ in range(length)]
-    return Attention(queries, pairs, random.random() < 0.5)
+    queries, elements = random.choice(QUERIES), random.choice(("normal", "normal", *KINDS))
+    coverage_kinds.hit(queries=queries, elements="normal" if elements == "normal" else "others")
+    pairs = [random_pair(channels, elements, places) for _ in range(length)]
+    return Attention(random_queries(count, channels, queries), pairs, random.random() < 0.5)
 
 
-@cocotb.test()
-@cocotb.parametrize(stalls=SITUATIONS)
-async def folded(dut: Any, stalls: str) -> None:
-    """Keys by channel and values by token."""
-    bench = Bench(await reset(dut, cycle_limit=100_000), stalls)
-    for _ in range(LISTS):
-        bench.send(
-            random_attention(random.randint(1, CONFIG.kv.queries), random.randint(1, 4), ("channel", "token"))
-        )
-    await bench.finish()
+def native_attention(count: int, channels: int, bits: int, length: int) -> Attention:
+    """Pages of the native rule in groups of 32, keys by channel and values by token, of normal elements."""
+    formats = [Format("native", bits, axis, 32) for axis in ("channel", "token")]
+    rows, lanes, tokens = CONFIG.rows, CONFIG.lanes, CONFIG.kv.page_tokens
+    layouts = tuple(
+        PageLayout(form, side, tokens, channels, rows, lanes)
+        for form, side in zip(formats, SIDES, strict=True)
+    )
+    pair = Pair(
+        layouts,
+        tuple(own.format.quantize(random_elements(own, "normal")) for own in layouts),
+        0,
+        tokens - 1,
+    )
+    return Attention(random_queries(count, channels, "normal"), [pair] * length, False)
+
+
+def bound(attention: Attention) -> int:
+    """Cycles that memory or the array needs for a list, whichever needs more."""
+    words = macs = 0
+    for pair in attention.pairs:
+        for side, layout in enumerate(pair.layouts):
+            words += len(pair.words(side))
+            chunks = layout.elements // (CONFIG.rows * CONFIG.lanes)
+            macs += len(attention.queries) * chunks * layout.format.dtype.term_count
+    return max(words, macs)
 
 
 @cocotb.test()
 @cocotb.parametrize(stalls=SITUATIONS)
 async def any_pages(dut: Any, stalls: str) -> None:
-    """Pages of any formats."""
-    bench = Bench(await reset(dut, cycle_limit=100_000), stalls)
-    for _ in range(LISTS):
-        bench.send(random_attention(random.randint(1, CONFIG.kv.queries), random.randint(1, 4)))
+    """Lists of pages of any formats, those that are all folded and those that are not."""
+    bench = Bench(await reset(dut, cycle_limit=1_000_000), stalls)
+    for number in range(LISTS):
+        places = ("channel", "token") if number % 2 else None
+        count = random.randint(1, CONFIG.kv.queries)
+        bench.send(random_attention(count, random.randint(1, 5), places))
+    await bench.finish()
+
+
+@cocotb.test()
+async def rising_maximum(dut: Any) -> None:
+    """Pages whose keys grow, so that each of them moves the maximum, by one place and by many."""
+    bench = Bench(await reset(dut, cycle_limit=1_000_000), "free_running")
+    for growth in (1.25, 2, 16):
+        attention = native_attention(CONFIG.kv.queries, CONFIG.kv.channels, 4, 6)
+        pairs = []
+        for number, pair in enumerate(attention.pairs):
+            keys = pair.layouts[0].format.quantize(
+                random_elements(pair.layouts[0], "normal") * np.float16(growth ** (number - 2))
+            )
+            pairs.append(replace(pair, quantized=(keys, pair.quantized[1])))
+        bench.send(replace(attention, pairs=pairs))
+    await bench.finish()
+
+
+@cocotb.test()
+async def reset_forgets(dut: Any) -> None:
+    """After a reset anywhere nothing of the lists before is left."""
+    bench = Bench(await reset(dut, cycle_limit=1_000_000), "both_random")
+    for _ in range(3):
+        bench.send(random_attention(2, 3))
+        await bench.domain.cycles(random.randint(50, 900))
+        await bench.reset()
+        bench.send(random_attention(random.randint(1, CONFIG.kv.queries), 2))
+        await bench.finish()
+
+
+@cocotb.test(skip=not RATES)
+async def full_throughput(dut: Any) -> None:
+    """List after list in so many times the cycles that memory or the array needs."""
+    bench = Bench(await reset(dut, cycle_limit=2_000_000), "free_running")
+    domain = bench.domain
+    for channels, bits, count, length, most in RATES:
+        attention = native_attention(count, channels, bits, length)
+        ends = []
+        for _ in range(3):
+            bench.send(attention)
+            ends.append(bench.wanted["outputs"])
+        cycles = []
+        for end in ends:
+            await bench.sinks["outputs"].wait_for(end)
+            cycles.append(domain.cycle)
+        taken, least = cycles[2] - cycles[1], bound(attention)
+        print(f"{channels=} {bits=} {count=} {length=} {taken=} {least=} ratio={taken / least:.3f}")
+        assert taken <= most * least, (channels, bits, count, length, taken, least)
     await bench.finish()
