@@ -73,7 +73,7 @@ class CodeFeed(wiring.Component):
         """Tell the others of the next product, as early as it is known.
 
         Returns:
-            Whether its value sums do not move.
+            Whether it is steady: its value sums do not move, nor wait for those of lists before to be read.
         """
         config, coming = self.config, self.products.payload
         outputs = {"passes": self.passes, "scaled": self.scaled, "values": self.values}
@@ -92,6 +92,7 @@ class CodeFeed(wiring.Component):
         still = Signal()
         moved = Signal.like(self.moves.payload.places)
         held_still = Signal()
+        may_wait = Signal()
         m.d.comb += [
             is_value.eq(coming.page.form.side == Side.VALUE),
             tells.eq(
@@ -101,7 +102,8 @@ class CodeFeed(wiring.Component):
                 & (~is_value | self.moves.valid)
             ),
             moved.eq(Mux(coming.page.opens, 0, self.moves.payload.places)),
-            still.eq(is_value & is_folded(coming.page.form) & ~moved.any()),
+            may_wait.eq(coming.page.opens & (coming.query == 0) & (coming.part == 0)),
+            still.eq(is_value & is_folded(coming.page.form) & ~moved.any() & ~may_wait),
             self.moves.ready.eq(tells & is_value & coming.last_part),
             self.products.ready.eq(free & (told | tells)),
         ]

@@ -121,6 +121,7 @@ class Engine(wiring.Component):
         connect(m, codes.values, segments.products)
         connect(m, queries.specials, segments.specials)
         connect(m, segments.segments, sums.segments)
+        connect(m, segments.reads, sums.reads)
         connect(m, segments.divisors, division.divisors)
         connect(m, sums.sums, division.sums)
         for source, name in ((codes, "passes"), (codes, "chunks"), (scales, "scales"), (scales, "channels")):

@@ -1,6 +1,6 @@
 """Stream payloads of the attention engine."""
 
-from amaranth.hdl import signed
+from amaranth.hdl import ShapeLike, signed
 from amaranth.lib import data, enum
 from amaranth.utils import bits_for
 
@@ -34,6 +34,7 @@ __all__ = [
     "scored_query",
     "softmax_state",
     "tf32",
+    "value_read",
     "value_segment",
     "value_sum",
     "weight_beat",
@@ -51,21 +52,31 @@ TOP_BITS = 5
 TOTAL_BITS = CONTEXT_BITS + TOTAL_FRACTION + 1
 
 
+def _seen(config: Config) -> dict[str, ShapeLike]:
+    """Queries of a page and the tokens that they see."""
+    queries, tokens = config.kv.queries, config.kv.page_tokens
+    return {
+        "last_query": range(queries),
+        "first": range(tokens),
+        "last": range(-queries, tokens),
+        "causal": bits_for(queries - 1),
+    }
+
+
 def attention_page(config: Config) -> data.StructLayout:
     """Keys or values of a page, for queries 0 to ``last_query`` of a KV head.
 
-    They see the tokens ``first`` to ``last``, none where ``first`` is larger. ``top`` is the exponent field
-    that no step or offset of this side of the head exceeds. ``opens``: the first page of these queries;
-    ``closes``: their last one; ``scores``: its scores, and with the last page the queries' states, are
-    wanted. All but ``top`` and the format are the same for the keys and the values of a page.
+    Query n sees the tokens ``first`` to ``last + (n & causal)``, none where ``first`` is larger: with
+    ``causal`` 0 all see the same; with 2^k - 1 they are 2^k successive tokens of a prompt, head after head.
+    ``top`` is the exponent field that no step or offset of this side of the head exceeds. ``opens``: the
+    first page of these queries; ``closes``: their last one; ``scores``: its scores, and with the last page
+    the queries' states, are wanted. All but ``top`` and the format are the same for the keys and values of
+    a page.
     """
-    tokens = range(config.kv.page_tokens)
     return data.StructLayout(
         {
             "form": page_format(config),
-            "last_query": range(config.kv.queries),
-            "first": tokens,
-            "last": tokens,
+            **_seen(config),
             "top": TOP_BITS,
             "opens": 1,
             "closes": 1,
@@ -198,16 +209,13 @@ offset_term = signed(TERM_BITS)
 def score_page(config: Config) -> data.StructLayout:
     """A page whose scores come.
 
-    Queries 0 to ``last_query`` see the tokens ``first`` to ``last``, none where ``first`` is larger.
-    ``opens``: the first page of these queries; ``closes``: their last one, their states are wanted; all pages
-    between have the same ``last_query``. ``scores``: its scores are wanted.
+    Queries and the tokens that they see are those of ``attention_page``. ``opens``: the first page of these
+    queries; ``closes``: their last one, their states are wanted; all pages between have the same
+    ``last_query``. ``scores``: its scores are wanted.
     """
-    tokens = range(config.kv.page_tokens)
     return data.StructLayout(
         {
-            "last_query": range(config.kv.queries),
-            "first": tokens,
-            "last": tokens,
+            **_seen(config),
             "opens": 1,
             "closes": 1,
             "scores": 1,
@@ -259,12 +267,11 @@ def softmax_state(config: Config) -> data.StructLayout:
     )
 
 
-class Access(enum.Enum, shape=2):
-    """What happens to a segment of value sums."""
+class Access(enum.Enum, shape=1):
+    """What is added to a segment of value sums."""
 
     DOTS = 0
     RESULTS = 1
-    READ = 2
 
 
 def value_segment(config: Config) -> data.StructLayout:
@@ -285,6 +292,13 @@ def value_segment(config: Config) -> data.StructLayout:
             "fresh": 1,
             "top": TOP_BITS,
         }
+    )
+
+
+def value_read(config: Config) -> data.StructLayout:
+    """The first ``blocks`` row blocks of a query's sums are wanted."""
+    return data.StructLayout(
+        {"query": range(config.kv.queries), "blocks": bits_for(config.kv.channels // config.rows)}
     )
 
 

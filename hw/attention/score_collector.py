@@ -68,14 +68,17 @@ class ScoreCollector(wiring.Component):
         room = Signal()
         take = Signal()
         valid = Signal()
+        query = Signal(range(self.config.kv.queries))
         page, token = self.pages.p, place[:-1]
+        last = Signal(signed(len(page.last) + 1))
         m.d.comb += [
             room.eq(((place + 1)[: len(place)] != self.read_place) & ~(self.waits & place[0])),
-            valid.eq((page.first <= token) & (token <= page.last)),
+            last.eq(page.last + (query & page.causal)),
+            valid.eq((page.first <= token) & (token <= last)),
         ]
         with m.If(take):
             m.d.sync += place.eq(place + 1)
-        self._take(m, converter, room, take, token.all())
+        self._take(m, converter, query, room, take, token.all())
 
         present: Value = take
         ends: Value = take & token.all()
@@ -91,7 +94,9 @@ class ScoreCollector(wiring.Component):
         self._raise(m, converter.score, present & valid, ends)
         return m
 
-    def _take(self, m: Module, converter: ScoreConverter, room: Value, take: Value, ends: Value) -> None:
+    def _take(
+        self, m: Module, converter: ScoreConverter, query: Signal, room: Value, take: Value, ends: Value
+    ) -> None:
         """Results row by row into the converter, and what is known of a query when it ends."""
         units = self.config.rescale_units
         unit = Signal(range(units))
@@ -117,7 +122,7 @@ class ScoreCollector(wiring.Component):
             m.d.sync += term.eq(self.terms.p + HALF_SCORE)
 
         # Of the query before at least one score has been read: there was room for this one's last.
-        page, query = self.pages.p, Signal(range(self.config.kv.queries))
+        page = self.pages.p
         page_ends = Signal()
         m.d.comb += [page_ends.eq(query == page.last_query), self.pages.ready.eq(take & ends & page_ends)]
         with m.If(take & ends):

@@ -1,26 +1,43 @@
-"""Segment feed: what happens to the value sums, page after page, and their division at the end."""
+"""Segment feed: what is added to the value sums, page after page, and their division at the end."""
 
-from amaranth.hdl import Module, Mux, Signal
-from amaranth.lib import stream, wiring
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import exact_log2
+from amaranth.utils import bits_for, exact_log2
 
-from hw.attention.payloads import Access, divisor, softmax_state, value_product, value_segment
+from hw.attention.payloads import (
+    TOP_BITS,
+    Access,
+    divisor,
+    softmax_state,
+    value_product,
+    value_read,
+    value_segment,
+)
 from hw.attention.product_shape import blocks_of, is_folded
 from hw.config import Config
 from hw.kv.page_shape import channels
 
 __all__ = ["SegmentFeed"]
 
+_FINISHED = 2
+"""Lists whose sums are still to be read; more have no place among the sums."""
+
 
 class SegmentFeed(wiring.Component):
-    """A segment for each product of values; after those of a list's last page, one a query to be read.
+    """A segment for each product of values; after those of a list's last page, its sums are read.
+
+    The next lists' segments follow meanwhile. Lists of at most ``config.kv.queries / 2`` queries lie in
+    halves of the sums in turn, so that only the list after the next one has to wait before its first segment;
+    a list with more queries, and the one after it, wait until all is read.
 
     Members:
         products (in stream): of values.
         states (in stream): what the queries of a list have found, query by query.
-        specials (in stream): which queries of a list had NaN or infinity; taken with the last one's state.
+        specials (in stream): which queries of a list had NaN or infinity; taken with its last product.
         segments (out stream): to the value sums.
+        reads (out stream): to the value sums, query by query.
         divisors (out stream): to the division, one for each query that is read.
         found (out stream): the states of lists whose scores are wanted.
     """
@@ -33,6 +50,7 @@ class SegmentFeed(wiring.Component):
                 "states": In(stream.Signature(softmax_state(config))),
                 "specials": In(stream.Signature(config.kv.queries)),
                 "segments": Out(stream.Signature(value_segment(config))),
+                "reads": Out(stream.Signature(value_read(config))),
                 "divisors": Out(stream.Signature(divisor)),
                 "found": Out(stream.Signature(softmax_state(config))),
             }
@@ -40,48 +58,97 @@ class SegmentFeed(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
+        layout = self._list_layout()
+        m.submodules.finished = finished = SyncFIFO(width=layout.size, depth=_FINISHED)
+        oldest = Signal(layout)
+        m.d.comb += oldest.eq(finished.r_data)
+        self._add(m, finished, oldest)
+        self._read(m, finished, oldest)
+        return m
+
+    def _list_layout(self) -> data.StructLayout:
+        """A list whose products are complete."""
+        config = self.config
+        return data.StructLayout(
+            {
+                "last_query": range(config.kv.queries),
+                "half": 1,
+                "blocks": bits_for(config.kv.channels // config.rows),
+                "top": TOP_BITS,
+                "specials": config.kv.queries,
+                "scores": 1,
+            }
+        )
+
+    def _place(self, query: Value, last_query: Value, half: Value) -> Value:
+        """Where a query's sums lie."""
+        return Cat(query[:-1], Mux(last_query[-1], query[-1], half))
+
+    def _add(self, m: Module, finished: SyncFIFO, oldest: data.View) -> None:
+        """Products to segments."""
         config = self.config
         coming = self.products.payload.product
         page = coming.page
         segment = self.segments.payload
-        reading = Signal()
-        query = Signal(range(config.kv.queries))
-        outputs = {"segments": self.segments, "divisors": self.divisors, "found": self.found}
-        told = {name: Signal(name=f"{name}_told") for name in outputs}
-        done = {name: Signal(name=f"{name}_done") for name in outputs}
-        read = Signal()
-        folded = is_folded(page.form)
-        blocks = Mux(reading, channels(page.form) >> exact_log2(config.rows), blocks_of(page.form, config))
-        closes = coming.last & page.closes
+        ended = Signal(self._list_layout())
+        half = Signal()
+        closes = Signal()
+        goes = Signal()
+        apart = ~page.last_query[-1] & ~oldest.last_query[-1] & (finished.w_level == 1)
         m.d.comb += [
-            segment.access.eq(Mux(reading, Access.READ, Mux(folded, Access.DOTS, Access.RESULTS))),
-            segment.query.eq(Mux(reading, query, coming.query)),
-            segment.blocks.eq(blocks),
-            segment.block.eq(Mux(reading, 0, coming.part * blocks_of(page.form, config))),
+            segment.access.eq(Mux(is_folded(page.form), Access.DOTS, Access.RESULTS)),
+            segment.query.eq(self._place(coming.query, page.last_query, half)),
+            segment.blocks.eq(blocks_of(page.form, config)),
+            segment.block.eq(coming.part * blocks_of(page.form, config)),
             segment.moved.eq(self.products.payload.moved),
             segment.fresh.eq(page.opens),
             segment.top.eq(page.top),
-            self.segments.valid.eq(
-                self.products.valid & (~reading | (self.states.valid & ~told["segments"]))
+            closes.eq(coming.last & page.closes),
+            goes.eq(
+                (~page.opens | (finished.w_level == 0) | apart)
+                & (~closes | (finished.w_rdy & self.specials.valid))
             ),
-            self.divisors.payload.total.eq(self.states.payload.total),
-            self.divisors.payload.top.eq(page.top),
-            self.divisors.payload.special.eq(self.specials.payload.bit_select(query, 1)),
-            self.divisors.valid.eq(reading & self.states.valid & self.specials.valid & ~told["divisors"]),
-            self.found.payload.eq(self.states.payload),
-            self.found.valid.eq(reading & self.states.valid & page.scores & ~told["found"]),
-            *(done[name].eq(told[name] | (target.valid & target.ready)) for name, target in outputs.items()),
-            read.eq(reading & done["segments"] & done["divisors"] & (done["found"] | ~page.scores)),
-            self.states.ready.eq(read),
-            self.specials.ready.eq(read & (query == page.last_query)),
-            self.products.ready.eq(Mux(reading, self.specials.ready, self.segments.ready & ~closes)),
+            self.segments.valid.eq(self.products.valid & goes),
+            self.products.ready.eq(self.segments.ready & goes),
+            self.specials.ready.eq(self.segments.valid & self.segments.ready & closes),
+            ended.last_query.eq(page.last_query),
+            ended.half.eq(half),
+            ended.blocks.eq(channels(page.form) >> exact_log2(config.rows)),
+            ended.top.eq(page.top),
+            ended.specials.eq(self.specials.payload),
+            ended.scores.eq(page.scores),
+            finished.w_data.eq(ended),
+            finished.w_en.eq(self.specials.ready),
         ]
-        with m.If(reading):
-            m.d.sync += [told[name].eq(done[name] & ~read) for name in outputs]
+        with m.If(finished.w_en):
+            m.d.sync += half.eq(~half)
+
+    def _read(self, m: Module, finished: SyncFIFO, oldest: data.View) -> None:
+        """Query by query of the oldest list, each with its divisor and its state."""
+        query = Signal.like(oldest.last_query)
+        outputs = {"reads": self.reads, "divisors": self.divisors, "found": self.found}
+        done = {name: Signal(name=f"{name}_done") for name in outputs}
+        there = Signal()
+        read = Signal()
+        m.d.comb += [
+            there.eq(finished.r_rdy & self.states.valid),
+            self.reads.payload.query.eq(self._place(query, oldest.last_query, oldest.half)),
+            self.reads.payload.blocks.eq(oldest.blocks),
+            self.divisors.payload.total.eq(self.states.payload.total),
+            self.divisors.payload.top.eq(oldest.top),
+            self.divisors.payload.special.eq(oldest.specials.bit_select(query, 1)),
+            self.found.payload.eq(self.states.payload),
+            read.eq(Cat(done.values()).all()),
+            self.states.ready.eq(read),
+            finished.r_en.eq(read & (query == oldest.last_query)),
+        ]
+        for name, target in outputs.items():
+            told = Signal(name=f"{name}_told")
+            wanted = oldest.scores if name == "found" else 1
+            m.d.comb += [
+                target.valid.eq(there & wanted & ~told),
+                done[name].eq(there & (told | ~wanted | target.ready)),
+            ]
+            m.d.sync += told.eq(done[name] & ~read)
         with m.If(read):
-            m.d.sync += query.eq(query + 1)
-        with m.If(self.specials.ready):
-            m.d.sync += [reading.eq(0), query.eq(0)]
-        with m.If(~reading & closes & self.segments.valid & self.segments.ready):
-            m.d.sync += reading.eq(1)
-        return m
+            m.d.sync += query.eq(Mux(finished.r_en, 0, query + 1))

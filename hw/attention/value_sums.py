@@ -2,7 +2,8 @@
 
 Meaning: ``golden.attention.sums`` and ``golden.attention.engine``. A word of the memory holds neighbouring
 channels of one query and is read, changed and written a cycle. Sums of which a maximum has moved are shifted
-one after another, by the one shifter that all share; that is rare.
+one after another, by the one shifter that all share; that is rare. Sums leave in the cycles in which nothing
+is changed.
 """
 
 from collections.abc import Sequence
@@ -10,7 +11,7 @@ from collections.abc import Sequence
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import bits_for, ceil_log2
+from amaranth.utils import bits_for, ceil_log2, exact_log2
 
 from golden.attention import widths
 from golden.numbers.floats import EXPONENT_BIAS
@@ -30,20 +31,27 @@ from hw.attention.value_lanes import (
 from hw.config import Config
 from hw.sharing import share
 
-__all__ = ["ValueSums"]
+__all__ = ["PATIENCE", "ValueSums"]
+
+PATIENCE = 64
+"""Cycles that a sum waits for one in which nothing is changed, before segments leave it one."""
 
 
 class ValueSums(wiring.Component):
     """Keep the sums of ``config.kv.queries`` queries of up to ``config.kv.channels`` channels.
 
     A segment of dot products takes ``lanes`` sums a cycle, ``lanes`` being half a row block, one of results
-    ``rescale_units`` of them; where the maximum has moved, a word takes ``lanes + 1`` cycles. A segment that
-    is read gives a sum a cycle, in order. Segments follow one another without a gap; no sum may come again
-    but after a word of others.
+    ``rescale_units`` of them; where the maximum has moved, a word takes ``lanes + 1`` cycles. Segments follow
+    one another without a gap; no sum may come again but after a word of others.
+
+    Sums that are read are those after all segments that were taken before. They leave in order, one in two
+    cycles at most, while no segment has anything under way; what waits here to be added never waits for
+    them, except that results, and dot products of a moved maximum, let one by after ``PATIENCE`` cycles.
 
     Members:
         segments (in stream): what to do; taken with the last beat of it.
-        terms (in stream): an offset term for each segment that is not read; taken with its first beat.
+        reads (in stream): sums to be read; taken with the last of them, after which they may begin afresh.
+        terms (in stream): an offset term for each segment; taken with its first beat.
         dots (in stream): dot products of the segment's row blocks, of all tokens of a page.
         settled (out): each row block of dot products is taken ``rows / lanes`` cycles after it came or after
             the one before, up to the next segment that is no such one or is moved; a register. Segments and
@@ -72,6 +80,7 @@ class ValueSums(wiring.Component):
         super().__init__(
             {
                 "segments": In(stream.Signature(payloads.value_segment(config))),
+                "reads": In(stream.Signature(payloads.value_read(config))),
                 "terms": In(stream.Signature(payloads.offset_term)),
                 "dots": In(stream.Signature(array_payloads.value_dots(config))),
                 "results": In(stream.Signature(array_payloads.result(config))),
@@ -94,14 +103,63 @@ class ValueSums(wiring.Component):
         added = Signal(self._beat_layout())
         with m.If(advance):
             m.d.sync += [aligned.eq(chosen), added.eq(aligned)]
-        m.d.comb += [read.en.eq(advance), read.addr.eq(aligned.address), write.addr.eq(added.address)]
-        part, first = self._choose(m, advance, chosen)
-        at_once = (self.segments.p.access == Access.DOTS) & ~chosen.moved.any()
-        busy = aligned.serial | added.serial
-        m.d.sync += self.settled.eq(self.segments.valid & at_once & ~busy)
+        fetched = Signal()
+        yields = Signal()
+        at_once = Signal()
+        count = Signal(range(self.lanes + 1))
+        lane_sum = Signal(signed(widths.SUM_BITS))
+        channel = self._read(m, ~aligned.valid & ~added.valid, fetched, yields, lane_sum)
+        lane = exact_log2(self.lanes)
+        m.d.comb += [
+            read.en.eq(advance),
+            read.addr.eq(Mux(aligned.valid, aligned.address, Cat(channel[lane:], self.reads.p.query))),
+            write.addr.eq(added.address),
+            at_once.eq((self.segments.p.access == Access.DOTS) & ~chosen.moved.any()),
+            lane_sum.eq(Array(read.data)[Mux(fetched, channel, count)[:lane]]),
+        ]
+        part, first = self._choose(m, advance & (at_once | ~yields), chosen)
+        m.d.sync += self.settled.eq(self.segments.valid & at_once & ~aligned.serial & ~added.serial)
         shares, term = self._align(m, advance, part, first)
-        self._add(m, advance, added, shares, term, read.data, write)
+        self._add(m, advance, added, shares, term, read.data, count, lane_sum, write)
         return m
+
+    def _read(self, m: Module, free: Value, fetched: Signal, yields: Signal, lane_sum: Value) -> Signal:
+        """Fetch sum after sum, in cycles in which the memory is free.
+
+        Args:
+            free: nothing has been chosen whose sums are not written.
+            fetched: a sum comes from the memory.
+            yields: what need not be taken at once leaves a free cycle.
+            lane_sum: that sum.
+
+        Returns:
+            Its channel, and that of the sum to be fetched next.
+        """
+        channel = Signal(range(self.config.kv.channels))
+        waited = Signal(range(PATIENCE))
+        wanted = Signal()
+        last = Signal()
+        m.d.comb += [
+            wanted.eq(self.reads.valid & ~fetched & (~self.sums.valid | self.sums.ready)),
+            yields.eq(waited == PATIENCE - 1),
+            last.eq(channel == self.reads.p.blocks * self.config.rows - 1),
+            self.reads.ready.eq(fetched & last),
+        ]
+        m.d.sync += fetched.eq(wanted & free)
+        with m.If(self.sums.ready):
+            m.d.sync += self.sums.valid.eq(0)
+        with m.If(fetched):
+            m.d.sync += [
+                channel.eq(Mux(last, 0, channel + 1)),
+                self.sums.p.sum.eq(lane_sum),
+                self.sums.p.last.eq(last),
+                self.sums.valid.eq(1),
+            ]
+        with m.If(wanted & free):
+            m.d.sync += waited.eq(0)
+        with m.Elif(wanted & ~yields):
+            m.d.sync += waited.eq(waited + 1)
+        return channel
 
     def _beat_layout(self) -> data.StructLayout:
         """One word on its way: which of its lanes count, and what happens to it."""
@@ -109,7 +167,6 @@ class ValueSums(wiring.Component):
             {
                 "valid": 1,
                 "lanes": self.lanes,
-                "reads": 1,
                 "fresh": 1,
                 "serial": 1,
                 "moved": payloads.MOVED_BITS,
@@ -118,7 +175,7 @@ class ValueSums(wiring.Component):
             }
         )
 
-    def _choose(self, m: Module, advance: Value, chosen: data.View) -> tuple[Value, Value]:
+    def _choose(self, m: Module, accepts: Value, chosen: data.View) -> tuple[Value, Value]:
         """First stage: walk through a segment.
 
         Returns:
@@ -134,28 +191,21 @@ class ValueSums(wiring.Component):
         issue = Signal()
         word = Signal(self.word_bits)
         turn = Mux(of_results, part * self.units // self.lanes, part)
-        with m.Switch(segment.access):
-            with m.Case(Access.DOTS):
-                m.d.comb += source.eq(self.dots.valid)
-            with m.Case(Access.RESULTS):
-                m.d.comb += source.eq(self.results.valid)
-            with m.Default():
-                m.d.comb += source.eq(1)
         m.d.comb += [
             of_results.eq(segment.access == Access.RESULTS),
+            source.eq(Mux(of_results, self.results.valid, self.dots.valid)),
             part_last.eq(part == Mux(of_results, slots - 1, self.words - 1)),
             word.eq((segment.block + block) * self.words + turn),
-            chosen.reads.eq(segment.access == Access.READ),
-            issue.eq(advance & self.segments.valid & source & (opened | chosen.reads | self.terms.valid)),
+            issue.eq(accepts & self.segments.valid & source & (opened | self.terms.valid)),
             chosen.valid.eq(issue),
             chosen.fresh.eq(segment.fresh),
-            chosen.moved.eq(Mux(chosen.reads | segment.fresh, 0, segment.moved)),
-            chosen.serial.eq(issue & (chosen.moved.any() | chosen.reads)),
+            chosen.moved.eq(Mux(segment.fresh, 0, segment.moved)),
+            chosen.serial.eq(issue & chosen.moved.any()),
             chosen.address.eq(Cat(word, segment.query)),
             chosen.last.eq(part_last & (block == segment.blocks - 1)),
             self.segments.ready.eq(issue & chosen.last),
-            self.terms.ready.eq(issue & ~opened & ~chosen.reads),
-            self.dots.ready.eq(issue & (segment.access == Access.DOTS) & part_last),
+            self.terms.ready.eq(issue & ~opened),
+            self.dots.ready.eq(issue & ~of_results & part_last),
             self.results.ready.eq(issue & of_results),
         ]
         for lane in range(self.lanes):
@@ -221,42 +271,29 @@ class ValueSums(wiring.Component):
         shares: Sequence[Value],
         term: Value,
         old: data.View,
+        count: Signal,
+        lane_sum: Value,
         write: memory.WritePort,
     ) -> None:
-        """Third stage: shift lane by lane where need be, add and write; or give lane by lane."""
-        shifts = Signal()
-        step = Signal()
+        """Third stage: shift lane by lane where need be, add and write."""
         ends = Signal()
-        count = Signal(range(self.lanes + 1))
         shifted = Signal(signed(widths.SUM_BITS + 1), reset_less=True)
-        lane_sum = Signal(signed(widths.SUM_BITS))
-        m.d.comb += [
-            shifts.eq(added.serial & ~added.reads),
-            step.eq(~self.sums.valid | self.sums.ready),
-            ends.eq(count == Mux(added.reads, self.lanes - 1, self.lanes)),
-            advance.eq(~added.serial | (ends & step)),
-            lane_sum.eq(Array(old)[count[: bits_for(self.lanes - 1)]]),
-            self.sums.p.sum.eq(shifted[1:]),
-        ]
-        with m.If(self.sums.ready):
-            m.d.sync += self.sums.valid.eq(0)
-        with m.If(added.serial & step):
+        m.d.comb += [ends.eq(count == self.lanes), advance.eq(~added.serial | ends)]
+        with m.If(added.serial):
             m.d.sync += [
                 count.eq(Mux(ends, 0, count + 1)),
                 shifted.eq(Cat(Const(0, 1), lane_sum).as_signed() >> added.moved),
             ]
-            with m.If(added.reads):
-                m.d.sync += [self.sums.valid.eq(1), self.sums.p.last.eq(added.last & ends)]
         for number, gain in enumerate(shares):
-            own = Mux(shifts, count == number + 1, 1)
+            own = Mux(added.serial, count == number + 1, 1)
             lane = share(m, f"adding_{number}", AddingLane(self.config))
             m.d.comb += [
                 lane.old.eq(old[number]),
                 lane.fresh.eq(added.fresh),
-                lane.shifts.eq(shifts),
+                lane.shifts.eq(added.serial),
                 lane.shifted.eq(shifted),
                 lane.share.eq(gain),
                 lane.term.eq(term),
                 write.data[number].eq(lane.total),
-                write.en[number].eq(added.valid & ~added.reads & added.lanes[number] & own),
+                write.en[number].eq(added.valid & added.lanes[number] & own),
             ]

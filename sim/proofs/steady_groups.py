@@ -23,27 +23,28 @@ class SteadyGroups(wiring.Component):
     """Value sums take dot products straight from the array; other groups go to a rescaler.
 
     A solver chooses all inputs: groups of any length and route, steady ones where their segments let them,
-    stalls, segments of every kind. Claimed: every group leaves the array, once and in order; never more than
-    ``most`` are inside.
+    stalls, segments of every kind, reads at any time. Claimed: every group leaves the array, once and in
+    order; never more than ``most`` are inside.
 
-    Each segment of dot products is one row block. It is there before its group starts; so is a look at sums,
-    or a segment of results, before some group that is rescaled and lies between its neighbours' groups. The
-    rescaler keeps its promises.
+    Each segment of dot products is one row block. It is there before its group starts; so is a segment of
+    results, before some group that is rescaled and lies between its neighbours' groups. The rescaler keeps
+    its promises.
 
     Members:
-        push, moved, other, results (in): a segment arrives, of dot products or another one.
+        push, moved, results (in): a segment arrives, of dot products or results.
         valid, last, final (in): of chunks.
         route, steady (in): of the next group.
         passes (in): the group that is rescaled lies behind the segment at the place of the groups.
         promise, rescaled (in): the rescaler will take its group, takes it.
-        result_valid, sums_ready (in): results come, sums are taken.
+        result_valid (in): results come.
+        reads, sums_ready (in): sums are to be read, are taken.
     """
 
     def __init__(self, config: Config) -> None:
         self.config = config
         self.most = 1 + config.waiting_groups + -(-CAPTURE_LATENCY // 2)
-        names = ("push", "moved", "other", "results", "valid", "last", "final", "route", "steady", "passes")
-        names += ("promise", "rescaled", "result_valid", "sums_ready")
+        names = ("push", "moved", "results", "valid", "last", "final", "route", "steady", "passes")
+        names += ("promise", "rescaled", "result_valid", "reads", "sums_ready")
         super().__init__({name: In(1) for name in names})
 
     def elaborate(self, platform: object) -> Module:
@@ -51,13 +52,17 @@ class SteadyGroups(wiring.Component):
         m.submodules.array = array = Array(self.config)
         m.submodules.sums = sums = ValueSums(self.config)
         dots = array.dots
-        unscaled, taken = Signal(), Signal()
+        unscaled, taken, reading = Signal(), Signal(), Signal()
+        with m.If(~reading | sums.reads.ready):
+            m.d.sync += reading.eq(self.reads)
         m.d.comb += [
             Assume(~ResetSignal()),
             unscaled.eq(dots.p.route == Route.DOTS),
             taken.eq(dots.valid & dots.ready),
             sums.dots.valid.eq(dots.valid & unscaled),
             dots.ready.eq(Mux(unscaled, sums.dots.ready, self.rescaled)),
+            sums.reads.valid.eq(reading),
+            sums.reads.p.blocks.eq(1),
             sums.sums.ready.eq(self.sums_ready),
             sums.terms.valid.eq(1),
             array.settled.eq(sums.settled),
@@ -83,7 +88,7 @@ class SteadyGroups(wiring.Component):
         Returns:
             The one that groups have come to, if it is there; ``step`` moves on from it.
         """
-        entry = data.StructLayout({"other": 1, "moved": 1, "results": 1})
+        entry = data.StructLayout({"moved": 1, "results": 1})
         queue = [Signal(entry, name=f"segment_{place}") for place in range(_WAITING + 1)]
         count, place = Signal(range(_WAITING + 1)), Signal(range(_WAITING + 1))
         pushes, pops, step = Signal(), Signal(), Signal()
@@ -93,27 +98,27 @@ class SteadyGroups(wiring.Component):
             pushes.eq(self.push & (count != _WAITING)),
             sums.segments.valid.eq(count != 0),
             pops.eq(sums.segments.valid & sums.segments.ready),
-            segment.access.eq(Mux(head.other, Mux(head.results, Access.RESULTS, Access.READ), Access.DOTS)),
+            segment.access.eq(Mux(head.results, Access.RESULTS, Access.DOTS)),
             segment.moved.eq(head.moved),
             segment.blocks.eq(1),
             sums.results.valid.eq(self.result_valid & (place != 0)),
             after.eq(count - pops),
             moved_on.eq(place + step),
-            Assert(~pops | head.other | (place != 0)),
+            Assert(~pops | head.results | (place != 0)),
         ]
         m.d.sync += [count.eq(after + pushes), place.eq(moved_on - (pops & (moved_on != 0)))]
         for number, (here, above) in enumerate(itertools.pairwise(queue)):
             with m.If(pushes & (after == number)):
-                m.d.sync += [
-                    here.other.eq(self.other),
-                    here.moved.eq(self.moved),
-                    here.results.eq(self.results),
-                ]
+                m.d.sync += [here.moved.eq(self.moved), here.results.eq(self.results)]
             with m.Elif(pops):
                 m.d.sync += here.eq(above)
-        found = Signal(data.StructLayout({"there": 1, "other": 1, "moved": 1}))
+        found = Signal(data.StructLayout({"there": 1, "results": 1, "moved": 1}))
         own = Choice(queue)[place]
-        m.d.comb += [found.there.eq(place < count), found.other.eq(own.other), found.moved.eq(own.moved)]
+        m.d.comb += [
+            found.there.eq(place < count),
+            found.results.eq(own.results),
+            found.moved.eq(own.moved),
+        ]
         self.step = step
         return found
 
@@ -122,7 +127,7 @@ class SteadyGroups(wiring.Component):
         route, steady, first, fits = Signal(Route), Signal(), Signal(init=1), Signal()
         chunks, ends = array.chunks, Signal()
         m.d.comb += [
-            fits.eq((route == Route.RESCALED) | (own.there & ~own.other & ~(steady & own.moved))),
+            fits.eq((route == Route.RESCALED) | (own.there & ~own.results & ~(steady & own.moved))),
             chunks.valid.eq(self.valid & fits),
             array.activations.valid.eq(1),
             chunks.p.route.eq(route),
@@ -130,7 +135,7 @@ class SteadyGroups(wiring.Component):
             chunks.p.last.eq(self.last & ~(steady & first)),
             chunks.p.final.eq(self.final),
             ends.eq(chunks.valid & chunks.ready & chunks.p.last),
-            self.step.eq(ends & ((route == Route.DOTS) | (self.passes & own.there & own.other))),
+            self.step.eq(ends & ((route == Route.DOTS) | (self.passes & own.there & own.results))),
         ]
         with m.If(chunks.valid & chunks.ready):
             m.d.sync += first.eq(chunks.p.last)

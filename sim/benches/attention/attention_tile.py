@@ -11,6 +11,7 @@ from typing import Any
 
 import cocotb
 import numpy as np
+from amaranth.utils import bits_for
 from numpy.typing import NDArray
 
 from golden.attention import engine, page
@@ -41,6 +42,7 @@ coverage = Coverage(
     {"side": SIDES, "axis": AXES, "format": tuple(f"{rule}{bits}" for rule, bits in FORMATS)},
 )
 coverage_valid = Coverage("attention_valid", {"valid": tuple(dict.fromkeys(VALID))})
+coverage_causal = Coverage("attention_causal", {"causal": (False, True)})
 coverage_kinds = Coverage(
     "attention_kinds", {"queries": tuple(dict.fromkeys(QUERIES)), "elements": ("normal", "others")}
 )
@@ -66,11 +68,16 @@ class Pair:
 
 @dataclass(frozen=True)
 class Attention:
-    """A list of pages and the queries [N, D] that see them."""
+    """A list of pages and the queries [N, D] that see them, ``n & causal`` tokens more the query n."""
 
     queries: NDArray[np.float16]
     pairs: Sequence[Pair]
     scores: bool
+    causal: int = 0
+
+    def last(self, pair: Pair) -> NDArray[np.int64]:
+        """Last valid token of a page for each query."""
+        return pair.last + (np.arange(len(self.queries)) & self.causal)
 
     @property
     def tops(self) -> tuple[int, ...]:
@@ -101,6 +108,7 @@ class Attention:
             "last_query": len(self.queries) - 1,
             "first": pair.first,
             "last": pair.last,
+            "causal": self.causal,
             "top": self.tops[side],
             "opens": number == 0,
             "closes": number == len(self.pairs) - 1,
@@ -162,7 +170,7 @@ class Bench:
                 for layout, quantized in zip(pair.layouts, pair.quantized, strict=True)
             )
             state, found = engine.step(
-                state, query, keys, values, CONFIG.numerics, key_top, pair.first, pair.last
+                state, query, keys, values, CONFIG.numerics, key_top, pair.first, attention.last(pair)
             )
             if attention.scores:
                 for own in found.tolist():
@@ -252,7 +260,13 @@ def random_attention(count: int, length: int, places: Sequence[str] | None = Non
     queries, elements = random.choice(QUERIES), random.choice(("normal", "normal", *KINDS))
     coverage_kinds.hit(queries=queries, elements="normal" if elements == "normal" else "others")
     pairs = [random_pair(channels, elements, places) for _ in range(length)]
-    return Attention(random_queries(count, channels, queries), pairs, random.random() < 0.5)
+    causal = 0
+    if random.random() < 0.3:
+        # Successive tokens of a prompt: some see nothing of the last page.
+        causal = (1 << random.randint(1, bits_for(count - 1))) - 1
+        pairs[-1] = replace(pairs[-1], first=0, last=random.randint(-causal, CONFIG.kv.page_tokens - 1))
+    coverage_causal.hit(causal=causal > 0)
+    return Attention(random_queries(count, channels, queries), pairs, random.random() < 0.5, causal)
 
 
 def native_attention(count: int, channels: int, bits: int, length: int) -> Attention:

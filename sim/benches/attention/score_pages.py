@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from amaranth.utils import exact_log2
 from numpy.typing import NDArray
 
 from golden.attention import widths
@@ -29,7 +30,7 @@ class Page:
     Attributes:
         results: float32 [N, P].
         terms: int64 [N, G], in units of 2^-18.
-        first, last: valid tokens.
+        first, last: valid tokens of query 0; query n sees ``n & causal`` tokens more.
         scores: whether the scores are wanted.
     """
 
@@ -38,6 +39,7 @@ class Page:
     first: int
     last: int
     scores: bool
+    causal: int = 0
 
     def expected(self) -> NDArray[np.int64]:
         """Scores [N, P]."""
@@ -65,7 +67,8 @@ class Queries:
     def see(self, page: Page) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
         """Moves [N] and the patterns of the weights [N, P] of a page."""
         tokens = np.arange(page.results.shape[1])
-        valid = np.broadcast_to((page.first <= tokens) & (tokens <= page.last), page.results.shape)
+        last = page.last + (np.arange(len(page.results)) & page.causal)
+        valid = (page.first <= tokens) & (tokens <= last[:, None])
         found = page.expected()
         maximum = raised(self.maximum, found, valid)
         own = weights(found, maximum, valid)
@@ -150,4 +153,8 @@ def random_page(
         first, last = (last, last) if valid == "one" else (0, tokens - 1)
     with np.errstate(over="ignore"):
         single = (np.asarray(results, np.float64) + rise).astype(np.float32)
-    return Page(single, np.asarray(terms).astype(np.int64), first, last, random.random() < 0.4)
+    causal = 0 if random.random() < 0.6 else (1 << random.randint(1, exact_log2(config.kv.queries))) - 1
+    if causal and valid == "some":
+        first, last = 0, random.randint(-config.kv.queries, tokens - 1)
+    scores = random.random() < 0.4
+    return Page(single, np.asarray(terms).astype(np.int64), first, last, scores, causal)

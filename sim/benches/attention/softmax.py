@@ -108,6 +108,7 @@ class Bench:
                 "last_query": len(page.terms) - 1,
                 "first": page.first,
                 "last": page.last,
+                "causal": page.causal,
                 "opens": opens,
                 "closes": closes,
                 "scores": page.scores,

@@ -15,13 +15,16 @@ from golden.attention.product import aligned, dots, rescaled
 from golden.attention.rounding import nearest
 from golden.attention.softmax import shifted
 from golden.attention.sums import sums
-from golden.numbers import datatypes, floats
+from golden.numbers import datatypes
 from hw import payloads as array_payloads
 from hw.attention import payloads
 from hw.attention.payloads import Access
+from hw.attention.value_sums import PATIENCE
 from hw.config import Config
 from sim import context
 from sim.benches.attention.settled import Settled
+from sim.benches.attention.sum_accesses import SumAccesses
+from sim.benches.attention.value_pages import random_page, random_weights
 from sim.coverage import Coverage
 from sim.scoreboard import Scoreboard
 from sim.streams import SITUATIONS, Domain, StreamMonitor, StreamSink, StreamSource, reset, situation
@@ -39,6 +42,7 @@ KINDS = ("any", "extreme", "faint")
 MOVES = ("none", "few", "many", "all")
 SHAPES = {
     "segments": payloads.value_segment(CONFIG),
+    "reads": payloads.value_read(CONFIG),
     "terms": payloads.offset_term,
     "dots": array_payloads.value_dots(CONFIG),
     "results": array_payloads.result(CONFIG),
@@ -50,43 +54,6 @@ coverage_stalls = Coverage("value_sums_stalls", {"stalls": SITUATIONS, "axis": A
 coverage_types = Coverage("value_sums_types", {"axis": AXES, "dtype": TYPES, "kind": KINDS})
 
 
-def random_page(axis: str, dtype: str, top: int, kind: str = "any") -> Page:
-    """Values whose steps and offsets have fields of at most ``top``."""
-    rng = np.random.default_rng(random.getrandbits(32))
-    coded = datatypes.get(dtype)
-    group = int(rng.choice([size for size in (16, 32, 64, 128) if size <= (D if axis == "token" else P)]))
-    shape = (P, D // group) if axis == "token" else (P // group, D)
-    centre = 1 << coded.bits - 1 if coded.asymmetric else 0
-    high = (1 << coded.bits) - 1 - centre if coded.asymmetric else int(coded.largest)
-    low = -centre if coded.asymmetric else -high
-    integers = rng.integers(low, high + 1, (P, D))
-    fields, mantissas = rng.integers(1, top + 1, (2, *shape)), rng.integers(1024, 2048, (2, *shape))
-    signs = rng.choice([-1, 1], (2, *shape))
-    if kind == "extreme":
-        integers = np.full((P, D), low if random.random() < 0.5 else high)
-        fields[:], mantissas[:], signs[:] = top, 2047, random.choice((-1, 1))
-    if kind == "faint":
-        fields[:], mantissas = 1, mantissas >> 7
-    step, offset = (signs * mantissas * np.exp2(fields - float(floats.HALF_UNIT))).astype(np.float16)
-    if not coded.asymmetric:
-        offset = np.zeros_like(offset)
-    return Page(axis, coded, integers.astype(np.int16), step, offset)
-
-
-def random_weights(kind: str = "any") -> np.ndarray:
-    """Weights of all queries, float64 [N, P] of tf32 numbers, 0 among them."""
-    rng = np.random.default_rng(random.getrandbits(32))
-    shape = (QUERIES, P)
-    if kind == "extreme":
-        return np.ones(shape)
-    powers = rng.integers(-32, 0, shape) if random.random() < 0.5 else rng.integers(-6, 0, shape)
-    found = (1024 + rng.integers(0, 1024, shape)) * np.exp2(powers - 10.0)
-    found[rng.random(shape) < 0.1] = 0
-    if kind == "faint":
-        return np.minimum(found, 2.0**-30)
-    return np.where(rng.random(shape) < 0.05, 1.0, found)
-
-
 class Bench:
     """The circuit with its streams, and the sums as golden has them."""
 
@@ -96,6 +63,7 @@ class Bench:
         self.sources = {
             name: StreamSource(domain, name, shape, where.source) for name, shape in SHAPES.items()
         }
+        self.accesses = SumAccesses(domain, self.sources)
         self.board = Scoreboard("sums", payloads.value_sum)
         self.sink = StreamSink(
             domain,
@@ -112,7 +80,7 @@ class Bench:
     def segment(self, access: Access, query: int, block: int, blocks: int, **fields: int) -> None:
         rest = {"moved": 0, "fresh": 0, "top": 0} | fields
         place = {"query": query, "block": block, "blocks": blocks}
-        self.sources["segments"].send({"access": access, **place, **rest})
+        self.accesses.segment({"access": access, **place, **rest})
 
     def page(self, page: Page, weights: np.ndarray, top: int, moved: np.ndarray, fresh: bool) -> None:
         """Queue a page for all queries."""
@@ -158,14 +126,11 @@ class Bench:
             rows = [[int(bits)] for bits in row[start : start + UNITS]]
             self.sources["results"].send({"rows": rows, "count": UNITS, "last": 0, "error": 0})
 
-    def read(self, query: int, block: int = 0, blocks: int = D // ROWS) -> None:
+    def read(self, query: int, blocks: int = D // ROWS) -> None:
         """Queue a look at sums of a query."""
-        self.segment(
-            Access.READ, query, block, blocks, moved=random.randrange(64), fresh=random.getrandbits(1)
-        )
-        for channel in range(block * ROWS, (block + blocks) * ROWS):
-            last = int(channel == (block + blocks) * ROWS - 1)
-            self.board.expect({"sum": int(self.state[query, channel]), "last": last})
+        self.accesses.read({"query": query, "blocks": blocks})
+        for channel, total in enumerate(self.state[query, : blocks * ROWS].tolist()):
+            self.board.expect({"sum": total, "last": channel == blocks * ROWS - 1})
             self.wanted += 1
 
     async def finish(self) -> None:
@@ -200,9 +165,7 @@ def random_pages(bench: Bench, count: int, kind: str = "any") -> None:
         coverage.hit(axis=axis, moved=moved, fresh=fresh)
         coverage_types.hit(axis=axis, dtype=dtype, kind=kind)
         if random.random() < 0.2:
-            blocks = random.randint(1, D // ROWS)
-            block = random.randint(0, D // ROWS - blocks) if LANES < ROWS else 0  # not the word just written
-            bench.read(random.randrange(QUERIES), block, blocks)
+            bench.read(random.randrange(QUERIES), random.randint(1, D // ROWS))
 
 
 @cocotb.test()
@@ -239,33 +202,77 @@ async def largest_sums(dut: Any, sign: int) -> None:
         bench.send_dots(products, exponent)
     bench.state[0, : 2 * ROWS] = count * (int(products[0]) * 2**place + (term + 2048 >> 12))
     assert (1 << 49) * (MOST == 128) < abs(bench.state[0, 0]) < 1 << 50
-    bench.read(0, 0, 2)
+    bench.read(0, 2)
     for moved in (1, 2, 7, 19):
         bench.segment(Access.DOTS, 0, 0, 2, top=top, moved=moved)
         bench.sources["terms"].send(0)
         bench.send_dots(products * 0, 1)
         bench.state[0] = shifted(bench.state[0], np.array(moved))
-        bench.read(0, 0, 2)
+        bench.read(0, 2)
     await bench.sink.wait_for(bench.wanted)
     bench.board.finish()
 
 
-@cocotb.test()
-async def exact_cycles(dut: Any) -> None:
-    """A row block every two cycles, segment after segment; a beat of results a cycle."""
-    bench = Bench(await reset(dut, cycle_limit=100_000))
-    cycles: dict[str, list[int]] = {"dots": [], "results": []}
+def watch(bench: Bench, *names: str) -> dict[str, list[int]]:
+    """Cycles in which beats of streams are taken."""
+    cycles: dict[str, list[int]] = {name: [] for name in names}
     for name, seen in cycles.items():
         StreamMonitor(bench.domain, name, observer=lambda _, seen=seen: seen.append(bench.domain.cycle))
+    return cycles
+
+
+@cocotb.test()
+async def exact_cycles(dut: Any) -> None:
+    """A row block every two cycles, segment after segment; a beat of results a cycle; a sum every two."""
+    bench = Bench(await reset(dut, cycle_limit=100_000))
+    cycles = watch(bench, "dots", "results", "sums")
     for axis in ("token", "channel"):
         page = random_page(axis, "int4_asym", 15)
         bench.page(page, random_weights(), 15, np.zeros(QUERIES, int), True)
+    await bench.sources["results"].drained()
     await bench.finish()
     assert (np.diff(cycles["dots"]) == ROWS // LANES).all()
     assert (np.diff(cycles["results"]) == 1).all()
+    assert (np.diff(cycles["sums"][:D]) == 2).all()
     assert bench.settled.held >= len(cycles["dots"]) - 1
-    for name in cycles:
+    for name in ("dots", "results"):
         coverage_rate.hit(over=name)
+
+
+@cocotb.test()
+@cocotb.parametrize(axis=AXES)
+async def reads_between(dut: Any, axis: str) -> None:
+    """Sums wait for dot products without a gap; results let one by after ``PATIENCE`` cycles."""
+    bench = Bench(await reset(dut, cycle_limit=100_000))
+    page, still = random_page(axis, "int4_asym", 15), np.zeros(QUERIES, int)
+    bench.page(page, random_weights(), 15, still, True)
+    name = "dots" if axis == "token" else "results"
+    await bench.sources[name].drained()
+    bench.read(0)
+    while bench.sources["reads"].sent == 0 and bench.sink.count == 0:
+        await bench.domain.cycles(1)
+    cycles = watch(bench, name, "sums")
+    row = np.zeros(D, np.uint32)
+    for _ in range(8 * PATIENCE * UNITS // D + 1):
+        beats = bench.sources[name]
+        bench.segment(Access.DOTS if axis == "token" else Access.RESULTS, 1, 0, D // ROWS, top=15)
+        bench.sources["terms"].send(0)
+        if axis == "token":
+            bench.send_dots(row.astype(np.int64), 1)
+        else:
+            bench.send_results(row)
+    await beats.drained()
+    begin, end = cycles[name][0], cycles[name][-1]
+    between = [cycle for cycle in cycles["sums"] if begin + 4 < cycle < end]
+    gaps = np.diff(cycles[name])
+    if axis == "token":
+        assert (gaps == ROWS // LANES).all()
+        assert not between
+    else:
+        assert set(gaps.tolist()) == {1, 4}
+        assert len(between) >= 5
+        assert (np.diff(between) == PATIENCE + 3).all()
+    await bench.finish()
 
 
 @cocotb.test()
