@@ -4,7 +4,7 @@ Meaning: ``golden.attention.engine``. It works on one KV head at a time, with th
 page; the queries of the head read a page together.
 """
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Shape, ShapeLike, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFO, SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out, connect, flipped
@@ -12,17 +12,16 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from hw import payloads
 from hw.attention.code_feed import CodeFeed
 from hw.attention.code_memory import CodeMemory
-from hw.attention.code_writer import CodeWriter
 from hw.attention.division import Division
 from hw.attention.folding import Folding
 from hw.attention.number_memory import READERS, NumberMemory
+from hw.attention.page_loader import PageLoader
 from hw.attention.payloads import (
+    attention_output,
     attention_page,
-    code_page,
     maximum_move,
     offset_term,
     query_beat,
-    quotient,
     score_beat,
     softmax_state,
 )
@@ -33,23 +32,28 @@ from hw.attention.softmax import Softmax
 from hw.attention.value_sums import ValueSums
 from hw.attention.vector_feed import VECTORS_UNDER_WAY, VectorFeed
 from hw.config import Config
-from hw.kv.page_reader import PageSplitter
+from hw.kv.page_reader import ERRORS
 from hw.kv.payloads import Side, word
 from hw.payloads import ActivationFormat
 
 __all__ = ["Engine"]
 
-_PAGES = 4
-"""Pages between their first word and the last chunk of their codes."""
+_AHEAD = 2
+"""Lists whose keys may be ahead of their values."""
+_LISTS = 4
+"""Lists whose queries have been read for the last time and whose outputs have not all left."""
 
 
 class Engine(wiring.Component):
     """Attend to lists of pages, one after the other.
 
     A list is what some queries of one KV head see. Its pages come in the order in which the array works on
-    them, keys one page ahead of values: K0, K1, V0, K2, V1, ..., so that a page's weights are worked out
-    while the array multiplies the next page's keys; of a single page: K0, V0. The first page of the next list
-    may come before the last values of this one.
+    them, keys one page or two ahead of values: K0, K1, V0, K2, V1, ... or K0, K1, K2, V0, K3, V1, ..., so
+    that a page's weights are worked out while the array multiplies the keys of the next ones. Keys of the
+    next lists may come before the last values of this one, as if all their pages were one list.
+
+    Bad pages and bad queries never harm other lists; their own list gives as many outputs as it would
+    otherwise, all with ``error``. A list has the channels of its first page of keys.
 
     Members:
         queries (in stream): as of ``QueryMemory``.
@@ -60,6 +64,8 @@ class Engine(wiring.Component):
         outputs (out stream): attention outputs, query by query of each list.
         scores (out stream): scores of the pages where they are wanted, as of ``Softmax``.
         found (out stream): maximum and sum of weights of each query of lists whose scores are wanted.
+        error_format, error_short, error_long, error_trits (out): as of ``PageLoader``.
+        error_query (out): as of ``QueryMemory``'s error.
     """
 
     def __init__(self, config: Config) -> None:
@@ -77,9 +83,10 @@ class Engine(wiring.Component):
                 "results": In(stream.Signature(payloads.result(config))),
                 "dots": In(stream.Signature(payloads.value_dots(config))),
                 "settled": Out(1),
-                "outputs": Out(stream.Signature(quotient)),
+                "outputs": Out(stream.Signature(attention_output)),
                 "scores": Out(stream.Signature(score_beat)),
                 "found": Out(stream.Signature(softmax_state(config))),
+                **dict.fromkeys((*ERRORS, "error_query"), Out(1)),
             }
         )
 
@@ -94,7 +101,7 @@ class Engine(wiring.Component):
         m.submodules.code_feed = codes = CodeFeed(config)
         m.submodules.scale_feed = scales = ScaleFeed(config)
         m.submodules.segment_feed = segments = SegmentFeed(config)
-        numbers, code_memory = self._load(m)
+        numbers, code_memory, loader = self._load(m)
 
         connect(m, flipped(self.queries), queries.queries)
         connect(m, numbers.loaded, vectors.pages)
@@ -115,11 +122,12 @@ class Engine(wiring.Component):
         self._fold(m, vectors, softmax, sums)
 
         connect(m, code_memory.codes, codes.codes)
-        self._queue(m, "moves", maximum_move(config), softmax.moves, codes.moves, 2 * config.kv.queries)
-        self._queue(m, "states", softmax_state(config), softmax.states, segments.states, config.kv.queries)
+        ahead = _AHEAD * config.kv.queries
+        self._queue(m, "moves", maximum_move(config), softmax.moves, codes.moves, ahead)
+        self._queue(m, "states", softmax_state(config), softmax.states, segments.states, ahead)
         connect(m, codes.scaled, scales.products)
         connect(m, codes.values, segments.products)
-        connect(m, queries.specials, segments.specials)
+        self._queue(m, "specials", config.kv.queries, queries.specials, segments.specials, _AHEAD)
         connect(m, segments.segments, sums.segments)
         connect(m, segments.reads, sums.reads)
         connect(m, segments.divisors, division.divisors)
@@ -129,16 +137,16 @@ class Engine(wiring.Component):
         connect(m, flipped(self.dots), sums.dots)
         m.d.comb += self.settled.eq(sums.settled)
         self._results(m, scales, softmax, sums)
-        connect(m, division.quotients, flipped(self.outputs))
+        self._mark(m, loader, queries, division)
         connect(m, softmax.scores, flipped(self.scores))
         connect(m, segments.found, flipped(self.found))
         return m
 
     def _queue(
-        self, m: Module, name: str, shape: data.StructLayout, source: object, target: object, depth: int
+        self, m: Module, name: str, shape: ShapeLike, source: object, target: object, depth: int
     ) -> None:
         """A stream by way of a queue."""
-        m.submodules[f"waiting_{name}"] = fifo = SyncFIFO(width=shape.size, depth=depth)
+        m.submodules[f"waiting_{name}"] = fifo = SyncFIFO(width=Shape.cast(shape).width, depth=depth)
         m.d.comb += [
             fifo.w_data.eq(source.payload),
             fifo.w_en.eq(source.valid),
@@ -148,65 +156,45 @@ class Engine(wiring.Component):
             fifo.r_en.eq(target.ready),
         ]
 
-    def _load(self, m: Module) -> tuple[NumberMemory, CodeMemory]:
-        """Pages from words to memories; returns that of numbers and that of codes."""
-        config = self.config
-        m.submodules.splitter = splitter = PageSplitter(config)
-        m.submodules.numbers = numbers = NumberMemory(config)
-        m.submodules.writer = writer = CodeWriter(config)
-        m.submodules.codes = codes = CodeMemory(config)
-        shape = attention_page(config)
-        m.submodules.waiting_pages = pages = SyncFIFO(width=shape.size, depth=2)
-        about = code_page(config)
-        m.submodules.written_pages = written = SyncFIFO(width=about.size, depth=2)
-        m.submodules.replayed_pages = replayed = SyncFIFO(width=about.size, depth=_PAGES)
-        m.d.comb += [
-            splitter.formats.payload.eq(self.pages.payload.form),
-            splitter.formats.valid.eq(self.pages.valid & pages.w_rdy),
-            self.pages.ready.eq(splitter.formats.ready & pages.w_rdy),
-            pages.w_data.eq(self.pages.payload),
-            pages.w_en.eq(self.pages.valid & splitter.formats.ready),
-        ]
-        connect(m, flipped(self.words), splitter.words)
+    def _load(self, m: Module) -> tuple[NumberMemory, CodeMemory, PageLoader]:
+        """Pages from words to memories: that of numbers and that of codes."""
+        m.submodules.loader = loader = PageLoader(self.config)
+        m.submodules.numbers = numbers = NumberMemory(self.config)
+        m.submodules.codes = codes = CodeMemory(self.config)
+        connect(m, flipped(self.pages), loader.pages)
+        connect(m, flipped(self.words), loader.words)
+        connect(m, loader.number_pages, numbers.pages)
+        connect(m, loader.numbers, numbers.numbers)
+        connect(m, loader.code_pages, codes.pages)
+        connect(m, loader.dense, codes.dense)
+        m.d.comb += [getattr(self, name).eq(getattr(loader, name)) for name in ERRORS]
+        return numbers, codes, loader
 
-        # A page's header comes before its words, and is kept until its numbers are there.
-        page = Signal(shape)
-        codes_of = Signal(about)
-        begun = Signal()
-        begins = Signal()
+    def _mark(self, m: Module, loader: PageLoader, queries: QueryMemory, division: Division) -> None:
+        """Quotients with what is known of their list, which is there long before them."""
+        m.submodules.waiting_damaged = damaged = SyncFIFO(width=1, depth=_LISTS)
+        mark, out, found = loader.marks.payload, self.outputs, division.quotients
+        query = Signal.like(mark.last_query)
+        query_ends = Signal()
+        list_ends = Signal()
         m.d.comb += [
-            page.eq(pages.r_data),
-            numbers.pages.payload.eq(page),
-            numbers.pages.valid.eq(begun),
-            pages.r_en.eq(numbers.pages.ready & begun),
-            splitter.headers.ready.eq(~begun & written.w_rdy & replayed.w_rdy & pages.r_rdy),
-            begins.eq(splitter.headers.valid & splitter.headers.ready),
-            codes_of.coding.eq(page.form.coding),
-            codes_of.side.eq(page.form.side),
-            codes_of.channels.eq(page.form.channels),
-            codes_of.last_query.eq(page.last_query),
+            damaged.w_data.eq(queries.damaged.payload),
+            damaged.w_en.eq(queries.damaged.valid),
+            queries.damaged.ready.eq(damaged.w_rdy),
+            self.error_query.eq(queries.error),
+            out.payload.half.eq(found.payload.half),
+            out.payload.empty.eq(found.payload.empty),
+            out.payload.last.eq(found.payload.last),
+            out.payload.error.eq(mark.error | damaged.r_data),
+            out.valid.eq(found.valid),
+            found.ready.eq(out.ready),
+            query_ends.eq(out.valid & out.ready & out.payload.last),
+            list_ends.eq(query_ends & (query == mark.last_query)),
+            loader.marks.ready.eq(list_ends),
+            damaged.r_en.eq(list_ends),
         ]
-        for fifo, taker in ((written, writer), (replayed, codes)):
-            m.d.comb += [
-                fifo.w_data.eq(codes_of),
-                fifo.w_en.eq(begins),
-                taker.pages.payload.eq(fifo.r_data),
-                taker.pages.valid.eq(fifo.r_rdy),
-                fifo.r_en.eq(taker.pages.ready),
-            ]
-        with m.If(begins):
-            m.d.sync += begun.eq(1)
-        with m.If(numbers.pages.ready & begun):
-            m.d.sync += begun.eq(0)
-        connect(m, splitter.numbers, numbers.numbers)
-        m.d.comb += [
-            writer.words.payload.data.eq(splitter.codes.payload.data),
-            writer.words.payload.last.eq(splitter.codes.payload.last),
-            writer.words.valid.eq(splitter.codes.valid),
-            splitter.codes.ready.eq(writer.words.ready),
-        ]
-        connect(m, writer.dense, codes.dense)
-        return numbers, codes
+        with m.If(query_ends):
+            m.d.sync += query.eq(Mux(list_ends, 0, query + 1))
 
     def _fold(self, m: Module, vectors: VectorFeed, softmax: Softmax, sums: ValueSums) -> None:
         """Folded vectors to the tile, their offset terms to whoever adds them."""
@@ -265,11 +253,12 @@ class Engine(wiring.Component):
         """Results of keys become scores, those of values are summed.
 
         Keys give up to ``rescale_units`` results a cycle, but none while the array works on values; softmax
-        takes one a cycle all the time.
+        takes one a cycle all the time. There is room for a page's, since softmax may have to wait for values
+        that come behind this page.
         """
         config, kv = self.config, self.config.kv
         shape = data.StructLayout({"rows": payloads.result(config)["rows"].shape, "last": 1})
-        depth = kv.queries * kv.page_tokens // (2 * config.rescale_units)
+        depth = kv.queries * kv.page_tokens // config.rescale_units
         m.submodules.waiting_results = waiting = SyncFIFOBuffered(width=shape.size, depth=depth)
         coming = Signal(shape)
         oldest = Signal(shape)

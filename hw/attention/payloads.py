@@ -20,6 +20,7 @@ __all__ = [
     "TOP_BITS",
     "TOTAL_BITS",
     "Access",
+    "attention_output",
     "divisor",
     "folded_beat",
     "folding_beat",
@@ -168,8 +169,9 @@ def query_beat(config: Config) -> data.StructLayout:
 
 
 def query_request(config: Config) -> data.StructLayout:
-    """A query is wanted; ``last``: nothing else of its list will be."""
-    return data.StructLayout({"query": range(config.kv.queries), "last": 1})
+    """The first ``16 * channels`` elements of a query are wanted; ``last``: nothing else of its list is."""
+    channels = query_beat(config)["channels"].shape  # at least 1, at most the configuration's
+    return data.StructLayout({"query": range(config.kv.queries), "channels": channels, "last": 1})
 
 
 def operand_beat(config: Config) -> data.StructLayout:
@@ -310,3 +312,6 @@ value_sum = data.StructLayout({"sum": signed(SUM_BITS), "last": 1})
 
 quotient = data.StructLayout({"half": HALF_BITS, "empty": 1, "last": 1})
 """A float16; ``empty``: the query saw no valid token; ``last`` closes the query's."""
+
+attention_output = data.StructLayout({"half": HALF_BITS, "empty": 1, "error": 1, "last": 1})
+"""A quotient; ``error``: a page or the queries of its list were damaged, which makes them anything."""

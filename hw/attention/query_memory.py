@@ -28,18 +28,21 @@ class QueryMemory(wiring.Component):
     An element takes ``PACE`` cycles, beats and lists follow without a gap. A list waits for a bank, and
     while the flags of the two lists before it wait. A request waits until its list is complete; then its
     beats come one a cycle, the first one a cycle after the request, also from request to request.
-    ``requests.ready`` depends on ``operands.ready``.
+    ``requests.ready`` depends on ``operands.ready`` and, with the last request of a list, on
+    ``damaged.ready``.
 
     Bad queries never harm those beside them: one of another length than ``16 * channels`` is cut or filled
     up with zeros, ``channels`` beyond the configuration's count as the most, and queries behind the last
-    that have room are left out.
+    that have room are left out. A request of other channels than its list's is answered as it asks, with
+    anything in place of what is missing.
 
     Members:
         queries (in stream): lists of queries, their elements in order.
         requests (in stream): which query is wanted, in any order and as often as wanted; of the oldest list.
         operands (out stream): the elements of each request.
         specials (out stream): which queries of a list have NaN or infinity, +0 in its place; one a list.
-        error (out): a query was cut, filled up or left out.
+        damaged (out stream): a query of a list was not as it should be, or a request; one a list.
+        error (out): a query was cut, filled up or left out; or a list had requests of other channels.
     """
 
     def __init__(self, config: Config) -> None:
@@ -50,6 +53,7 @@ class QueryMemory(wiring.Component):
                 "requests": In(stream.Signature(query_request(config))),
                 "operands": Out(stream.Signature(operand_beat(config))),
                 "specials": Out(stream.Signature(config.kv.queries)),
+                "damaged": Out(stream.Signature(1)),
                 "error": Out(1),
             }
         )
@@ -67,6 +71,7 @@ class QueryMemory(wiring.Component):
         self.full = Signal(_BANKS)
         self.writing = Signal()
         self.kept = Signal()
+        self.faulty = Signal()
         self.completes = Signal()
 
     def elaborate(self, platform: object) -> Module:
@@ -136,11 +141,9 @@ class QueryMemory(wiring.Component):
             closes.eq(moves & at_end & beat.last),
             self.completes.eq(closes & beat.ends),
             self.kept.eq(self.present & ~self.cutting & ~excess),
+            self.faulty.eq(closes & (wrong | self.filling | self.cutting | excess)),
         ]
-        m.d.sync += [
-            self.latter.eq(~self.latter),
-            self.error.eq(closes & (wrong | self.filling | self.cutting | excess)),
-        ]
+        m.d.sync += self.latter.eq(~self.latter)
         with m.If(self.latter & self.present):
             m.d.sync += self.lane.eq(self.lane + 1)
         with m.If(moves):
@@ -187,16 +190,12 @@ class QueryMemory(wiring.Component):
         fetches = Signal()
         ends = Signal()
         releases = Signal()
-        kept = [
-            Signal.like(self.last_group, name=f"last_group_{bank}", reset_less=True) for bank in range(_BANKS)
-        ]
-        for bank, held in enumerate(kept):
-            with m.If(self.latter & self.present & (self.writing == bank)):
-                m.d.sync += held.eq(self.last_group)
-        last = self._last(Mux(reading, kept[1], kept[0]))
+        last = Signal.like(self.beat)
+        room = self._judge(m, reading, ends, releases)
         m.d.comb += [
+            last.eq(self._last((request.channels - 1)[: len(self.last_group)])),
             advance.eq(~sent.valid | sent.ready),
-            fetches.eq(self.requests.valid & self.full.bit_select(reading, 1) & advance),
+            fetches.eq(self.requests.valid & self.full.bit_select(reading, 1) & advance & room),
             ends.eq(fetches & (place == last)),
             releases.eq(ends & request.last),
             self.requests.ready.eq(ends),
@@ -212,3 +211,38 @@ class QueryMemory(wiring.Component):
         for number, out in zip(read.data, sent.payload.elements, strict=True):
             m.d.comb += out.eq(unscaled(number))
         return [releases & (reading == bank) for bank in range(_BANKS)]
+
+    def _judge(self, m: Module, reading: Value, ends: Value, releases: Value) -> Value:
+        """What is wrong with a list; whether the present request may be answered."""
+        request, damaged = self.requests.payload, self.damaged
+        faulty_lists = Signal(_BANKS)
+        kept = [
+            Signal.like(self.last_group, name=f"last_group_{bank}", reset_less=True) for bank in range(_BANKS)
+        ]
+        for bank, held in enumerate(kept):
+            with m.If(self.latter & self.present & (self.writing == bank)):
+                m.d.sync += held.eq(self.last_group)
+        with m.If(self.faulty):
+            m.d.sync += faulty_lists.bit_select(self.writing, 1).eq(1)
+        with m.If(releases):
+            m.d.sync += faulty_lists.bit_select(reading, 1).eq(0)
+
+        others = Signal()  # a request before wanted other channels
+        differs = Signal()
+        late = Signal()  # an error that came with another one
+        errors = Signal(2)
+        m.d.comb += [
+            differs.eq(others | (request.channels != Mux(reading, kept[1], kept[0]) + 1)),
+            errors.eq(self.faulty + (releases & differs) + late),
+        ]
+        m.d.sync += [self.error.eq(errors.any()), late.eq(errors > 1)]
+        with m.If(ends):
+            m.d.sync += others.eq(differs & ~request.last)
+        with m.If(damaged.ready):
+            m.d.sync += damaged.valid.eq(0)
+        with m.If(releases):
+            m.d.sync += [
+                damaged.valid.eq(1),
+                damaged.payload.eq(faulty_lists.bit_select(reading, 1) | differs),
+            ]
+        return ~request.last | ~damaged.valid | damaged.ready

@@ -18,6 +18,7 @@ from hw.attention.payloads import (
     number_request,
     numbers,
     product,
+    query_request,
     score_page,
     weight_request,
 )
@@ -83,7 +84,7 @@ class VectorFeed(wiring.Component):
                 "pages": In(stream.Signature(attention_page(config))),
                 "products": Out(stream.Signature(product(config))),
                 "score_pages": Out(stream.Signature(score_page(config))),
-                "queries": Out(stream.Signature(weight_request(config))),
+                "queries": Out(stream.Signature(query_request(config))),
                 "weights": Out(stream.Signature(weight_request(config))),
                 "query_beats": In(stream.Signature(folded_beat(config))),
                 "weight_beats": In(stream.Signature(folded_beat(config))),
@@ -101,7 +102,7 @@ class VectorFeed(wiring.Component):
         m.submodules.waiting_products = products = SyncFIFO(
             width=product(config).size, depth=VECTORS_UNDER_WAY
         )
-        operand = data.StructLayout({"side": Side, "request": weight_request(config)})
+        operand = data.StructLayout({"side": Side, "request": query_request(config)})
         m.submodules.operands = operands = SyncFIFO(width=operand.size, depth=2)
         m.submodules.waiting_score_pages = score_pages = SyncFIFO(width=score_page(config).size, depth=2)
 
@@ -154,6 +155,7 @@ class VectorFeed(wiring.Component):
             entry.last.eq(last_part & last_query),
             wanted.side.eq(page.form.side),
             wanted.request.query.eq(query),
+            wanted.request.channels.eq(page.form.channels),
             wanted.request.last.eq(entry.last & (page.closes | ~is_key)),
             *(scored[name].eq(page[name]) for name in score_page(config).members),
             tags.w_data.eq(self._tag(m, page, vector_ends, folded)),
@@ -241,7 +243,8 @@ class VectorFeed(wiring.Component):
         m.d.comb += [
             asked.eq(operands.r_data),
             self.queries.payload.eq(asked.request),
-            self.weights.payload.eq(asked.request),
+            self.weights.payload.query.eq(asked.request.query),
+            self.weights.payload.last.eq(asked.request.last),
             self.queries.valid.eq(operands.r_rdy & of_key),
             self.weights.valid.eq(operands.r_rdy & ~of_key),
             operands.r_en.eq(Mux(of_key, self.queries.ready, self.weights.ready)),

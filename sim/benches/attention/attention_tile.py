@@ -5,7 +5,7 @@ channels, bits, queries, pages and how often the bound of memory and array a lis
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,29 +19,34 @@ from golden.attention.scores import fold
 from golden.kv.affine import Quantized
 from golden.kv.formats import Format
 from golden.kv.pages import SIDES, PageLayout
-from hw.attention.payloads import attention_page, query_beat, quotient, score_beat, softmax_state
+from hw.attention.payloads import attention_output, attention_page, query_beat, score_beat, softmax_state
 from hw.config import Config
 from hw.kv.payloads import SHORTEST_GROUP, word
 from sim import context
 from sim.benches.kv.pages import FORMATS, KINDS, form_fields, random_elements, random_layout, words_of
 from sim.coverage import Coverage
+from sim.errors import ErrorCounter, ErrorPlan
 from sim.scoreboard import Scoreboard
+from sim.spacing import SPACINGS
 from sim.streams import SITUATIONS, Domain, StreamSink, StreamSource, reset, situation
 
 AXES = ("token", "channel")
+LAGS = (1, 2)
 VALID = ("all", "all", "first ones", "last ones", "one", "none")
 QUERIES = ("normal", "normal", "equal", "huge", "subnormal", "special")
 CONFIG = Config.model_validate(context.parameters()["config"])
 LISTS: int = context.parameters()["lists"]
 RATES: list = context.parameters().get("rates", [])
 INPUTS = {"queries": query_beat(CONFIG), "pages": attention_page(CONFIG), "words": word(CONFIG.memory_bits)}
-OUTPUTS = {"outputs": quotient, "scores": score_beat, "found": softmax_state(CONFIG)}
+ERRORS = ErrorPlan("attention_tile")
+OUTPUTS = {"outputs": attention_output, "scores": score_beat, "found": softmax_state(CONFIG)}
 
 coverage = Coverage(
     "attention",
     {"side": SIDES, "axis": AXES, "format": tuple(f"{rule}{bits}" for rule, bits in FORMATS)},
 )
 coverage_valid = Coverage("attention_valid", {"valid": tuple(dict.fromkeys(VALID))})
+coverage_lag = Coverage("attention_lag", {"lag": LAGS})
 coverage_causal = Coverage("attention_causal", {"causal": (False, True)})
 coverage_kinds = Coverage(
     "attention_kinds", {"queries": tuple(dict.fromkeys(QUERIES)), "elements": ("normal", "others")}
@@ -116,12 +121,13 @@ class Attention:
         }
 
 
-def array_order(count: int) -> list[tuple[int, int]]:
-    """Pages by number and side, in the order in which the array works on them."""
-    order = [(0, 0)]
-    for number in range(count):
-        order += [(number + 1, 0), (number, 1)] if number + 1 < count else [(number, 1)]
-    return order
+def array_order(pages: Sequence[Any], lag: int) -> Iterator[tuple[Any, int]]:
+    """Pages and sides, in the order in which the array works on them: values come ``lag`` pages late."""
+    for number in range(len(pages) + lag):
+        if number < len(pages):
+            yield pages[number], 0
+        if number >= lag:
+            yield pages[number - lag], 1
 
 
 class Bench:
@@ -139,27 +145,31 @@ class Bench:
             for name, shape in OUTPUTS.items()
         }
         self.wanted = dict.fromkeys(OUTPUTS, 0)
+        self.errors = ErrorCounter(domain, ERRORS)
 
     def _observer(self, name: str) -> Callable[[int], None]:
         return lambda bits: self.boards[name].observe(bits)
 
-    def expect(self, name: str, value: Any) -> None:
-        """One more beat of an output."""
-        self.boards[name].expect(value)
+    def expect(self, name: str, value: Any, unknown: Any = 0) -> None:
+        """One more beat of an output, of which bits set in ``unknown`` do not count."""
+        self.boards[name].expect(value, unknown)
         self.wanted[name] += 1
 
-    def send(self, attention: Attention) -> None:
-        """A list, and what must come of it."""
-        self.sources["queries"].send_all(attention.query_beats())
-        for number, side in array_order(len(attention.pairs)):
-            self.sources["pages"].send(attention.records(number, side))
-            words = attention.pairs[number].words(side)
+    def send(self, attentions: Sequence[Attention], lag: int = 1) -> None:
+        """Lists whose pages follow each other without a pause, and what must come of them."""
+        pages = [(one, number) for one in attentions for number in range(len(one.pairs))]
+        for (one, number), side in array_order(pages, lag):
+            self.sources["pages"].send(one.records(number, side))
+            words = one.pairs[number].words(side)
             self.sources["words"].send_all(
                 {"data": data, "last": place == len(words) - 1} for place, data in enumerate(words)
             )
-        self._expect(attention)
+        for one in attentions:
+            self.sources["queries"].send_all(one.query_beats())
+            self.expect_list(one)
 
-    def _expect(self, attention: Attention) -> None:
+    def expect_list(self, attention: Attention) -> None:
+        """What must come of an intact list."""
         query = fold(attention.queries)
         key_top, value_top = attention.tops
         count, channels = attention.queries.shape
@@ -188,8 +198,8 @@ class Bench:
                     },
                 )
             for channel, half in enumerate(own):
-                beat = {"half": half, "empty": bool(outputs.empty[number]), "last": channel == channels - 1}
-                self.expect("outputs", beat)
+                empty, last = bool(outputs.empty[number]), channel == channels - 1
+                self.expect("outputs", {"half": half, "empty": empty, "error": False, "last": last})
 
     async def reset(self) -> None:
         """Reset the design and forget what was expected of it."""
@@ -197,13 +207,14 @@ class Bench:
         self.boards = {name: Scoreboard(name, shape) for name, shape in OUTPUTS.items()}
         self.wanted = {name: sink.count for name, sink in self.sinks.items()}
 
-    async def finish(self) -> None:
-        """Wait for everything expected and see that nothing else comes."""
+    async def finish(self, spacing: str = SPACINGS[0], **errors: int) -> None:
+        """Wait for everything expected, see that nothing else comes, and compare the errors."""
         for name, sink in self.sinks.items():
             await sink.wait_for(self.wanted[name])
         await self.domain.cycles(50)
         for board in self.boards.values():
             board.finish()
+        self.errors.expect(errors, spacing)
 
 
 def random_pair(channels: int, kind: str, places: Sequence[str] | None = None) -> Pair:
@@ -301,18 +312,25 @@ def bound(attention: Attention) -> int:
 @cocotb.parametrize(stalls=SITUATIONS)
 async def any_pages(dut: Any, stalls: str) -> None:
     """Lists of pages of any formats, those that are all folded and those that are not."""
-    bench = Bench(await reset(dut, cycle_limit=1_000_000), stalls)
-    for number in range(LISTS):
-        places = ("channel", "token") if number % 2 else None
-        count = random.randint(1, CONFIG.kv.queries)
-        bench.send(random_attention(count, random.randint(1, 5), places))
+    bench = Bench(await reset(dut, cycle_limit=200_000), stalls)
+    left = LISTS
+    while left > 0:
+        lists = []
+        for number in range(min(random.randint(1, 8), left)):
+            places = ("channel", "token") if number % 2 else None
+            count = random.randint(1, CONFIG.kv.queries)
+            lists.append(random_attention(count, random.randint(1, 5), places))
+        lag = random.choice(LAGS)
+        coverage_lag.hit(lag=lag)
+        bench.send(lists, lag)
+        left -= len(lists)
     await bench.finish()
 
 
 @cocotb.test()
 async def rising_maximum(dut: Any) -> None:
     """Pages whose keys grow, so that each of them moves the maximum, by one place and by many."""
-    bench = Bench(await reset(dut, cycle_limit=1_000_000), "free_running")
+    bench = Bench(await reset(dut, cycle_limit=200_000), "free_running")
     for growth in (1.25, 2, 16):
         attention = native_attention(CONFIG.kv.queries, CONFIG.kv.channels, 4, 6)
         pairs = []
@@ -321,19 +339,19 @@ async def rising_maximum(dut: Any) -> None:
                 random_elements(pair.layouts[0], "normal") * np.float16(growth ** (number - 2))
             )
             pairs.append(replace(pair, quantized=(keys, pair.quantized[1])))
-        bench.send(replace(attention, pairs=pairs))
+        bench.send([replace(attention, pairs=pairs)])
     await bench.finish()
 
 
 @cocotb.test()
 async def reset_forgets(dut: Any) -> None:
     """After a reset anywhere nothing of the lists before is left."""
-    bench = Bench(await reset(dut, cycle_limit=1_000_000), "both_random")
+    bench = Bench(await reset(dut, cycle_limit=200_000), "both_random")
     for _ in range(3):
-        bench.send(random_attention(2, 3))
+        bench.send([random_attention(2, 3)])
         await bench.domain.cycles(random.randint(50, 900))
         await bench.reset()
-        bench.send(random_attention(random.randint(1, CONFIG.kv.queries), 2))
+        bench.send([random_attention(random.randint(1, CONFIG.kv.queries), 2)])
         await bench.finish()
 
 
@@ -344,10 +362,9 @@ async def full_throughput(dut: Any) -> None:
     domain = bench.domain
     for channels, bits, count, length, most in RATES:
         attention = native_attention(count, channels, bits, length)
-        ends = []
-        for _ in range(3):
-            bench.send(attention)
-            ends.append(bench.wanted["outputs"])
+        bench.send([attention] * 3, max(LAGS))
+        own = attention.queries.size
+        ends = [bench.wanted["outputs"] - own * left for left in (2, 1, 0)]
         cycles = []
         for end in ends:
             await bench.sinks["outputs"].wait_for(end)

@@ -12,7 +12,7 @@ from typing import Any
 import cocotb
 import numpy as np
 
-from hw.attention.payloads import operand_beat, query_beat, query_request
+from hw.attention.payloads import operand_beat, query_beat, query_request, tf32
 from hw.attention.query_memory import DELAY, PACE
 from hw.config import Config
 from hw.kv.payloads import SHORTEST_GROUP
@@ -29,7 +29,8 @@ COUNT: int = context.parameters()["lists"]
 STRIDE: int = context.parameters()["stride"]
 LANES, ROOM = config.activation_lanes, config.kv.queries
 MOST = config.kv.channels // SHORTEST_GROUP
-OUTPUTS = {"operands": operand_beat(config), "specials": ROOM}
+EVERY_BIT = (1 << tf32.size) - 1
+OUTPUTS = {"operands": operand_beat(config), "specials": ROOM, "damaged": 1}
 
 errors = ErrorPlan("attention_query_memory")
 coverage = Coverage("attention_query_memory", {"kind": KINDS, "stalls": SITUATIONS})
@@ -94,20 +95,30 @@ class Bench:
         self.wanted["specials"] += 1
         self.expected_errors += queries.errors
 
-    def request(self, queries: QueryList, repeats: bool = False) -> None:
-        """Requests of a list and their operands."""
+    def request(self, queries: QueryList, repeats: bool = False, other: int | None = None) -> None:
+        """Requests of a list and their operands; one of them, at least, of ``other`` channels."""
         patterns, _ = queries.expected()
         wanted = [*range(queries.count)]
         if repeats:
             wanted = random.choices(wanted, k=random.randint(1, 2 * len(wanted)))
-        for number, query in enumerate(wanted):
-            self.requests.send({"query": query, "last": number == len(wanted) - 1})
-            own = patterns[query].tolist()
-            beats = [own[start : start + LANES] for start in range(0, len(own), LANES)]
-            self.boards["operands"].expect_all(
-                {"elements": beat, "last": place == len(beats) - 1} for place, beat in enumerate(beats)
-            )
-            self.wanted["operands"] += len(beats)
+        right = queries.length // SHORTEST_GROUP
+        asked = [right] * len(wanted)
+        if other is not None:
+            asked = random.choices((right, other), k=len(wanted))
+            asked[random.randrange(len(wanted))] = other
+        for number, (query, channels) in enumerate(zip(wanted, asked, strict=True)):
+            self.requests.send({"query": query, "channels": channels, "last": number == len(wanted) - 1})
+            own = np.resize(patterns[query], SHORTEST_GROUP * channels).reshape(-1, LANES).tolist()
+            for place, beat in enumerate(own):
+                beyond = [EVERY_BIT * (place * LANES >= queries.length)] * LANES
+                self.boards["operands"].expect(
+                    {"elements": beat, "last": place == len(own) - 1}, {"elements": beyond, "last": 0}
+                )
+            self.wanted["operands"] += len(own)
+        differs = right not in asked or len({*asked}) > 1
+        self.boards["damaged"].expect(differs or queries.errors > 0)
+        self.wanted["damaged"] += 1
+        self.expected_errors += differs
 
     async def finish(self, spacing: str = SPACINGS[0]) -> None:
         """Wait for everything expected, see that nothing else comes, compare the errors."""
@@ -233,6 +244,43 @@ async def faults(dut: Any, spacing: str) -> None:
     await bench.finish(spacing)
     for before, after in itertools.pairwise(order):
         coverage_faults.hit(before=before, after=after)
+
+
+@cocotb.test(skip=MOST == 1)
+@cocotb.parametrize(spacing=SPACINGS)
+async def other_channels(dut: Any, spacing: str) -> None:
+    """Requests of fewer or more channels than the queries have, between good lists, and of bad lists."""
+    bench = Bench(await reset(dut, cycle_limit=1_000_000))
+    acts = []
+    for fault in (*every_pair(("none", "other")), *FAULTS):
+        queries = faulty_list(config, "none" if fault == "other" else fault)
+        right = queries.length // SHORTEST_GROUP
+        other = random.choice([number for number in range(1, MOST + 1) if number != right])
+
+        def act(queries: QueryList = queries, other: int | None = None if fault == "none" else other) -> None:
+            bench.load(queries)
+            bench.request(queries, repeats=True, other=other)
+
+        acts.append(act)
+    await send_spaced(bench.domain, (bench.queries, bench.requests), acts, spacing)
+    await bench.finish(spacing)
+
+
+@cocotb.test(skip=MOST == 1)
+async def errors_together(dut: Any) -> None:
+    """An error of a list that is read counts beside that of a query that comes in, in any cycle."""
+    bench = Bench(await reset(dut, cycle_limit=1_000_000))
+    length = SHORTEST_GROUP * MOST
+    for early in range(-4, 8):
+        read, coming = random_list(config, "any", 1, 1), faulty_list(config, "too many channels")
+        bench.load(read)
+        await bench.queries.drained()
+        await bench.domain.cycles(20)
+        bench.load(coming)
+        await bench.domain.cycles(PACE * length - length // LANES - early)
+        bench.request(read, other=MOST)
+        bench.request(coming)
+        await bench.finish()
 
 
 @cocotb.test()

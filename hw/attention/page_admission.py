@@ -1,0 +1,117 @@
+"""Page admission: pages with an impossible format are replaced by ones that harm nobody.
+
+Keys and values of a list stay in step that way, and all of its pages have the same channels.
+"""
+
+from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.lib import data, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.attention.payloads import attention_page
+from hw.attention.product_shape import is_folded
+from hw.config import Config
+from hw.kv.page_shape import group_length, is_legal
+from hw.kv.payloads import SHORTEST_GROUP, Axis, Coding, Side
+
+__all__ = ["PageAdmission", "admitted_page"]
+
+_LISTS = 2
+"""Lists under way: of one there are keys, and of the one before still values."""
+
+
+def admitted_page(config: Config) -> data.StructLayout:
+    """A page that can be read; ``refused``: it stands in for one that cannot.
+
+    ``parity`` is another one for the next list.
+    """
+    return data.StructLayout({"page": attention_page(config), "refused": 1, "parity": 1})
+
+
+class PageAdmission(wiring.Component):
+    """Pass pages on, or what stands in for them; a register.
+
+    Refused is a page with an illegal format, with groups that the array cannot reduce, or with other channels
+    than its list. Those of a list are what its first page of keys says; if that is impossible, the most
+    there can be. A stand-in has codes of one bit in groups as short as can be, and no valid token: whatever
+    its words are, they are read as if they were that.
+
+    Members:
+        pages (in stream): as of ``Engine``.
+        admitted (out stream): a page for each of them.
+        error_format (out): a page was refused.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        super().__init__(
+            {
+                "pages": In(stream.Signature(attention_page(config))),
+                "admitted": Out(stream.Signature(admitted_page(config))),
+                "error_format": Out(1),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        config, page, admitted = self.config, self.pages.payload, self.admitted.payload
+        form, is_key = page.form, page.form.side == Side.KEY
+        taken = Signal()
+        refused = Signal()
+        parity = Signal()
+        too_long = Signal()
+        channels = self._channels(m, taken, parity)
+        m.d.comb += [
+            self.pages.ready.eq(~self.admitted.valid | self.admitted.ready),
+            taken.eq(self.pages.valid & self.pages.ready),
+            too_long.eq(~is_folded(form) & (group_length(form) > config.group)),
+            refused.eq(~is_legal(form, config) | too_long | (form.channels != channels)),
+        ]
+
+        # Of each side, the parity of the list that its last page belongs to.
+        lists = Signal(2)
+        m.d.comb += parity.eq(Mux(is_key, lists[0], lists[1]) ^ page.opens)
+        with m.If(taken):
+            m.d.sync += lists.eq(Mux(is_key, parity | (lists & 2), (parity << 1) | (lists & 1)))
+
+        m.d.sync += self.error_format.eq(taken & refused)
+        with m.If(self.pages.ready):
+            m.d.sync += [
+                self.admitted.valid.eq(self.pages.valid),
+                admitted.page.eq(page),
+                admitted.refused.eq(refused),
+                admitted.parity.eq(parity),
+            ]
+            with m.If(refused):
+                m.d.sync += self._stand_in(admitted.page, channels)
+        return m
+
+    def _channels(self, m: Module, taken: Value, parity: Value) -> Signal:
+        """Channels of the list that the present page belongs to, in times of 16."""
+        unit = max(self.config.rows // SHORTEST_GROUP, 1)  # keys and values have whole row blocks
+        most = self.config.kv.channels // SHORTEST_GROUP // unit * unit
+        page = self.pages.payload
+        coming = page.form.channels
+        channels = Signal.like(coming)
+        possible = (coming != 0) & (coming <= most) & ((coming & unit - 1) == 0)
+        opens = page.opens & (page.form.side == Side.KEY)
+        kept = [Signal.like(coming, name=f"channels_{number}", init=most) for number in range(_LISTS)]
+        with m.If(opens):
+            m.d.comb += channels.eq(Mux(possible, coming, most))
+        with m.Else():
+            m.d.comb += channels.eq(Mux(parity, kept[1], kept[0]))
+        for number, own in enumerate(kept):
+            with m.If(taken & opens & (parity == number)):
+                m.d.sync += own.eq(channels)
+        return channels
+
+    def _stand_in(self, page: data.View, channels: Value) -> list[object]:
+        form = page.form
+        return [
+            form.coding.eq(Coding.BITS1),
+            form.magnitude.eq(0),
+            form.axis.eq(Axis.TOKEN),
+            form.group.eq(0),
+            form.channels.eq(channels),
+            page.first.eq(1),
+            page.last.eq(0),
+        ]

@@ -1,0 +1,243 @@
+"""Attention tile: lists with every fault at every place between intact ones, which they never harm.
+
+Parameters: as of ``attention_tile``; ``lists`` is how often every fault follows every other.
+"""
+
+import itertools
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cocotb
+
+from golden.kv.pages import SIDES, PageLayout
+from hw.attention.payloads import SCORE_BITS, TOTAL_BITS
+from hw.kv.payloads import HALF_BITS, SHORTEST_GROUP, Axis, Side
+from sim.benches.attention.attention_tile import (
+    CONFIG,
+    LISTS,
+    Attention,
+    Bench,
+    array_order,
+    random_attention,
+)
+from sim.benches.attention.query_lists import QueryList, random_patterns
+from sim.benches.kv import bad_pages
+from sim.benches.kv.bad_pages import SentPage, bad_page, impossible_forms, intact_page
+from sim.benches.kv.pages import form_fields, random_layout, words_of
+from sim.coverage import Coverage
+from sim.spacing import SPACINGS, every_pair, send_spaced
+from sim.streams import reset
+
+FAULTS = (*bad_pages.FAULTS, "error_query")
+PLACES = {
+    f"{name} {side}s": (length, number, place)
+    for name, length, number in (("only", 1, 0), ("first", 3, 0), ("middle", 3, 1), ("last", 3, 2))
+    for place, side in enumerate(SIDES)
+}
+"""Pages by length of their list, number and side."""
+UNIT = max(SHORTEST_GROUP, CONFIG.rows) // SHORTEST_GROUP
+MOST = CONFIG.kv.channels // SHORTEST_GROUP // UNIT * UNIT
+OTHERS = range(UNIT, MOST + 1, UNIT)
+LIMIT = 100_000 * (1 + LISTS)
+QUERY_FAULTS = ("channels", "short", "long", "many")
+
+coverage = Coverage(
+    "attention_tile_faults",
+    {"fault": FAULTS, "place": PLACES, "spacing": SPACINGS},
+)
+coverage_queries = Coverage("attention_tile_query_faults", {"fault": QUERY_FAULTS})
+
+
+@dataclass(frozen=True)
+class SentList:
+    """A list on its way to the engine, with at most one fault.
+
+    Attributes:
+        attention: what it would be without it.
+        queries: the queries that are sent.
+        pages: the pages that are sent, by number and side.
+    """
+
+    attention: Attention
+    queries: QueryList
+    pages: Mapping[tuple[int, int], SentPage]
+
+    @property
+    def channels(self) -> int:
+        """A 16th of the channels that the list has in the end."""
+        found = self.pages[0, 0].form["channels"]
+        return found if found in OTHERS else MOST
+
+    @property
+    def errors(self) -> Counter[str]:
+        """How often each error output rises."""
+        counts: Counter[str] = Counter()
+        for page in self.pages.values():
+            if page.kept is None or page.form["channels"] != self.channels:
+                counts["error_format"] += 1
+            elif page.fault:
+                counts[page.fault] += 1
+        differs = self.queries.length != SHORTEST_GROUP * self.channels
+        counts["error_query"] = self.queries.errors + differs
+        return counts
+
+    def expect(self, bench: Bench) -> None:
+        """What must come of it: of a damaged list, as much as always."""
+        if not self.errors.total():
+            bench.expect_list(self.attention)
+            return
+        count, wanted = len(self.attention.queries), self.attention.scores
+        score = {"score": (1 << SCORE_BITS) - 1, "last": 0}
+        output = {"half": (1 << HALF_BITS) - 1, "empty": 1, "error": 0, "last": 0}
+        state = {"query": 0, "maximum": -1, "total": (1 << TOTAL_BITS) - 1}
+        for last in _lasts(len(self.attention.pairs) * count * wanted, CONFIG.kv.page_tokens):
+            bench.expect("scores", {"score": 0, "last": last}, score | {"score": -1})
+        for query in range(count * wanted):
+            bench.expect("found", {"query": query, "maximum": 0, "total": 0}, state)
+        for last in _lasts(count, SHORTEST_GROUP * self.channels):
+            bench.expect("outputs", {"half": 0, "empty": 0, "error": 1, "last": last}, output)
+
+    def acts(self, bench: Bench) -> list[Callable[[], None]]:
+        """Send its pages in the array's order, with the first one the queries."""
+
+        def send(number: int, side: int) -> None:
+            page = self.pages[number, side]
+            if (number, side) == (0, 0):
+                bench.sources["queries"].send_all(self.queries.beats())
+                self.expect(bench)
+            bench.sources["pages"].send(self.attention.records(number, side) | {"form": page.form})
+            bench.sources["words"].send_all(page.word_beats())
+
+        order = array_order(range(len(self.attention.pairs)), 1)
+        return [lambda number=number, side=side: send(number, side) for number, side in order]
+
+
+def _lasts(rows: int, length: int) -> Iterator[bool]:
+    """Flags of the last elements of so many rows."""
+    return (place == length - 1 for _ in range(rows) for place in range(length))
+
+
+def intact_list(length: int, count: int | None = None) -> SentList:
+    """A list of so many pages and queries."""
+    attention = random_attention(count or random.randint(1, CONFIG.kv.queries), length)
+    rows = [row.view("uint16") for row in attention.queries]
+    queries = QueryList(CONFIG, rows, attention.queries.shape[1] // SHORTEST_GROUP)
+    pages = {}
+    for number, pair in enumerate(attention.pairs):
+        for side, layout in enumerate(pair.layouts):
+            page = layout.pack(pair.quantized[side])
+            words = words_of(page, CONFIG.memory_bits)
+            pages[number, side] = SentPage(layout, form_fields(layout), words, page)
+    return SentList(attention, queries, pages)
+
+
+def damaged_list(fault: str, place: str, variant: int) -> SentList:
+    """A list with a fault; ``variant`` numbers the ways in which it can be wrong."""
+    length, number, side = PLACES[place]
+    if fault == "error_query":
+        return _with_bad_queries(length, QUERY_FAULTS[variant % len(QUERY_FAULTS)])
+    intact = intact_list(length)
+    layout = intact.pages[number, side].layout
+    if fault == "error_trits":
+        layout = _layout(SIDES[side], "ternary_mean", [layout.channels])
+    page = _misfit(layout, variant) if fault == "error_format" else bad_page(CONFIG, layout, fault, variant)
+    return SentList(intact.attention, intact.queries, {**intact.pages, (number, side): page})
+
+
+def _layout(side: str, rule: str | None, channels: Sequence[int]) -> PageLayout:
+    """A page that the array can take, of a rule and as many channels as one of these."""
+    while True:
+        layout = random_layout(CONFIG, rule, place=(side, random.choice(("token", "channel"))))
+        if layout.channels in channels and (layout.format.group or 0) <= CONFIG.group:
+            return layout
+
+
+def _misfit(layout: PageLayout, variant: int) -> SentPage:
+    """A page that cannot be read, or one of other channels."""
+    page = intact_page(layout, CONFIG.memory_bits)
+    form = page.form
+    forms = [other for other in impossible_forms(CONFIG, form) if other["side"] == form["side"]]
+    groups = range(SHORTEST_GROUP.bit_length() - 1, CONFIG.kv.channels.bit_length())
+    too_long = [group - 4 for group in groups if CONFIG.group < 1 << group <= 128]
+    if form["side"] == Side.KEY:
+        forms += (form | {"axis": Axis.TOKEN, "group": group, "channels": 1 << group} for group in too_long)
+    others = [SHORTEST_GROUP * other for other in OTHERS if SHORTEST_GROUP * other != layout.channels]
+    if variant % (len(forms) + 1) == len(forms):
+        return intact_page(_layout(layout.side, None, others), CONFIG.memory_bits)
+    count = (1, len(page.words), random.randint(1, len(page.words)))[variant % 3]
+    return page._replace(
+        form=forms[variant % (len(forms) + 1)], words=page.words[:count], kept=None, fault="error_format"
+    )
+
+
+def _with_bad_queries(length: int, fault: str) -> SentList:
+    """Intact pages, and queries with a fault."""
+    room, lanes = CONFIG.kv.queries, CONFIG.activation_lanes
+    intact = intact_list(length, room if fault == "many" else None)
+    rows, channels = list(intact.queries.queries), intact.queries.channels
+    own = random.randrange(len(rows))
+    if fault == "channels":
+        channels = random.choice([other for other in OTHERS if other != channels])
+        rows = [random_patterns("special", SHORTEST_GROUP * channels) for _ in rows]
+    elif fault == "short":
+        rows[own] = rows[own][: random.randrange(lanes, len(rows[own]), lanes)]
+    elif fault == "long":
+        rows[own] = random_patterns("any", len(rows[own]) + lanes * random.randint(1, 9))
+    else:
+        rows += [random_patterns("any", len(rows[0])) for _ in range(random.randint(1, 3))]
+    coverage_queries.hit(fault=fault)
+    return SentList(intact.attention, QueryList(CONFIG, rows, channels), intact.pages)
+
+
+def lists_of_every_fault(spacing: str) -> Iterator[SentList]:
+    """Every fault and an intact list follow each other in every order; the last one is intact."""
+    names = list(PLACES)
+    start = random.randrange(60)
+    variants = {fault: itertools.count(start) for fault in FAULTS}
+    places = {fault: itertools.cycle(random.sample(names, len(names))) for fault in FAULTS}
+    for fault in every_pair((None, *FAULTS)) * LISTS:
+        if fault is None:
+            yield intact_list(random.randint(1, 3))
+        else:
+            place = next(places[fault])
+            coverage.hit(fault=fault, place=place, spacing=spacing)
+            yield damaged_list(fault, place, next(variants[fault]))
+    yield intact_list(1)
+
+
+def array_acts(bench: Bench, lists: Sequence[SentList], ahead: float = 0.5) -> Iterator[Callable[[], None]]:
+    """Pages of list after list; ``ahead``: how likely one's first come before the last values of another."""
+    held: list[Callable[[], None]] = []
+    for number, one in enumerate(lists):
+        acts = one.acts(bench)
+        yield acts[0]
+        yield from held
+        waits = number + 1 < len(lists) and random.random() < ahead
+        held = acts[-1:] if waits else []
+        yield from acts[1:-1] if waits else acts[1:]
+
+
+@cocotb.test()
+@cocotb.parametrize(stalls=("free_running", "both_random"), spacing=SPACINGS)
+async def faults(dut: Any, stalls: str, spacing: str) -> None:
+    """Damaged lists give as many outputs as they should, marked; intact ones golden's, unmarked."""
+    bench = Bench(await reset(dut, cycle_limit=LIMIT), stalls)
+    lists = list(lists_of_every_fault(spacing))
+    await send_spaced(bench.domain, bench.sources.values(), array_acts(bench, lists), spacing)
+    for source in bench.sources.values():
+        await source.drained()
+    counts: Counter[str] = sum((one.errors for one in lists), Counter())
+    await bench.finish(spacing, **counts)
+
+
+@cocotb.test()
+async def single_pages(dut: Any) -> None:
+    """Intact lists of a page and the most queries; keys of each come before values of the one before."""
+    bench = Bench(await reset(dut, cycle_limit=LIMIT), "free_running")
+    lists = [intact_list(1, CONFIG.kv.queries) for _ in range(6)]
+    for act in array_acts(bench, lists, ahead=1):
+        act()
+    await bench.finish()

@@ -1,0 +1,24 @@
+"""The attention tile among bad pages and bad queries."""
+
+import pytest
+
+from hw.attention.attention_tile import AttentionTile
+from hw.config import Config, preset
+from sim import runner
+
+TINY = preset("tiny").changed(attention=True)
+LONG = TINY.changed(kv=TINY.kv.model_copy(update={"channels": 64}))
+
+
+@pytest.mark.parametrize(
+    ("config", "simulator", "lists", "chosen"),
+    [
+        pytest.param(TINY, "verilator", 2, None, id="tiny-verilator"),
+        pytest.param(TINY, "icarus", 0, None, id="tiny-icarus"),
+        pytest.param(LONG, "verilator", 1, "faults", id="groups_too_long"),
+    ],
+    indirect=["simulator"],
+)
+def test_faults(config: Config, simulator: str, lists: int, chosen: str | None) -> None:
+    parameters = {"config": config.model_dump(), "lists": lists}
+    runner.run(AttentionTile(config), "sim.benches.attention.attention_faults", simulator, parameters, chosen)
