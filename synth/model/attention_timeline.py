@@ -3,6 +3,7 @@
 A list is what some queries of one KV head see: pages of keys and values, each read from memory once. A page
 is worked on query by query, in products of a vector with some of its outputs (``hw.attention.engine``):
 
+* queries come to the base-2 domain one element every other cycle, those of the next list meanwhile;
 * memory gives a word a cycle while there is room for codes;
 * a vector is folded, ``activation_lanes`` elements a cycle, once its page's numbers are there and, for
   values, all weights of the page; it waits for the array, which holds a few of them;
@@ -22,7 +23,7 @@ from typing import Any
 
 from golden.kv.codings import CODINGS
 from golden.kv.pages import PageLayout
-from hw.attention import division
+from hw.attention import division, query_memory
 from hw.attention.code_memory import dense_bits, depth
 from hw.attention.number_memory import per_word
 from hw.config import Config
@@ -147,11 +148,14 @@ class _Timeline:
         self.word = self.written = 0  # the next word of memory; granules of codes so far
         self.codes: deque[tuple[int, int, int, int]] = (
             deque()
-        )  # granules of a page, when its last query reads
+        )  # a page's granules and its last query's cycles
         self.ends = deque([0] * overheads.pages, overheads.pages)  # of the latest pages
         self.places = deque([0] * overheads.vectors, overheads.vectors)  # of the latest products
+        self.queried = 0  # when the queries of the latest list are there
+        self.banks = deque([0, 0], 2)  # when the queries of lists are not wanted any more
         self.folding = self.array = self.softmax = 0  # when each is free
-        self.weights: deque[int] = deque()  # when those of a page are there
+        self.scores: deque[list[int]] = deque()  # of pages, when those of each query are there
+        self.weights = deque([0, 0], 2)  # when those of pages are not wanted any more
         self.reads: deque[int] = deque()  # cycles that sums of lists still take
         self.added = 0  # when value sums were last added to
 
@@ -159,29 +163,35 @@ class _Timeline:
         """Equal lists; returns when the array was done with the values of each page."""
         ends = []
         known = {layout: _page(self.config, layout) for pair in set(pages) for layout in pair}
-        total, lag = lists * len(pages), self.times.lag
+        total, lag, elements = lists * len(pages), self.times.lag, self.queries * pages[0][0].channels
         for number in range(total + lag):
+            place = number % len(pages)
             if number < total:
-                self._keys(known[pages[number % len(pages)][0]])
-            if number < lag:
-                continue
-            place = (number - lag) % len(pages)
-            self._values(known[pages[place][1]], place == 0)
-            ends.append(self.array)
-            if place == len(pages) - 1:
-                self.reads.append(self.times.read + _division(self.queries, pages[place][1].channels))
+                if place == 0:
+                    self.queried = max(self.queried, self.banks[0]) + query_memory.PACE * elements
+                self._keys(known[pages[place][0]])
+                if place == len(pages) - 1:
+                    self.banks.append(self.folding)
+            if number >= lag:
+                place = (number - lag) % len(pages)
+                self._values(known[pages[place][1]], place == 0)
+                ends.append(self.array)
+                if place == len(pages) - 1:
+                    self.reads.append(self.times.read + _division(elements, self.queries))
         return ends
 
     def _keys(self, page: _Page) -> None:
         ready, there = self._load(page)
+        ready = max(ready, self.queried + query_memory.DELAY)
+        scores = []
         for query in range(self.queries):
             self._products(page, query, ready, there)
-            self.softmax = max(self.softmax, self.array + self.times.scores) + self.config.kv.page_tokens
-        self.weights.append(self.softmax + self.times.weights)
+            scores.append(self.array + self.times.scores)
+        self.scores.append(scores)
 
     def _values(self, page: _Page, opens: bool) -> None:
         ready, there = self._load(page)
-        ready = max(ready, self.weights.popleft())
+        ready = max(ready, self._weigh(self.scores.popleft()))
         self._read(self.array - self.added)
         if opens:
             most = 0 if 2 * self.queries > self.config.kv.queries else 1
@@ -191,6 +201,14 @@ class _Timeline:
         for query in range(self.queries):
             self._products(page, query, ready, there)
         self.added = self.array
+        self.weights.append(self.folding)
+
+    def _weigh(self, scores: list[int]) -> int:
+        """When a page's weights are there, of which it remembers those of two pages."""
+        self.softmax = max(self.softmax, self.weights[0])
+        for score in scores:
+            self.softmax = max(self.softmax, score) + self.config.kv.page_tokens
+        return self.softmax + self.times.weights
 
     def _read(self, cycles: int) -> None:
         """Sums are read for so many cycles."""
@@ -276,10 +294,10 @@ def _cycles(config: Config, runs: tuple[Run, ...], queries: int, overheads: Over
     )
     half = _PLAYED // 2
     left_out = sum(count * (later[last] - later[last - half]) // half for last, count in rest)
-    outputs = overheads.read + _division(queries, pages[0][0].channels)
+    outputs = overheads.read + _division(queries * pages[0][0].channels, queries)
     return alone[-1] + left_out + outputs, later[-1] - before[-1] + left_out
 
 
-def _division(queries: int, channels: int) -> int:
+def _division(elements: int, queries: int) -> int:
     """Cycles in which a list's sums are divided."""
-    return queries * division.PACE * (division.PREPARATION + channels)
+    return division.PACE * (elements + queries * division.PREPARATION)
