@@ -64,7 +64,7 @@ _BLOCKS = {
     "term_encoder": _Block("pe.term_encoder", "TermEncoder", "codes of a row to bit-serial terms"),
     "aligner": _Block("activations.aligner", "Aligner", "FP16 or BF16 to integers with one exponent a group"),
     "activation_buffer": _Block(
-        "activations.activation_buffer", "ActivationBuffer", "two aligned vectors, streamed once a row block"
+        "activations.activation_buffer", "ActivationBuffer", "aligned vectors, streamed once a row block"
     ),
     "rescaler": _Block("pe.rescaler", "Rescaler", "group dot products to results, all rows and columns"),
     "rescale_unit": _Block("pe.rescale_unit", "RescaleUnit", "one scaled and aligned contribution a cycle"),
@@ -75,6 +75,14 @@ _BLOCKS = {
     "kv_lane_packer": _Block("kv.lane_packer", "LanePacker", "a quantiser's few codes a cycle to words"),
     "kv_quantiser": _Block("kv.quantiser", "Quantiser", "float16 keys or values to scales, minima and codes"),
     "kv_page_writer": _Block("kv.page_writer", "PageWriter", "float16 keys or values to packed KV pages"),
+    "kv_token_writer": _Block(
+        "kv.token_writer",
+        "TokenWriter",
+        "float16 tokens of keys or values to bytes of windows in memory",
+    ),
+    "kv_page_closer": _Block(
+        "kv.page_closer", "PageCloser", "float16 copies of full windows to packed KV pages"
+    ),
     "kv_page_reader": _Block("kv.page_reader", "PageReader", "packed KV pages to scales, minima and codes"),
     "kv_half_reader": _Block("kv.half_reader", "HalfReader", "packed KV pages to float16"),
     "kv_dequantiser": _Block("kv.dequantiser", "Dequantiser", "codes of pages back to float16"),

@@ -35,6 +35,7 @@ class KvConfig(BaseModel):
         channels: most elements D of a head, a multiple of 16.
         page_tokens: tokens P of a page.
         queries: most query heads N of a KV head; they read a page together.
+        engines: attention engines, each with a tile of its own, that share the pages of a head.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,6 +44,7 @@ class KvConfig(BaseModel):
     channels: Annotated[int, Field(ge=16, le=256)] = 128
     page_tokens: Literal[32, 64] = 32
     queries: Literal[2, 4, 8, 16] = 8
+    engines: Literal[1, 2, 4, 8] = 1
 
     @field_validator("channels")
     @classmethod

@@ -1,31 +1,37 @@
-"""Activation buffer: two aligned vectors, one of them streamed again and again while the next one loads."""
+"""Activation buffer: aligned vectors, one of them streamed again and again while the next ones load."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, signed
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for, exact_log2
 
 from hw import payloads
+from hw.activations.vector_ring import LONGEST_VECTORS, VectorRing
 from hw.config import Config
 from hw.payloads import EXPONENT_BITS, ActivationFormat
 
 __all__ = ["ActivationBuffer"]
 
-BANKS = 2
+ATTENTION_VECTORS = 8
+"""Most vectors with ``config.attention``, where they are short."""
 
 
 class ActivationBuffer(wiring.Component):
-    """Hold two vectors; stream the chunks and the group summaries of one, as often as commands ask for.
+    """Hold vectors; stream the chunks and the group summaries of one, as often as commands ask for.
 
     The vectors are used in the order in which they came. ``vector_*`` describe the one that the next command
     applies to; a command is accepted while ``vector_valid`` only. A command without ``keep`` is its vector's
     last one; with ``count`` 0 it frees the vector unread.
 
-    ``activations`` and ``summaries`` are independent: either one may lag behind by any number of groups of a
-    command, and chunks of the next command follow while the summaries of one command still wait. A bank is
-    free as soon as the last chunk and the last summary of its vector are in their output registers.
+    Two vectors of any length fit; with ``config.attention`` up to eight, if together they have no more
+    chunks, nor groups, than two of ``maximum_inputs``. Their chunks lie in a ring, and so do their groups;
+    each vector begins with a chunk of its own.
 
-    A beat of ``aligned`` is accepted in every cycle while a bank is free. One chunk and one summary a cycle
+    ``activations`` and ``summaries`` are independent: either one may lag behind by any number of groups of a
+    command, and chunks of the next command follow while the summaries of one command still wait. A vector has
+    left as soon as its last chunk and its last summary are in their output registers.
+
+    A beat of ``aligned`` is accepted in every cycle while there is room. One chunk and one summary a cycle
     leave, without a gap between groups, passes and commands (a ``count`` of 0 costs a cycle). Both begin 2
     cycles after their command was accepted; ``vector_valid`` comes one cycle after the vector's last beat. A
     chunk that its group does not fill ends with zeros.
@@ -44,6 +50,8 @@ class ActivationBuffer(wiring.Component):
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self.parts = config.lanes // config.activation_lanes
+        self.vectors = ATTENTION_VECTORS if config.attention else LONGEST_VECTORS
         self.beats = config.maximum_inputs // config.activation_lanes
         super().__init__(
             {
@@ -59,35 +67,26 @@ class ActivationBuffer(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        config = self.config
-        m.submodules.chunks = chunks = _PassReader(config.maximum_inputs // config.lanes, places=1)
-        m.submodules.groups = groups = _PassReader(config.maximum_groups, places=2)
-        about = self._about()
-        banks = [Signal(about, reset_less=True, name=f"bank_{number}") for number in range(BANKS)]
-        beat = Signal(range(self.beats))
-        group = Signal(range(config.maximum_groups))
-        loading = Signal()
-        present = Signal()
-        self._occupancy(m, loading, present, (chunks, groups))
-        self._load(m, banks, loading, beat, group)
-
-        vector = Signal(about)
+        m.submodules.chunks = chunks = VectorRing(self.beats // self.parts, self.vectors, commands=1)
+        m.submodules.groups = groups = VectorRing(self.config.maximum_groups, self.vectors, commands=2)
+        shape = self._about()
+        vectors = [Signal(shape, reset_less=True, name=f"vector_{number}") for number in range(self.vectors)]
+        part = Signal(range(self.parts))
+        loading = Signal(range(2 * self.vectors))
+        claiming = Signal(range(2 * self.vectors))
+        self._load(m, (chunks, groups), vectors, loading, part)
+        readers = {"present": claiming, "chunks": chunks.vector, "groups": groups.vector}
+        of = {}
+        for name, number in readers.items():
+            of[name] = Signal(shape, name=f"{name}_vector")
+            m.d.comb += of[name].eq(Array(vectors)[number[:-1]])
         m.d.comb += [
-            vector.eq(Mux(present, banks[1], banks[0])),
-            self.vector_beats.eq(vector.last_beat + 1),
-            self.vector_groups.eq(vector.last_group + 1),
+            chunks.last.eq(of["chunks"].last_beat >> exact_log2(self.parts)),
+            groups.last.eq(of["groups"].last_group),
         ]
-        accept = Signal()
-        m.d.comb += self.passes.ready.eq(self.vector_valid & chunks.room & groups.room)
-        m.d.comb += accept.eq(self.passes.valid & self.passes.ready)
-        for reader in chunks, groups:
-            m.d.comb += [reader.accept.eq(accept), reader.command.eq(self.passes.payload)]
-            m.d.comb += reader.bank.eq(present)
-        step = exact_log2(config.lanes // config.activation_lanes)
-        m.d.comb += chunks.last.eq(Mux(chunks.place_bank, banks[1].last_beat, banks[0].last_beat) >> step)
-        m.d.comb += groups.last.eq(Mux(groups.place_bank, banks[1].last_group, banks[0].last_group))
-        self._activations(m, chunks, loading, beat)
-        self._summaries(m, groups, loading, group, banks)
+        self._claim(m, (chunks, groups), of["present"], loading, claiming)
+        self._activations(m, chunks, part)
+        self._summaries(m, groups, of["groups"])
         return m
 
     def _about(self) -> data.StructLayout:
@@ -102,107 +101,122 @@ class ActivationBuffer(wiring.Component):
             }
         )
 
-    def _occupancy(
-        self, m: Module, loading: Signal, present: Signal, readers: tuple["_PassReader", "_PassReader"]
+    def _load(
+        self,
+        m: Module,
+        rings: tuple[VectorRing, VectorRing],
+        vectors: list[Signal],
+        loading: Signal,
+        part: Signal,
     ) -> None:
-        """Which bank loads, which one waits for a command, and which ones a reader still needs."""
-        waiting = Signal(BANKS)
-        loading_next = Signal()
+        """Take beats, fill chunks and groups with them, and keep what is known of their vector."""
+        p, (chunks, groups) = self.aligned.p, rings
         ready = Signal(init=1)
-        complete = self.aligned.valid & ready & self.aligned.p.last
-        claimed = self.passes.valid & self.passes.ready & ~self.passes.p.keep
-        completed = Signal(BANKS)
-        busy = Signal(BANKS)
+        taken = Signal()
+        first = Signal(init=1)
+        closes = Signal()
+        loading_next = Signal.like(loading)
         m.d.comb += [
-            loading_next.eq(loading ^ complete),
-            completed.eq(Mux(loading, complete << 1, complete)),
             self.aligned.ready.eq(ready),
-            self.vector_valid.eq(waiting.bit_select(present, 1)),
+            taken.eq(self.aligned.valid & ready),
+            closes.eq(p.last | (part == self.parts - 1)),
+            loading_next.eq(loading + (taken & p.last)),
+            chunks.filled.eq(taken & closes),
+            groups.filled.eq(taken & p.group_last),
         ]
-        m.d.sync += [
-            loading.eq(loading_next),
-            present.eq(present ^ claimed),
-            waiting.eq(waiting & ~Mux(present, claimed << 1, claimed) | completed),
-            ready.eq(~busy.bit_select(loading_next, 1)),  # a register: it drives a write enable for each bit
+        for ring in rings:
+            m.d.comb += [ring.loading.eq(loading), ring.loading_next.eq(loading_next)]
+        # A register, since it drives a write enable for each bit.
+        m.d.sync += [loading.eq(loading_next), ready.eq(chunks.room_next & groups.room_next)]
+        with m.If(taken):
+            m.d.sync += [part.eq(Mux(closes, 0, part + 1)), first.eq(p.last)]
+
+        about = Signal(self._about())
+        largest = Signal(self._about())
+        m.d.comb += [
+            largest.eq(Array(vectors)[loading[:-1]]),
+            about.last_beat.eq(Cat(part, chunks.filling)),
+            about.last_group.eq(groups.filling),
+            about.format.eq(p.format),
         ]
-        needed_next = []
-        for number, reader in enumerate(readers):
-            needed, after = (Signal(BANKS, name=f"{name}_{number}") for name in ("needed", "needed_next"))
-            m.d.comb += after.eq(needed & ~Mux(reader.place_bank, reader.free << 1, reader.free) | completed)
-            m.d.sync += needed.eq(after)
-            needed_next.append(after)
-        m.d.comb += busy.eq(needed_next[0] | needed_next[1])
+        for column, kept, old in zip(p.columns, about.columns, largest.columns, strict=True):
+            larger = first | (column.exponent > old.reference)
+            m.d.comb += [
+                kept.special.eq(column.special),
+                kept.reference.eq(Mux(larger, column.exponent, old.reference)),
+            ]
+        for number, vector in enumerate(vectors):
+            with m.If(taken & (loading[:-1] == number)):
+                m.d.sync += vector.eq(about)
 
-    def _load(self, m: Module, banks: list[Signal], loading: Signal, beat: Signal, group: Signal) -> None:
-        """Count a vector's beats and groups, and keep what is known of it."""
-        p = self.aligned.p
-        for bank, about in enumerate(banks):
-            with m.If(self.aligned.valid & self.aligned.ready & (loading == bank)):
-                m.d.sync += [about.last_beat.eq(beat), about.last_group.eq(group), about.format.eq(p.format)]
-                for column, kept in zip(p.columns, about.columns, strict=True):
-                    m.d.sync += kept.special.eq(column.special)
-                    with m.If((group == 0) | (column.exponent > kept.reference)):
-                        m.d.sync += kept.reference.eq(column.exponent)
-        with m.If(self.aligned.valid & self.aligned.ready):
-            m.d.sync += [beat.eq(Mux(p.last, 0, beat + 1)), group.eq(Mux(p.last, 0, group + p.group_last))]
+    def _claim(
+        self,
+        m: Module,
+        rings: tuple[VectorRing, VectorRing],
+        present: data.View,
+        loading: Signal,
+        claiming: Signal,
+    ) -> None:
+        """Give commands for the present vector to both rings, and say how long it is."""
+        accept = Signal()
+        claimed = Signal()
+        m.d.comb += [
+            self.vector_valid.eq(loading != claiming),
+            self.vector_beats.eq(present.last_beat + 1),
+            self.vector_groups.eq(present.last_group + 1),
+            self.passes.ready.eq(self.vector_valid & rings[0].ready & rings[1].ready),
+            accept.eq(self.passes.valid & self.passes.ready),
+            claimed.eq(accept & ~self.passes.p.keep),
+        ]
+        m.d.sync += claiming.eq(claiming + claimed)
+        for ring in rings:
+            m.d.comb += [ring.accept.eq(accept), ring.command.eq(self.passes.payload)]
 
-    def _activations(self, m: Module, reader: "_PassReader", loading: Value, beat: Signal) -> None:
+    def _activations(self, m: Module, ring: VectorRing, part: Signal) -> None:
         """Chunks are stored part by part; the last part of a group clears those behind it."""
         config, p = self.config, self.aligned.p
-        parts = config.lanes // config.activation_lanes
-        step = exact_log2(parts)
-        part_bits = p.elements.shape().size
-        depth = config.maximum_inputs // config.lanes
-        shape = data.ArrayLayout(part_bits, parts)
-        m.submodules.activations = storage = memory.Memory(shape=shape, depth=BANKS * depth, init=[])
+        elements = Signal(p.elements.shape().size, reset_less=True)
+        shape = data.ArrayLayout(len(elements), self.parts)
+        m.submodules.activations = storage = memory.Memory(shape=shape, depth=ring.size, init=[])
         write = storage.write_port(granularity=1)
         read = storage.read_port()
-        m.d.sync += write.addr.eq(Mux(loading, depth, 0) + (beat >> step))
+        m.d.sync += [write.addr.eq(ring.filling_address), elements.eq(p.elements)]
         taken = self.aligned.valid & self.aligned.ready
-        for part in range(parts):
-            behind = p.group_last & (beat[:step] < part) if part else Const(0)
-            m.d.sync += write.en[part].eq(taken & (behind | (beat[:step] == part)))
-            m.d.sync += write.data[part].eq(Mux(behind, 0, p.elements))
+        for number in range(self.parts):
+            behind = p.group_last & (part < number) if number else Const(0)
+            cleared = Signal(name=f"cleared_{number}", reset_less=True)
+            m.d.sync += [write.en[number].eq(taken & (behind | (part == number))), cleared.eq(behind)]
+            m.d.comb += write.data[number].eq(Mux(cleared, 0, elements))
 
         advance = ~self.activations.valid | self.activations.ready
-        m.d.comb += [
-            reader.advance.eq(advance),
-            read.en.eq(advance),
-            read.addr.eq(Mux(reader.place_bank, depth, 0) + reader.place),
-        ]
+        m.d.comb += [ring.advance.eq(advance), read.en.eq(advance), read.addr.eq(ring.address)]
         with m.If(advance):
-            m.d.sync += self.activations.valid.eq(reader.valid)
+            m.d.sync += self.activations.valid.eq(ring.valid)
         width = config.activation_lanes * config.activation_bits
         for column in range(config.columns):
             lanes = Cat(part.word_select(column, width) for part in read.data)
             m.d.comb += self.activations.p[column].as_value().eq(lanes)
 
-    def _summaries(
-        self, m: Module, reader: "_PassReader", loading: Value, group: Signal, banks: list[Signal]
-    ) -> None:
+    def _summaries(self, m: Module, ring: VectorRing, vector: data.View) -> None:
         """Exponents and sums come from their memory, what concerns the vector is captured beside it."""
         config, p = self.config, self.aligned.p
         column = data.StructLayout({"exponent": EXPONENT_BITS, "sum": signed(config.sum_bits)})
-        shape, depth = data.ArrayLayout(column, config.columns), config.maximum_groups
-        m.submodules.groups_memory = storage = memory.Memory(shape=shape, depth=BANKS * depth, init=[])
+        shape = data.ArrayLayout(column, config.columns)
+        m.submodules.groups_memory = storage = memory.Memory(shape=shape, depth=ring.size, init=[])
         write = storage.write_port()
         read = storage.read_port()
         about = Signal(self._about(), reset_less=True)
 
         advance = ~self.summaries.valid | self.summaries.ready
-        m.d.sync += [
-            write.en.eq(self.aligned.valid & self.aligned.ready & p.group_last),
-            write.addr.eq(Mux(loading, depth, 0) + group),
-        ]
+        m.d.sync += [write.en.eq(ring.filled), write.addr.eq(ring.filling_address)]
         m.d.comb += [
-            reader.advance.eq(advance),
+            ring.advance.eq(advance),
             read.en.eq(advance),
-            read.addr.eq(Mux(reader.place_bank, depth, 0) + reader.place),
+            read.addr.eq(ring.address),
             self.summaries.p.format.eq(about.format),
         ]
         with m.If(advance):
-            m.d.sync += self.summaries.valid.eq(reader.valid)
-            m.d.sync += about.eq(Mux(reader.place_bank, banks[1], banks[0]))
+            m.d.sync += [self.summaries.valid.eq(ring.valid), about.eq(vector)]
         for number in range(config.columns):
             entry, summary = read.data[number], self.summaries.p.columns[number]
             m.d.sync += [
@@ -215,70 +229,3 @@ class ActivationBuffer(wiring.Component):
                 summary.reference.eq(about.columns[number].reference),
                 summary.special.eq(about.columns[number].special),
             ]
-
-
-class _PassReader(wiring.Component):
-    """Count through the places of a vector, ``count`` times for each command.
-
-    Args:
-        places: commands that it holds, the one at work included.
-
-    Members:
-        accept, command, bank (in): take a command for the vector in ``bank``; only while ``room``.
-        room (out): one more command fits; depends on ``advance``.
-        valid, place, place_bank (out): where to read; ``place_bank`` is that of the command at work.
-        last (in): last place of the vector in ``place_bank``.
-        advance (in): the place is read.
-        free (out): the command at work ends in this cycle and gives its bank up.
-    """
-
-    def __init__(self, depth: int, places: int) -> None:
-        self.places = places
-        super().__init__(
-            {
-                "accept": In(1),
-                "command": In(payloads.passes),
-                "bank": In(1),
-                "room": Out(1),
-                "valid": Out(1),
-                "place": Out(range(depth)),
-                "place_bank": Out(1),
-                "last": In(range(depth)),
-                "advance": In(1),
-                "free": Out(1),
-            }
-        )
-
-    def elaborate(self, platform: object) -> Module:
-        m = Module()
-        entry = data.StructLayout({"command": payloads.passes, "bank": 1})
-        held = [Signal(entry, reset_less=True, name=f"held_{number}") for number in range(self.places)]
-        count = Signal(range(self.places + 1))
-        left = Signal(range(self.places + 1))
-        work = held[0]
-        ends = Signal()
-        empty = Signal()
-        number = Signal(len(self.command.count), init=1)
-        at_last = Signal()
-        m.d.comb += [
-            empty.eq(work.command.count == 0),
-            at_last.eq(self.place == self.last),
-            ends.eq((count != 0) & (empty | (self.advance & at_last & (number == work.command.count)))),
-            left.eq(count - ends),
-            self.room.eq(left != self.places),
-            self.valid.eq((count != 0) & ~empty),
-            self.place_bank.eq(work.bank),
-            self.free.eq(ends & ~work.command.keep),
-        ]
-        m.d.sync += count.eq(left + self.accept)
-        with m.If(self.valid & self.advance):
-            m.d.sync += self.place.eq(Mux(at_last, 0, self.place + 1))
-            with m.If(at_last):
-                m.d.sync += number.eq(Mux(ends, 1, number + 1))
-        for number_, entry_ in enumerate(held):
-            with m.If(self.accept & (left == number_)):
-                m.d.sync += Cat(entry_.command, entry_.bank).eq(Cat(self.command, self.bank))
-            if number_ + 1 < self.places:
-                with m.Elif(ends):
-                    m.d.sync += entry_.eq(held[number_ + 1])
-        return m

@@ -45,7 +45,7 @@ class Division(wiring.Component):
     A divisor is taken when the quotients of the query before have left. A stalled quotient halts everything.
 
     Members:
-        divisors (in stream): of each query, before its sums.
+        divisors (in stream): of each query, before its sums; ``maximum`` does not matter.
         sums (in stream): value sums.
         quotients (out stream): one for each sum.
     """
@@ -65,6 +65,7 @@ class Division(wiring.Component):
         dividing = Signal()
         step = Signal(range(PREPARATION))
         special = Signal(reset_less=True)
+        error = Signal(reset_less=True)
         top = Signal(len(self.divisors.payload.top), reset_less=True)
         empty = Signal(reset_less=True)
         taken = Signal()
@@ -89,7 +90,11 @@ class Division(wiring.Component):
             begins.eq(self.divisors.valid & self.divisors.ready),
         ]
         with m.If(begins):
-            m.d.sync += [top.eq(self.divisors.payload.top), special.eq(self.divisors.payload.special)]
+            m.d.sync += [
+                top.eq(self.divisors.payload.top),
+                special.eq(self.divisors.payload.special),
+                error.eq(self.divisors.payload.error),
+            ]
         m.d.sync += upper.eq(~advance)
         with m.If(begins | (advance & step.any())):
             m.d.sync += step.eq(Mux(step == PREPARATION - 1, 0, step + 1))
@@ -113,6 +118,7 @@ class Division(wiring.Component):
             self.quotients.valid.eq(flags[-1]),
             self.quotients.payload.half.eq(half),
             self.quotients.payload.empty.eq(empty),
+            self.quotients.payload.error.eq(error),
             self.quotients.payload.last.eq(lasts[-1]),
         ]
         return m

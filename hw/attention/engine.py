@@ -1,4 +1,4 @@
-"""The attention engine: pages of keys and values in memory's words, queries in, attention outputs out.
+"""The attention engine: pages of keys and values in memory's words, queries in, sums of values out.
 
 Meaning: ``golden.attention.engine``. It works on one KV head at a time, with the array of a tile, page after
 page; the queries of the head read a page together.
@@ -12,18 +12,18 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from hw import payloads
 from hw.attention.code_feed import CodeFeed
 from hw.attention.code_memory import CodeMemory
-from hw.attention.division import Division
 from hw.attention.folding import Folding
 from hw.attention.number_memory import READERS, NumberMemory
 from hw.attention.page_loader import PageLoader
 from hw.attention.payloads import (
-    attention_output,
     attention_page,
+    divisor,
     maximum_move,
     offset_term,
     query_beat,
     score_beat,
     softmax_state,
+    value_sum,
 )
 from hw.attention.query_memory import QueryMemory
 from hw.attention.scale_feed import ScaleFeed
@@ -52,8 +52,8 @@ class Engine(wiring.Component):
     that a page's weights are worked out while the array multiplies the keys of the next ones. Keys of the
     next lists may come before the last values of this one, as if all their pages were one list.
 
-    Bad pages and bad queries never harm other lists; their own list gives as many outputs as it would
-    otherwise, all with ``error``. A list has the channels of its first page of keys.
+    Bad pages and bad queries never harm other lists; their own list gives as many sums as it would
+    otherwise, with ``error``. A list has the channels of its first page of keys.
 
     Members:
         queries (in stream): as of ``QueryMemory``.
@@ -61,7 +61,7 @@ class Engine(wiring.Component):
         words (in stream): their words, ``last`` closes a page's.
         beats, passes, chunks, scales, channels (out streams), results, dots (in streams), settled (out): the
             tile's.
-        outputs (out stream): attention outputs, query by query of each list.
+        divisors, sums (out streams): what each query of a list has found, in their order.
         scores (out stream): scores of the pages where they are wanted, as of ``Softmax``.
         found (out stream): maximum and sum of weights of each query of lists whose scores are wanted.
         error_format, error_short, error_long, error_trits (out): as of ``PageLoader``.
@@ -83,7 +83,8 @@ class Engine(wiring.Component):
                 "results": In(stream.Signature(payloads.result(config))),
                 "dots": In(stream.Signature(payloads.value_dots(config))),
                 "settled": Out(1),
-                "outputs": Out(stream.Signature(attention_output)),
+                "divisors": Out(stream.Signature(divisor)),
+                "sums": Out(stream.Signature(value_sum)),
                 "scores": Out(stream.Signature(score_beat)),
                 "found": Out(stream.Signature(softmax_state(config))),
                 **dict.fromkeys((*ERRORS, "error_query"), Out(1)),
@@ -97,7 +98,6 @@ class Engine(wiring.Component):
         m.submodules.vectors = vectors = VectorFeed(config)
         m.submodules.softmax = softmax = Softmax(config)
         m.submodules.value_sums = sums = ValueSums(config)
-        m.submodules.division = division = Division(config)
         m.submodules.code_feed = codes = CodeFeed(config)
         m.submodules.scale_feed = scales = ScaleFeed(config)
         m.submodules.segment_feed = segments = SegmentFeed(config)
@@ -130,14 +130,13 @@ class Engine(wiring.Component):
         self._queue(m, "specials", config.kv.queries, queries.specials, segments.specials, _AHEAD)
         connect(m, segments.segments, sums.segments)
         connect(m, segments.reads, sums.reads)
-        connect(m, segments.divisors, division.divisors)
-        connect(m, sums.sums, division.sums)
+        connect(m, sums.sums, flipped(self.sums))
         for source, name in ((codes, "passes"), (codes, "chunks"), (scales, "scales"), (scales, "channels")):
             connect(m, getattr(source, name), flipped(getattr(self, name)))
         connect(m, flipped(self.dots), sums.dots)
         m.d.comb += self.settled.eq(sums.settled)
         self._results(m, scales, softmax, sums)
-        self._mark(m, loader, queries, division)
+        self._mark(m, loader, queries, segments)
         connect(m, softmax.scores, flipped(self.scores))
         connect(m, segments.found, flipped(self.found))
         return m
@@ -170,30 +169,28 @@ class Engine(wiring.Component):
         m.d.comb += [getattr(self, name).eq(getattr(loader, name)) for name in ERRORS]
         return numbers, codes, loader
 
-    def _mark(self, m: Module, loader: PageLoader, queries: QueryMemory, division: Division) -> None:
-        """Quotients with what is known of their list, which is there long before them."""
+    def _mark(self, m: Module, loader: PageLoader, queries: QueryMemory, segments: SegmentFeed) -> None:
+        """Divisors with what is known of their list, which is there long before them."""
         m.submodules.waiting_damaged = damaged = SyncFIFO(width=1, depth=_LISTS)
-        mark, out, found = loader.marks.payload, self.outputs, division.quotients
+        mark, out, found = loader.marks.payload, self.divisors, segments.divisors
         query = Signal.like(mark.last_query)
-        query_ends = Signal()
+        taken = Signal()
         list_ends = Signal()
         m.d.comb += [
             damaged.w_data.eq(queries.damaged.payload),
             damaged.w_en.eq(queries.damaged.valid),
             queries.damaged.ready.eq(damaged.w_rdy),
             self.error_query.eq(queries.error),
-            out.payload.half.eq(found.payload.half),
-            out.payload.empty.eq(found.payload.empty),
-            out.payload.last.eq(found.payload.last),
+            out.payload.eq(found.payload),
             out.payload.error.eq(mark.error | damaged.r_data),
             out.valid.eq(found.valid),
             found.ready.eq(out.ready),
-            query_ends.eq(out.valid & out.ready & out.payload.last),
-            list_ends.eq(query_ends & (query == mark.last_query)),
+            taken.eq(out.valid & out.ready),
+            list_ends.eq(taken & (query == mark.last_query)),
             loader.marks.ready.eq(list_ends),
             damaged.r_en.eq(list_ends),
         ]
-        with m.If(query_ends):
+        with m.If(taken):
             m.d.sync += query.eq(Mux(list_ends, 0, query + 1))
 
     def _fold(self, m: Module, vectors: VectorFeed, softmax: Softmax, sums: ValueSums) -> None:

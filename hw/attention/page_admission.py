@@ -13,18 +13,18 @@ from hw.config import Config
 from hw.kv.page_shape import group_length, is_legal
 from hw.kv.payloads import SHORTEST_GROUP, Axis, Coding, Side
 
-__all__ = ["PageAdmission", "admitted_page"]
+__all__ = ["LISTS", "PageAdmission", "admitted_page"]
 
-_LISTS = 2
-"""Lists under way: of one there are keys, and of the one before still values."""
+LISTS = 4
+"""Lists whose numbers differ, a power of two: keys of one come before the last values of two before it."""
 
 
 def admitted_page(config: Config) -> data.StructLayout:
     """A page that can be read; ``refused``: it stands in for one that cannot.
 
-    ``parity`` is another one for the next list.
+    ``number`` tells its list from the others that are under way.
     """
-    return data.StructLayout({"page": attention_page(config), "refused": 1, "parity": 1})
+    return data.StructLayout({"page": attention_page(config), "refused": 1, "number": range(LISTS)})
 
 
 class PageAdmission(wiring.Component):
@@ -57,9 +57,9 @@ class PageAdmission(wiring.Component):
         form, is_key = page.form, page.form.side == Side.KEY
         taken = Signal()
         refused = Signal()
-        parity = Signal()
+        number = Signal(range(LISTS))
         too_long = Signal()
-        channels = self._channels(m, taken, parity)
+        channels = self._channels(m, taken, number)
         m.d.comb += [
             self.pages.ready.eq(~self.admitted.valid | self.admitted.ready),
             taken.eq(self.pages.valid & self.pages.ready),
@@ -67,11 +67,11 @@ class PageAdmission(wiring.Component):
             refused.eq(~is_legal(form, config) | too_long | (form.channels != channels)),
         ]
 
-        # Of each side, the parity of the list that its last page belongs to.
-        lists = Signal(2)
-        m.d.comb += parity.eq(Mux(is_key, lists[0], lists[1]) ^ page.opens)
-        with m.If(taken):
-            m.d.sync += lists.eq(Mux(is_key, parity | (lists & 2), (parity << 1) | (lists & 1)))
+        before = {side: Signal.like(number, name=f"{side.name.lower()}_list") for side in Side}
+        m.d.comb += number.eq(Mux(is_key, before[Side.KEY], before[Side.VALUE]) + page.opens)
+        for side, own in before.items():
+            with m.If(taken & (form.side == side)):
+                m.d.sync += own.eq(number)
 
         m.d.sync += self.error_format.eq(taken & refused)
         with m.If(self.pages.ready):
@@ -79,13 +79,13 @@ class PageAdmission(wiring.Component):
                 self.admitted.valid.eq(self.pages.valid),
                 admitted.page.eq(page),
                 admitted.refused.eq(refused),
-                admitted.parity.eq(parity),
+                admitted.number.eq(number),
             ]
             with m.If(refused):
                 m.d.sync += self._stand_in(admitted.page, channels)
         return m
 
-    def _channels(self, m: Module, taken: Value, parity: Value) -> Signal:
+    def _channels(self, m: Module, taken: Value, number: Value) -> Signal:
         """Channels of the list that the present page belongs to, in times of 16."""
         unit = max(self.config.rows // SHORTEST_GROUP, 1)  # keys and values have whole row blocks
         most = self.config.kv.channels // SHORTEST_GROUP // unit * unit
@@ -94,14 +94,10 @@ class PageAdmission(wiring.Component):
         channels = Signal.like(coming)
         possible = (coming != 0) & (coming <= most) & ((coming & unit - 1) == 0)
         opens = page.opens & (page.form.side == Side.KEY)
-        kept = [Signal.like(coming, name=f"channels_{number}", init=most) for number in range(_LISTS)]
-        with m.If(opens):
-            m.d.comb += channels.eq(Mux(possible, coming, most))
-        with m.Else():
-            m.d.comb += channels.eq(Mux(parity, kept[1], kept[0]))
-        for number, own in enumerate(kept):
-            with m.If(taken & opens & (parity == number)):
-                m.d.sync += own.eq(channels)
+        kept = Signal(data.ArrayLayout(len(coming), LISTS), init=[most] * LISTS)
+        m.d.comb += channels.eq(Mux(opens, Mux(possible, coming, most), kept[number]))
+        with m.If(taken & opens):
+            m.d.sync += kept[number].eq(channels)
         return channels
 
     def _stand_in(self, page: data.View, channels: Value) -> list[object]:

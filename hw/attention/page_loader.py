@@ -6,7 +6,7 @@ from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from hw.attention.code_writer import CodeWriter
-from hw.attention.page_admission import PageAdmission, admitted_page
+from hw.attention.page_admission import LISTS, PageAdmission, admitted_page
 from hw.attention.payloads import attention_page, code_page, dense_words
 from hw.config import Config
 from hw.kv.page_reader import ERRORS, PageSplitter
@@ -16,7 +16,7 @@ __all__ = ["PageLoader", "list_mark"]
 
 _PAGES = 4
 """Pages between their first word and the last chunk of their codes."""
-_LISTS = 4
+_MARKS = 4
 """Lists whose pages were read and whose outputs have not all left."""
 
 
@@ -133,11 +133,11 @@ class PageLoader(wiring.Component):
         A page's errors show a cycle after its words, and the next one begins later than that.
         """
         mark = Signal(list_mark(self.config))
-        m.submodules.waiting_marks = marks = SyncFIFO(width=mark.shape().size, depth=_LISTS)
+        m.submodules.waiting_marks = marks = SyncFIFO(width=mark.shape().size, depth=_MARKS)
         page = Signal.like(coming, name="reading", reset_less=True)
         ended = Signal()
         illegal = Signal()
-        damaged = Signal(2)  # by the parity of the list
+        damaged = Signal(LISTS)
         with m.If(begins):
             m.d.sync += page.eq(coming)
         m.d.sync += [
@@ -146,13 +146,13 @@ class PageLoader(wiring.Component):
             self.error_trits.eq(writer.illegal),
         ]
         closes = page.page.closes & (page.page.form.side == Side.VALUE)
-        own = damaged.bit_select(page.parity, 1)
+        own = damaged.bit_select(page.number, 1)
         m.d.comb += [
             mark.error.eq(own | page.refused | splitter.damaged | illegal),
             mark.last_query.eq(page.page.last_query),
             marks.w_data.eq(mark),
             marks.w_en.eq(ended & closes),
-            room.eq(marks.w_level < _LISTS - 1),  # that of the page before may not be there yet
+            room.eq(marks.w_level < _MARKS - 1),  # that of the page before may not be there yet
             self.marks.payload.eq(marks.r_data),
             self.marks.valid.eq(marks.r_rdy),
             marks.r_en.eq(self.marks.ready),

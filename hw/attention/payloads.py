@@ -8,7 +8,7 @@ from golden.attention.widths import CONTEXT_BITS, SCORE_FRACTION, SUM_BITS, TOTA
 from golden.numbers.datatypes import LANE_BITS
 from hw.config import Config
 from hw.kv.page_shape import entries
-from hw.kv.payloads import HALF_BITS, SHORTEST_GROUP, Coding, Side, page_format
+from hw.kv.payloads import HALF_BITS, SHORTEST_GROUP, TOP_BITS, Coding, Side, page_format
 
 __all__ = [
     "CENTRE_BITS",
@@ -20,7 +20,6 @@ __all__ = [
     "TOP_BITS",
     "TOTAL_BITS",
     "Access",
-    "attention_output",
     "divisor",
     "folded_beat",
     "folding_beat",
@@ -49,7 +48,6 @@ MOST_MOVED = 62
 MOVED_BITS = 6
 SCORE_BITS = MAXIMUM_BITS + SCORE_FRACTION
 TERM_BITS = 52
-TOP_BITS = 5
 TOTAL_BITS = CONTEXT_BITS + TOTAL_FRACTION + 1
 
 
@@ -304,14 +302,20 @@ def value_read(config: Config) -> data.StructLayout:
     )
 
 
-divisor = data.StructLayout({"total": TOTAL_BITS, "top": TOP_BITS, "special": 1})
-"""Sum of weights of a query, exponent field of its value sums, and whether it had NaN or infinity."""
+divisor = data.StructLayout(
+    {"maximum": signed(MAXIMUM_BITS), "total": TOTAL_BITS, "top": TOP_BITS, "special": 1, "error": 1}
+)
+"""What a query has found beside its value sums, whose exponent field is ``top``.
+
+``special``: it had NaN or infinity; ``error``: a page or the queries of its list were damaged.
+"""
 
 value_sum = data.StructLayout({"sum": signed(SUM_BITS), "last": 1})
 """In units of 2^(top - 38), 0 where there are no weights; ``last`` closes the query's."""
 
-quotient = data.StructLayout({"half": HALF_BITS, "empty": 1, "last": 1})
-"""A float16; ``empty``: the query saw no valid token; ``last`` closes the query's."""
+quotient = data.StructLayout({"half": HALF_BITS, "empty": 1, "error": 1, "last": 1})
+"""A float16; ``last`` closes the query's.
 
-attention_output = data.StructLayout({"half": HALF_BITS, "empty": 1, "error": 1, "last": 1})
-"""A quotient; ``error``: a page or the queries of its list were damaged, which makes them anything."""
+``empty``: the query saw no valid token; ``error``: a page or the queries of its list were damaged, which
+makes the quotient anything.
+"""

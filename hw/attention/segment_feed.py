@@ -134,6 +134,7 @@ class SegmentFeed(wiring.Component):
             there.eq(finished.r_rdy & self.states.valid),
             self.reads.payload.query.eq(self._place(query, oldest.last_query, oldest.half)),
             self.reads.payload.blocks.eq(oldest.blocks),
+            self.divisors.payload.maximum.eq(self.states.payload.maximum),
             self.divisors.payload.total.eq(self.states.payload.total),
             self.divisors.payload.top.eq(oldest.top),
             self.divisors.payload.special.eq(oldest.specials.bit_select(query, 1)),

@@ -113,8 +113,11 @@ def code_words(m: Module, form: data.View, config: Config) -> Signal:
 
 
 def entries(config: Config) -> int:
-    """Most groups of a page, rounded up so that an entry's address is made of the bits of its indices."""
-    return config.kv.page_tokens * _stride(config)
+    """Most groups of a page, rounded up so that an entry's address is made of the bits of its indices.
+
+    Each lane has at least one.
+    """
+    return max(config.kv.page_tokens * _stride(config), config.kv.lanes)
 
 
 def _stride(config: Config) -> int:

@@ -1,15 +1,16 @@
 """Page writer: pages of float16 keys or values to words of memory, metadata first.
 
-Meaning: ``golden.kv.formats.Format.quantize``, then ``golden.kv.pages.PageLayout.pack``.
+Meaning: ``golden.kv.formats.Format.quantize``, then ``golden.kv.pages.PageLayout.pack``; ``top`` as of
+``golden.kv.window.close``.
 """
 
-from amaranth.hdl import Module
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from hw.config import Config
 from hw.kv.lane_packer import LanePacker
-from hw.kv.payloads import element_beat, page_format, word
+from hw.kv.payloads import TOP_BITS, element_beat, page_record, written_word
 from hw.kv.quantiser import FLAGS, Quantiser
 
 __all__ = ["PageWriter"]
@@ -19,9 +20,10 @@ class PageWriter(wiring.Component):
     """Write page after page; ``quantiser.page_cycles`` says how long a page takes.
 
     Members:
-        formats (in stream): of every page, ahead of its elements.
+        formats (in stream): of every page, ahead of its elements, with ``top``.
         elements (in stream): tokens in order, ``last`` with the page's last beat.
-        words (out stream): pages, ``last`` with a page's last word, which is filled up with zeros.
+        words (out stream): pages, ``last`` with a page's last word, which is filled up with zeros and
+            brings ``top``, raised to the page's own steps and offsets.
         clamped, error_format, error_short, error_long (out): as of ``Quantiser``.
     """
 
@@ -29,9 +31,9 @@ class PageWriter(wiring.Component):
         self.config = config
         super().__init__(
             {
-                "formats": In(stream.Signature(page_format(config))),
+                "formats": In(stream.Signature(page_record(config))),
                 "elements": In(stream.Signature(element_beat(config))),
-                "words": Out(stream.Signature(word(config.memory_bits))),
+                "words": Out(stream.Signature(written_word(config.memory_bits))),
                 **dict.fromkeys(FLAGS, Out(1)),
             }
         )
@@ -43,11 +45,16 @@ class PageWriter(wiring.Component):
         connect(m, flipped(self.formats), quantiser.formats)
         connect(m, flipped(self.elements), quantiser.elements)
         connect(m, quantiser.beats, packer.beats)
+        top = Signal(TOP_BITS)  # of the word that the packer gathers
+        beats = packer.beats
+        with m.If(beats.valid & beats.ready):
+            m.d.sync += top.eq(Mux(beats.payload.last, quantiser.largest, 0))
         m.d.comb += [getattr(self, flag).eq(getattr(quantiser, flag)) for flag in FLAGS]
         m.d.comb += [
             self.words.valid.eq(packer.words.valid),
             packer.words.ready.eq(self.words.ready),
             self.words.payload.data.eq(packer.words.payload.data),
             self.words.payload.last.eq(packer.words.payload.last),
+            self.words.payload.top.eq(top),
         ]
         return m

@@ -10,16 +10,22 @@ __all__ = [
     "CODE_BITS",
     "HALF_BITS",
     "SHORTEST_GROUP",
+    "TOP_BITS",
     "Axis",
     "Coding",
     "Side",
+    "WindowPage",
     "code_beat",
     "coded_word",
     "element_beat",
     "page_beat",
     "page_format",
+    "page_record",
+    "token_record",
     "value_beat",
+    "window_write",
     "word",
+    "written_word",
 ]
 
 CODE_BITS = max(coding.bits for coding in CODINGS)
@@ -27,6 +33,9 @@ HALF_BITS = 16
 """A float16."""
 
 SHORTEST_GROUP = 16
+
+TOP_BITS = 5
+"""The largest exponent field of steps and offsets, 1 to 31."""
 
 
 class Coding(enum.Enum, shape=3):
@@ -74,6 +83,27 @@ def page_format(config: Config) -> data.StructLayout:
     )
 
 
+def page_record(config: Config) -> data.StructLayout:
+    """What comes ahead of a page that is to be quantised.
+
+    ``top`` is the largest exponent field of any step and offset of its head and side so far, 1 to 31.
+    """
+    return data.StructLayout({"form": page_format(config), "top": TOP_BITS})
+
+
+def token_record(config: Config) -> data.StructLayout:
+    """What comes ahead of a token of one head and side: its place in its page, and ``top`` as of a page."""
+    form = page_format(config)
+    return data.StructLayout(
+        {
+            "side": Side,
+            "channels": form["channels"].shape,
+            "place": range(config.kv.page_tokens),
+            "top": TOP_BITS,
+        }
+    )
+
+
 def element_beat(config: Config) -> data.StructLayout:
     """Consecutive float16 elements of one token; ``last`` closes the page."""
     return data.StructLayout({"elements": data.ArrayLayout(HALF_BITS, config.kv.lanes), "last": 1})
@@ -82,6 +112,37 @@ def element_beat(config: Config) -> data.StructLayout:
 def word(width: int) -> data.StructLayout:
     """A word of ``width`` bits of memory; ``last`` closes the page."""
     return data.StructLayout({"data": width, "last": 1})
+
+
+def written_word(width: int) -> data.StructLayout:
+    """A word of a page that is written; with the last one ``top`` of its head and side, else 0."""
+    return data.StructLayout({"data": width, "last": 1, "top": TOP_BITS})
+
+
+class WindowPage(enum.Enum, shape=1):
+    """Which of the two pages of a window (``golden.kv.window``)."""
+
+    CODED = 0
+    COPY = 1
+
+
+def window_write(config: Config) -> data.StructLayout:
+    """Bytes of a word of a window: the ``word``-th one of ``page``, those of ``data`` that are enabled.
+
+    ``last`` closes the token; with it comes ``top`` of its head and side.
+    """
+    width = config.memory_bits
+    words = config.kv.page_tokens * config.kv.channels * HALF_BITS // width
+    return data.StructLayout(
+        {
+            "page": WindowPage,
+            "word": range(words),
+            "data": width,
+            "enables": width // 8,
+            "last": 1,
+            "top": TOP_BITS,
+        }
+    )
 
 
 def coded_word(width: int) -> data.StructLayout:

@@ -15,12 +15,13 @@ from hw.config import Config
 from hw.kv.fixed_point import QUOTIENT_BITS
 from hw.kv.formats import Kind, kind_of
 from hw.kv.page_shape import entry_address
-from hw.kv.payloads import code_beat, element_beat, page_format
+from hw.kv.payloads import TOP_BITS, code_beat, element_beat, page_format, page_record
 from hw.kv.quantising import group_scale
 from hw.kv.quantising.code_lane import spare_places, steps
 from hw.kv.quantising.code_stream import CodeStream
 from hw.kv.quantising.group_scale import GroupScale
 from hw.kv.quantising.group_walk import GroupWalk
+from hw.kv.quantising.largest_field import LargestField
 from hw.kv.quantising.number_beats import NumberBeats
 from hw.kv.quantising.page_stage import FLAGS, PageStage
 from hw.kv.quantising.statistics import extremes
@@ -35,9 +36,10 @@ class Quantiser(wiring.Component):
     that are not finite count as the largest finite ones of their sign.
 
     Members:
-        formats (in stream): of every page, ahead of its elements.
+        formats (in stream): of every page, ahead of its elements, with ``top``.
         elements (in stream): tokens in order, ``last`` with the page's last beat.
         beats (out stream): numbers of the metadata as codes of 8 bits, low byte first, then the page's codes.
+        largest (out): with a page's last beat, ``top`` raised to the page's own steps and offsets.
         clamped (out): one cycle for a beat with an infinity or a NaN.
         error_format, error_short, error_long (out): one cycle for a page with an impossible format, or with
             fewer or more elements than its format says; it is left out.
@@ -47,9 +49,10 @@ class Quantiser(wiring.Component):
         self.config = config
         super().__init__(
             {
-                "formats": In(stream.Signature(page_format(config))),
+                "formats": In(stream.Signature(page_record(config))),
                 "elements": In(stream.Signature(element_beat(config))),
                 "beats": Out(stream.Signature(code_beat(config.kv.lanes))),
+                "largest": Out(TOP_BITS),
                 **dict.fromkeys(FLAGS, Out(1)),
             }
         )
@@ -62,6 +65,7 @@ class Quantiser(wiring.Component):
         m.submodules.scale = scale = GroupScale(config)
         m.submodules.numbers = numbers = NumberBeats(config)
         m.submodules.codes = codes = CodeStream(config)
+        m.submodules.largest = largest = LargestField()
         connect(m, flipped(self.formats), stage.formats)
         connect(m, flipped(self.elements), stage.elements)
         m.d.comb += [getattr(self, flag).eq(getattr(stage, flag)) for flag in FLAGS]
@@ -88,6 +92,11 @@ class Quantiser(wiring.Component):
             codes.count.eq(scale.count),
             codes.offset.eq(scale.offset),
             scale.sum.eq(codes.sum),
+            largest.before.eq(stage.record.top),
+            largest.take.eq(numbers.numbers.valid & numbers.numbers.ready),
+            largest.number.eq(numbers.numbers.payload),
+            largest.doubled.eq(kind == Kind.SIGN),
+            self.largest.eq(largest.largest),
         ]
         self._send(m, numbers, codes)
         self._sequence(m, form, kind)
@@ -110,7 +119,7 @@ class Quantiser(wiring.Component):
         low, _ = extremes(stage.entry)
         with m.FSM(name="leaving"):
             with m.State("page"):
-                m.d.comb += [groups.restart.eq(1), codes.restart.eq(1)]
+                m.d.comb += [groups.restart.eq(1), codes.restart.eq(1), m.submodules.largest.load.eq(1)]
                 m.d.sync += form.eq(stage.form)
                 with m.If(stage.full):
                     m.next = "scale entry"

@@ -61,7 +61,8 @@ class Tile(wiring.Component):
     result of a product comes ``fill_latency`` cycles later.
 
     Members:
-        beats (in stream): FP16 or BF16 activations; two vectors are buffered.
+        beats (in stream): FP16 or BF16 activations; vectors wait in the activation buffer, two of any length,
+            with ``config.attention`` up to eight short ones.
         vector_valid (out): a vector is complete for the next ``passes``.
         vector_beats, vector_groups (out): its length in beats and in groups.
         passes (in stream): how many row blocks to multiply by that vector, and whether to keep it.

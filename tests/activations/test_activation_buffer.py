@@ -26,6 +26,20 @@ SHAPES: dict[str, dict[str, Any]] = {
         "maximum_inputs": 16,
         "activation_bits": 16,
     },
+    "attention": {"attention": True},
+    "attention_of_edge": {
+        "attention": True,
+        "lanes": 16,
+        "activation_lanes": 4,
+        "group": 128,
+        "maximum_inputs": 256,
+    },
+    "attention_one_beat_a_chunk": {
+        "attention": True,
+        "activation_lanes": 8,
+        "group": 64,
+        "maximum_inputs": 192,
+    },
 }
 
 

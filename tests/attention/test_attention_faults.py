@@ -14,7 +14,7 @@ LONG = TINY.changed(kv=TINY.kv.model_copy(update={"channels": 64}))
     ("config", "simulator", "lists", "chosen"),
     [
         pytest.param(TINY, "verilator", 2, None, id="tiny-verilator"),
-        pytest.param(TINY, "icarus", 0, None, id="tiny-icarus"),
+        pytest.param(TINY, "icarus", 0, "together", id="tiny-icarus"),
         pytest.param(LONG, "verilator", 1, "faults", id="groups_too_long"),
     ],
     indirect=["simulator"],

@@ -1,6 +1,7 @@
 """Attention tile: lists with every fault at every place between intact ones, which they never harm.
 
-Parameters: as of ``attention_tile``; ``lists`` is how often every fault follows every other.
+Parameters: as of ``attention_tile``; ``lists`` is how often every fault follows every other, 0 for each
+fault once.
 """
 
 import itertools
@@ -66,6 +67,11 @@ class SentList:
     pages: Mapping[tuple[int, int], SentPage]
 
     @property
+    def length(self) -> int:
+        """Pages of keys."""
+        return len(self.attention.pairs)
+
+    @property
     def channels(self) -> int:
         """A 16th of the channels that the list has in the end."""
         found = self.pages[0, 0].form["channels"]
@@ -93,26 +99,21 @@ class SentList:
         score = {"score": (1 << SCORE_BITS) - 1, "last": 0}
         output = {"half": (1 << HALF_BITS) - 1, "empty": 1, "error": 0, "last": 0}
         state = {"query": 0, "maximum": -1, "total": (1 << TOTAL_BITS) - 1}
-        for last in _lasts(len(self.attention.pairs) * count * wanted, CONFIG.kv.page_tokens):
+        for last in _lasts(self.length * count * wanted, CONFIG.kv.page_tokens):
             bench.expect("scores", {"score": 0, "last": last}, score | {"score": -1})
         for query in range(count * wanted):
             bench.expect("found", {"query": query, "maximum": 0, "total": 0}, state)
         for last in _lasts(count, SHORTEST_GROUP * self.channels):
             bench.expect("outputs", {"half": 0, "empty": 0, "error": 1, "last": last}, output)
 
-    def acts(self, bench: Bench) -> list[Callable[[], None]]:
-        """Send its pages in the array's order, with the first one the queries."""
-
-        def send(number: int, side: int) -> None:
-            page = self.pages[number, side]
-            if (number, side) == (0, 0):
-                bench.sources["queries"].send_all(self.queries.beats())
-                self.expect(bench)
-            bench.sources["pages"].send(self.attention.records(number, side) | {"form": page.form})
-            bench.sources["words"].send_all(page.word_beats())
-
-        order = array_order(range(len(self.attention.pairs)), 1)
-        return [lambda number=number, side=side: send(number, side) for number, side in order]
+    def send(self, bench: Bench, number: int, side: int) -> None:
+        """A page; with the first one the queries."""
+        page = self.pages[number, side]
+        if (number, side) == (0, 0):
+            bench.sources["queries"].send_all(self.queries.beats())
+            self.expect(bench)
+        bench.sources["pages"].send(self.attention.records(number, side) | {"form": page.form})
+        bench.sources["words"].send_all(page.word_beats())
 
 
 def _lasts(rows: int, length: int) -> Iterator[bool]:
@@ -198,7 +199,7 @@ def lists_of_every_fault(spacing: str) -> Iterator[SentList]:
     start = random.randrange(60)
     variants = {fault: itertools.count(start) for fault in FAULTS}
     places = {fault: itertools.cycle(random.sample(names, len(names))) for fault in FAULTS}
-    for fault in every_pair((None, *FAULTS)) * LISTS:
+    for fault in every_pair((None, *FAULTS)) * LISTS or FAULTS:
         if fault is None:
             yield intact_list(random.randint(1, 3))
         else:
@@ -208,16 +209,15 @@ def lists_of_every_fault(spacing: str) -> Iterator[SentList]:
     yield intact_list(1)
 
 
-def array_acts(bench: Bench, lists: Sequence[SentList], ahead: float = 0.5) -> Iterator[Callable[[], None]]:
-    """Pages of list after list; ``ahead``: how likely one's first come before the last values of another."""
-    held: list[Callable[[], None]] = []
-    for number, one in enumerate(lists):
-        acts = one.acts(bench)
-        yield acts[0]
-        yield from held
-        waits = number + 1 < len(lists) and random.random() < ahead
-        held = acts[-1:] if waits else []
-        yield from acts[1:-1] if waits else acts[1:]
+def array_acts(bench: Bench, lists: Sequence[SentList], most: int) -> Iterator[Callable[[], None]]:
+    """Pages in the array's order, those of up to ``most`` lists as if they were one list's."""
+    start = 0
+    while start < len(lists):
+        count, lag = random.randint(1, most), random.randint(1, 2)
+        pages = [(one, number) for one in lists[start : start + count] for number in range(one.length)]
+        for (one, number), side in array_order(pages, lag):
+            yield lambda one=one, number=number, side=side: one.send(bench, number, side)
+        start += count
 
 
 @cocotb.test()
@@ -226,7 +226,7 @@ async def faults(dut: Any, stalls: str, spacing: str) -> None:
     """Damaged lists give as many outputs as they should, marked; intact ones golden's, unmarked."""
     bench = Bench(await reset(dut, cycle_limit=LIMIT), stalls)
     lists = list(lists_of_every_fault(spacing))
-    await send_spaced(bench.domain, bench.sources.values(), array_acts(bench, lists), spacing)
+    await send_spaced(bench.domain, bench.sources.values(), array_acts(bench, lists, 12), spacing)
     for source in bench.sources.values():
         await source.drained()
     counts: Counter[str] = sum((one.errors for one in lists), Counter())
@@ -238,6 +238,6 @@ async def single_pages(dut: Any) -> None:
     """Intact lists of a page and the most queries; keys of each come before values of the one before."""
     bench = Bench(await reset(dut, cycle_limit=LIMIT), "free_running")
     lists = [intact_list(1, CONFIG.kv.queries) for _ in range(6)]
-    for act in array_acts(bench, lists, ahead=1):
+    for act in array_acts(bench, lists, 6):
         act()
     await bench.finish()

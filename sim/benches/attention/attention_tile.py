@@ -19,7 +19,7 @@ from golden.attention.scores import fold
 from golden.kv.affine import Quantized
 from golden.kv.formats import Format
 from golden.kv.pages import SIDES, PageLayout
-from hw.attention.payloads import attention_output, attention_page, query_beat, score_beat, softmax_state
+from hw.attention.payloads import attention_page, query_beat, quotient, score_beat, softmax_state
 from hw.config import Config
 from hw.kv.payloads import SHORTEST_GROUP, word
 from sim import context
@@ -39,7 +39,7 @@ LISTS: int = context.parameters()["lists"]
 RATES: list = context.parameters().get("rates", [])
 INPUTS = {"queries": query_beat(CONFIG), "pages": attention_page(CONFIG), "words": word(CONFIG.memory_bits)}
 ERRORS = ErrorPlan("attention_tile")
-OUTPUTS = {"outputs": attention_output, "scores": score_beat, "found": softmax_state(CONFIG)}
+OUTPUTS = {"outputs": quotient, "scores": score_beat, "found": softmax_state(CONFIG)}
 
 coverage = Coverage(
     "attention",

@@ -53,14 +53,18 @@ class Bench:
 
     def send(self, total: int, top: int, special: bool, sums: list[int]) -> None:
         """A query's numbers, and its quotients."""
-        self.divisors.send({"total": total, "top": top, "special": special})
+        error = random.random() < 0.3
+        maximum = random.randrange(-1 << 19, 1 << 19)
+        self.divisors.send(
+            {"maximum": maximum, "total": total, "top": top, "special": special, "error": error}
+        )
         exponent = np.array([widths.sum_exponent(top)])
         found = divided(np.array([sums], np.int64), exponent, np.array([total]))[0]
         halves = [NAN] * len(sums) if special else found.view(np.uint16).tolist()
         for number, (value, half) in enumerate(zip(sums, halves, strict=True)):
             last = number == len(sums) - 1
             self.sums.send({"sum": value, "last": last})
-            self.board.expect({"half": half, "empty": total == 0, "last": last})
+            self.board.expect({"half": half, "empty": total == 0, "error": error, "last": last})
             coverage.hit(kind=_kind(half), negative=half >> 15 == 1)
         coverage_empty.hit(empty=total == 0)
         self.wanted += len(sums)

@@ -9,7 +9,7 @@ import numpy as np
 from golden.kv.formats import Format
 from golden.kv.pages import PageLayout
 from hw.config import Config
-from hw.kv.payloads import element_beat, page_format, word
+from hw.kv.payloads import element_beat, page_record, written_word
 from hw.kv.quantiser import page_cycles
 from sim import context
 from sim.benches.kv.pages import FORMATS, KINDS, random_elements, random_layout, words_of
@@ -36,21 +36,24 @@ class Bench:
     def __init__(self, domain: Domain, stalls: str) -> None:
         where = situation(stalls)
         self.domain = domain
-        self.board = Scoreboard("words", word(WIDTH))
-        self.formats = StreamSource(domain, "formats", page_format(config), where.source)
+        self.board = Scoreboard("words", written_word(WIDTH))
+        self.formats = StreamSource(domain, "formats", page_record(config), where.source)
         self.elements = StreamSource(domain, "elements", element_beat(config), where.source)
-        self.sink = StreamSink(domain, "words", word(WIDTH), where.sink, where.sink_waits, self.board.observe)
+        self.sink = StreamSink(
+            domain, "words", written_word(WIDTH), where.sink, where.sink_waits, self.board.observe
+        )
         self.errors = ErrorCounter(domain, errors)
         self.wanted = 0
 
     def send(self, page: WrittenPage) -> None:
         """A page that becomes what golden says of it, unless it is left out."""
-        self.formats.send(page.form)
+        self.formats.send(page.record)
         self.elements.send_all(page.beats)
         if page.kept is not None:
             words = words_of(page.layout.pack(page.layout.format.quantize(page.kept)), WIDTH)
-            last = len(words) - 1
-            self.board.expect_all({"data": data, "last": number == last} for number, data in enumerate(words))
+            *others, last = words
+            self.board.expect_all({"data": data, "last": False, "top": 0} for data in others)
+            self.board.expect({"data": last, "last": True, "top": page.top})
             self.wanted += len(words)
 
     async def finish(self, spacing: str = SPACINGS[0], **counts: int) -> None:
@@ -101,7 +104,7 @@ async def exact_cycles(dut: Any) -> None:
         if bench.sink.codec.unpack(bits)["last"]:
             ends.append(bench.domain.cycle)
 
-    StreamMonitor(bench.domain, "words", word(WIDTH), note)
+    StreamMonitor(bench.domain, "words", written_word(WIDTH), note)
     layouts = [random_layout(config, *form, short=True) for form in (FORMATS[-1], *FORMATS)]
     for layout in layouts:
         bench.send(sent_elements(layout, random_elements(layout, "normal"), LANES))

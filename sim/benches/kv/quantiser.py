@@ -2,6 +2,7 @@
 
 import itertools
 import random
+from collections import deque
 from typing import Any
 
 import cocotb
@@ -9,7 +10,7 @@ import numpy as np
 
 from golden.kv.pages import PageLayout
 from hw.config import Config
-from hw.kv.payloads import code_beat, element_beat, page_format
+from hw.kv.payloads import code_beat, element_beat, page_record
 from hw.kv.quantiser import page_cycles
 from sim import context
 from sim.benches.kv.pages import (
@@ -61,19 +62,28 @@ class Bench:
         self.domain = domain
         shape = code_beat(config.kv.lanes)
         self.board = Scoreboard("beats", shape)
-        self.formats = StreamSource(domain, "formats", page_format(config), where.source)
+        self.formats = StreamSource(domain, "formats", page_record(config), where.source)
         self.elements = StreamSource(domain, "elements", element_beat(config), where.source)
-        self.sink = StreamSink(domain, "beats", shape, where.sink, where.sink_waits, self.board.observe)
+        self.sink = StreamSink(domain, "beats", shape, where.sink, where.sink_waits, self._observe)
         self.errors = ErrorCounter(domain, errors)
+        self.tops: deque[int] = deque()
+        self._top = domain.reader("largest")
         self._wanted = 0
+
+    def _observe(self, bits: int) -> None:
+        """A beat is golden's, and the page's last one comes with its ``top``."""
+        self.board.observe(bits)
+        if self.sink.codec.unpack(bits)["last"]:
+            assert self._top() == self.tops.popleft()
 
     def send(self, page: WrittenPage) -> None:
         """A page that becomes what golden says of it, unless it is left out."""
-        self.formats.send(page.form)
+        self.formats.send(page.record)
         self.elements.send_all(page.beats)
         if page.kept is not None:
             beats = beats_of(page.layout, page.kept, LANES)
             self.board.expect_all(beats)
+            self.tops.append(page.top)
             self._wanted += len(beats)
 
     async def finish(self, spacing: str = SPACINGS[0], **counts: int) -> None:

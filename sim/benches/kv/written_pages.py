@@ -30,6 +30,7 @@ class WrittenPage(NamedTuple):
         beats: payloads ``element_beat``.
         kept: finite elements [P, D] that are quantised, None of a page that is left out.
         counts: errors by name that it raises.
+        before: ``top`` that comes with it.
     """
 
     layout: PageLayout
@@ -37,6 +38,18 @@ class WrittenPage(NamedTuple):
     beats: list[dict[str, Any]]
     kept: NDArray[np.float16] | None
     counts: dict[str, int]
+    before: int
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """Payload ``page_record`` ahead of it."""
+        return {"form": self.form, "top": self.before}
+
+    @property
+    def top(self) -> int:
+        """``top`` that leaves with it, if it is kept."""
+        quantized = self.layout.format.quantize(self.kept)
+        return max(self.before, int(self.layout.format.largest_field(quantized.scale, quantized.zero)))
 
 
 def sent_elements(layout: PageLayout, x: NDArray[np.float16], lanes: int) -> WrittenPage:
@@ -44,7 +57,9 @@ def sent_elements(layout: PageLayout, x: NDArray[np.float16], lanes: int) -> Wri
     special = x.view(np.uint16) & _EXPONENT == _EXPONENT
     kept = np.where(special, np.copysign(np.float16(65504), x), x)
     clamped = special.reshape(-1, lanes).any(axis=1).sum()
-    return WrittenPage(layout, form_fields(layout), elements_of(x, lanes), kept, {"clamped": int(clamped)})
+    counts = {"clamped": int(clamped)}
+    before = random.choice((1, random.randint(1, 31)))
+    return WrittenPage(layout, form_fields(layout), elements_of(x, lanes), kept, counts, before)
 
 
 def _bad_page(config: Config, fault: str, variant: int) -> WrittenPage:
