@@ -60,15 +60,15 @@ class Overheads:
         lag: pages by which values come after their keys.
     """
 
-    page: int = 0
+    page: int = 1
     code: int = 4
     numbers: int = 8
-    fold: int = 12
-    place: int = 2
-    scores: int = 30
+    fold: int = 16
+    place: int = 0
+    scores: int = 50
     weights: int = 6
     read: int = 20
-    vectors: int = 2
+    vectors: int = 9
     pages: int = 4
     lag: int = 2
 

@@ -15,7 +15,8 @@ from golden.numbers import datatypes, scales
 from golden.weights.packet import HEADER_BITS, Packet
 from hw.config import Config, KvConfig, preset
 from hw.kv.payloads import HALF_BITS
-from hw.kv.quantiser import page_cycles as writer_cycles
+from hw.kv.quantiser import page_cycles
+from hw.kv.token_writer import token_cycles
 from synth.model.accelerators import FP16_MACS
 from synth.model.areas import Areas
 from synth.model.attention_timeline import Run, attention_cycles
@@ -179,12 +180,10 @@ class Kvloom:
 
     def writing(self, network: Network, tokens: int) -> float:
         page = self.config.kv.page_tokens
-        (*own, _), (*window, _) = self._runs(network, page)
-        each = sum(writer_cycles(self.config, one.format, one.groups, one.elements) for one in own) / page
+        (*own, _), _ = self._runs(network, page)
+        each = sum(page_cycles(self.config, one.format, one.groups, one.elements) for one in own) / page
         if KV[self.kv].window_format is not None:
-            each += sum(
-                writer_cycles(self.config, one.format, one.groups // page, network.head) for one in window
-            )
+            each += 2 * token_cycles(self.config, network.head)
         return tokens * network.kv_heads * each / self.tiles
 
 

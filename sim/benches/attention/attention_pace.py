@@ -17,7 +17,7 @@ from sim.streams import reset
 
 
 def attention(queries: int, channels: int, *runs: list) -> Attention:
-    """A list of runs of equal pages: how many, and what their keys and values are."""
+    """A list of runs of equal pages, which move no maximum after the first one."""
     tokens, rng = CONFIG.kv.page_tokens, np.random.default_rng(0)
     pairs = []
     for count, *formats in runs:
