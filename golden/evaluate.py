@@ -168,6 +168,7 @@ def settings(options: argparse.Namespace, channels: int) -> list[Setting]:
             options.activations,
             kv,
             attention=None if kv == "none" else options.attention,
+            head=None if options.head == "none" else options.head,
             **own.get(weights, {}),
         )
         for weights, kv in pairs
@@ -305,6 +306,9 @@ def _parser() -> Parser:
         help="smollm2, whisper-tiny.en, a .gguf, a folder of Hugging Face or a llama2.c .bin",
     )
     parser.add_argument("--weights", type=name_of(RECIPES), nargs="+", metavar="NAME", help="recipes")
+    parser.add_argument(
+        "--head", type=name_of(RECIPES), metavar="NAME", help="recipe of the output layer, as stored without"
+    )
     parser.add_argument(
         "--activations", choices=ACTIVATIONS, default="fp32", metavar="A", help="fp32, fp16, 8..16"
     )

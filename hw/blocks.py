@@ -74,9 +74,6 @@ _BLOCKS = {
     "kv_packer": _Block("kv.packer", "Packer", "beats of codes to words of a KV page, a word a cycle"),
     "kv_lane_packer": _Block("kv.lane_packer", "LanePacker", "a quantiser's few codes a cycle to words"),
     "kv_quantiser": _Block("kv.quantiser", "Quantiser", "float16 keys or values to scales, minima and codes"),
-    "kv_page_tile": _Block(
-        "kv.page_tile", "PageTile", "packed KV pages and activations to scores or weighted sums", _array
-    ),
     "kv_page_writer": _Block("kv.page_writer", "PageWriter", "float16 keys or values to packed KV pages"),
     "kv_token_writer": _Block(
         "kv.token_writer",

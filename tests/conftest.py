@@ -103,13 +103,6 @@ def two_columns() -> Config:
     return Config.model_validate(preset("tiny").model_dump() | changes)
 
 
-@pytest.fixture
-def eight_rows() -> Config:
-    """Eight rows that share two rescale units, all types of pages."""
-    types = ("binary01", "ternary", "int2_asym", "int3_asym", "int4_asym", "int8_asym")
-    return preset("tiny").changed(rows=8, memory_bits=128, rescale_units=2, types=types)
-
-
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
     """Workers that have nothing left take tests from the others."""

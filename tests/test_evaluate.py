@@ -121,6 +121,31 @@ def test_the_engines_numerics(
 
 
 @pytest.mark.quick
+def test_head(
+    tiny_text: Text, tiny_file: Checkpoint, capsys: pytest.CaptureFixture[str], refusal: Callable
+) -> None:
+    """The same hidden states times the output layer, quantised; bits a weight are those of the blocks."""
+    model = Llama(tiny_file)
+    weights = RECIPES["bitmod4"].quantize(model.logits(np.eye(64, dtype=np.float32)).T).dequantize()
+    expected = []
+    for part in tiny_text.parts:
+        logits = model.hidden(part[:-1]).astype(np.float64) @ weights.T
+        chances = np.exp(logits - logits.max(-1, keepdims=True))
+        chances /= chances.sum(-1, keepdims=True)
+        expected.append(-np.log(chances[np.arange(len(part) - 1), part[1:]]).mean())
+    result = measure(tiny_text, Setting(head="bitmod4"))
+    assert [mean for _, mean, _ in result.windows] == pytest.approx(expected, abs=1e-5)
+    assert result.bits_per_weight is None
+    assert result.against(measure(tiny_text, Setting())).mean != 0
+    assert measure(tiny_text, Setting("int4", "12", head="int8")).against(result).mean != 0
+    arguments = ["--model", str(tiny_file.path), "--text", "self", "--tokens", "40", "--head"]
+    assert evaluate.main([*arguments, "int8"]) == 0
+    assert "head int8" in capsys.readouterr().out
+    problem = refusal(evaluate.main, [*arguments, "bitmod4_calibrated"])[1]
+    assert "head 'bitmod4_calibrated' must be neither calibrated nor stored" in problem
+
+
+@pytest.mark.quick
 def test_a_result(tiny_text: Text) -> None:
     """What is asked for, bits by hand, and a step after every window."""
     seen: list[int] = []

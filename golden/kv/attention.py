@@ -11,21 +11,15 @@ where a step along the reduction is folded into the activations, once a group of
 others scale a group's dot product. Weights are exp(score - largest score): the output is divided by their
 sum at the end (online softmax), so that they stay within float16's range.
 
-``attend`` does this in float32. ``attend_array`` does it as the array does: dot products are exact integers,
-rounded where the list in its docstring says.
+``attend`` does this in float32, for every format; ``golden.attention`` computes it as the engine does.
 """
-
-from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from golden.kv import array
 from golden.kv.cache import PagedCache
-from golden.numbers import floats
-from golden.numbers.numerics import Numerics
 
-__all__ = ["attend", "attend_array"]
+__all__ = ["attend"]
 
 
 def attend(cache: PagedCache, q: ArrayLike) -> NDArray[np.float32]:
@@ -42,56 +36,6 @@ def attend(cache: PagedCache, q: ArrayLike) -> NDArray[np.float32]:
     Raises:
         ValueError: a shape that does not fit, or an empty cache.
     """
-    return _attend(cache, q, _scores, _outputs)
-
-
-def attend_array(cache: PagedCache, q: ArrayLike, numerics: Numerics) -> NDArray[np.float32]:
-    """The same with the array's numerics.
-
-    Roundings, in order, to nearest even unless stated:
-
-    1. q to float16, and each product ``q * step`` and ``q * offset`` of keys with axis channel to float16;
-    2. activations to aligned integers (``golden.activations.aligner``), in groups of channels: the format's
-       own where steps scale dot products, else ``numerics.group``;
-    3. each group's contribution to the accumulator's grid, down (``golden.pe.rescale``), below the largest
-       exponent of any step or offset of the KV head;
-    4. the sum to float32; the sum of ``q * offset`` likewise, and both added in float32;
-    5. score / sqrt(D), exp and the sum of weights in float32;
-    6. weights to float16, and each product ``weight * step`` and ``weight * offset`` of values with axis
-       token to float16; then 2 to 4 along the tokens of a page, in the format's groups or ``numerics.group``,
-       and pages are added in float32;
-    7. the window's share (float32 throughout) is added and the sum divided by that of the weights.
-
-    Args:
-        cache: at least one token, and formats whose steps and offsets are float16 numbers: native, kivi,
-            quanto, zipcache, mikv, signs and trits.
-        q: as for ``attend``.
-        numerics: widths.
-
-    Returns:
-        float32 [N, D]; NaN for a query head whose activations leave float16's range.
-
-    Raises:
-        ValueError: a shape or a format that does not fit.
-    """
-    half = floats.decode(floats.encode(np.asarray(q, np.float32), "fp16"), "fp16")
-    if cache.tokens > numerics.maximum_inputs:
-        raise ValueError(f"cache of {cache.tokens} tokens must have at most {numerics.maximum_inputs}")
-
-    def scores(cache: PagedCache, queries: NDArray[np.float32]) -> NDArray[np.float32]:
-        return array.by_head(cache, "key", queries, numerics, array.scores)
-
-    def outputs(cache: PagedCache, weights: NDArray[np.float32]) -> NDArray[np.float32]:
-        return array.by_head(cache, "value", weights, numerics, array.outputs)
-
-    return _attend(cache, half, scores, outputs)
-
-
-_Part = Callable[[PagedCache, NDArray[np.float32]], NDArray[np.float32]]
-
-
-def _attend(cache: PagedCache, q: ArrayLike, scores_of: _Part, outputs_of: _Part) -> NDArray[np.float32]:
-    """The step with given functions for what pages contribute: [H, R, ..] in and out, R queries a KV head."""
     queries = np.asarray(q, np.float32)
     if (
         queries.ndim != 2
@@ -104,13 +48,13 @@ def _attend(cache: PagedCache, q: ArrayLike, scores_of: _Part, outputs_of: _Part
         raise ValueError("cache must hold at least one token")
     queries = queries.reshape(cache.heads, -1, cache.channels)
     keys, values = (cache.seen_window(side) for side in ("key", "value"))
-    paged = scores_of(cache, queries)
+    paged = _scores(cache, queries)
     scores = np.concatenate([paged, queries @ keys.swapaxes(1, 2)], -1) / np.float32(np.sqrt(cache.channels))
     weights = np.exp(scores - scores.max(-1, keepdims=True))
     first = paged.shape[-1]
     result = weights[..., first:] @ values
     if first:  # NumPy's sums over no pages at all are not always zero
-        result += outputs_of(cache, weights[..., :first])
+        result += _outputs(cache, weights[..., :first])
     return (result / weights.sum(-1, keepdims=True)).reshape(-1, cache.channels)
 
 

@@ -19,7 +19,7 @@ from golden.model.attention import Memory, Plain
 from golden.model.calibration import Importance
 from golden.model.engine_memory import EngineMemory
 from golden.model.kv_schemes import QuantizedMemory
-from golden.model.linear import Factory
+from golden.model.linear import Factory, dense
 from golden.model.perplexity import Difference, compare
 from golden.model.recipes import RECIPES, Quantized, Recipe, factory
 from golden.numbers.numerics import Numerics
@@ -41,6 +41,10 @@ class Setting:
         group, scale, search: replace those of the recipe.
         attention: width "8".."16" of the attention engine's activations, with a scheme of whole pages; None
             for attention in float32 on the same numbers.
+        head: a name in ``RECIPES`` that quantises the output layer too; None leaves it in float32.
+
+    Raises:
+        ValueError: a head that is calibrated or stored.
     """
 
     weights: str = "none"
@@ -50,6 +54,11 @@ class Setting:
     scale: str | None = None
     search: str | None = None
     attention: str | None = None
+    head: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.head is not None and (RECIPES[self.head].calibrated or RECIPES[self.head].stored):
+            raise ValueError(f"head {self.head!r} must be neither calibrated nor stored")
 
     @property
     def name(self) -> str:
@@ -59,7 +68,10 @@ class Setting:
     @property
     def recipe(self) -> Recipe | None:
         """How the weights are quantised."""
-        return None if self.weights == "none" else replace(RECIPES[self.weights], **self.changes)
+        return None if self.weights == "none" else self._recipe(self.weights)
+
+    def _recipe(self, name: str) -> Recipe:
+        return replace(RECIPES[name], **self.changes)
 
     @property
     def calibrated(self) -> bool:
@@ -79,6 +91,7 @@ class Setting:
         return {
             "setting": asdict(self),
             "recipe": recipe.definition if recipe else None,
+            "head": self._recipe(self.head).definition if self.head else None,
             "scheme": None if self.kv == "none" else asdict(SCHEMES[self.kv]),
             "numerics": asdict(Numerics()) if exact or self.attention else None,
         }
@@ -90,10 +103,18 @@ class Setting:
         tensors: Callable[[str], Tensor] | None = None,
     ) -> Factory:
         """What makes the linear layers; ``calibrate`` is called where the recipe needs it."""
-        width = {"fp32": None, "fp16": "fp16"}.get(self.activations, self.activations)
-        activations = int(width) if width and width.isdecimal() else width
         importance = calibrate() if self.calibrated and calibrate else None
-        return factory(self.recipe, activations, None, note, importance, tensors)
+        return factory(self.recipe, self._activations, None, note, importance, tensors)
+
+    @property
+    def output(self) -> Factory:
+        """What makes the output layer."""
+        return dense if self.head is None else factory(self._recipe(self.head), self._activations)
+
+    @property
+    def _activations(self) -> int | str | None:
+        width = {"fp32": None, "fp16": "fp16"}.get(self.activations, self.activations)
+        return int(width) if width and width.isdecimal() else width
 
     def memory(self, heads: int, channels: int, causal: bool = True) -> Memory:
         """A layer's memory of keys and values."""

@@ -84,8 +84,9 @@ class Llama:
 
     Args:
         checkpoint: its tensors; read once, here.
-        linear: makes every linear layer of the blocks, without its bias. The output layer stays in float32.
+        linear: makes every linear layer of the blocks, without its bias.
         layers: run only so many blocks; default: all.
+        output: makes the output layer, which is in float32 by default.
 
     Attributes:
         architecture: of the whole model.
@@ -96,12 +97,18 @@ class Llama:
         ValueError: not a model of a known architecture, incomplete, or with something not implemented.
     """
 
-    def __init__(self, checkpoint: Checkpoint, linear: Factory = dense, layers: int | None = None) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        linear: Factory = dense,
+        layers: int | None = None,
+        output: Factory = dense,
+    ) -> None:
         self.architecture = configuration.read(checkpoint)
         self.channels = self.architecture.channels
         get = _Parts(checkpoint, self.architecture)
         self.embedding, self._norm = get("embedding"), get("norm")
-        self._output = _output(get, self.embedding)
+        self._output = output(get.name("output"), _output(get, self.embedding))
         count = min(layers or self.architecture.layers, self.architecture.layers)
         self._blocks = [_block(get, layer, linear) for layer in range(count)]
 
@@ -127,7 +134,7 @@ class Llama:
 
     def logits(self, hidden: Array) -> Array:
         """The output layer: [n, width] to [n, vocabulary]."""
-        return hidden @ self._output.T
+        return self._output(hidden)
 
     def _attention(self, block: _Block, x: Array, memory: Memory) -> Array:
         query, key, value = (block.linear[part](x).reshape(len(x), -1, self.channels) for part in "qkv")

@@ -49,7 +49,8 @@ class Text:
         self, setting: Setting, note: Callable[[Quantized], object]
     ) -> Callable[[], Iterator[Window]]:
         """Make the model; what is returned reads."""
-        model = Llama(self.checkpoint, setting.linear(note, self._importance, self.checkpoint.__getitem__))
+        linear = setting.linear(note, self._importance, self.checkpoint.__getitem__)
+        model = Llama(self.checkpoint, linear, output=setting.output)
 
         def read() -> Iterator[Window]:
             for loss in losses(model, self.parts, setting.memory):
@@ -124,6 +125,8 @@ class Sounds:
         self, setting: Setting, note: Callable[[Quantized], object]
     ) -> Callable[[], Iterator[Window]]:
         """Make the model; what is returned reads."""
+        if setting.head is not None:
+            raise ValueError(f"head {setting.head!r} must be that of a llama model")
         model = Whisper(self.checkpoint, setting.linear(note, self._importance, self.checkpoint.__getitem__))
 
         def cross(heads: int, channels: int) -> Memory:

@@ -27,7 +27,6 @@ __all__ = [
     "LaneMapper",
     "lane_map",
     "lane_maps",
-    "lane_of",
     "lane_take",
     "lane_wires",
     "most_takes",
@@ -205,11 +204,6 @@ class LaneMapper(wiring.Component):
             m.d.comb += decoder.octet.eq(chunk.word_select(number, _BYTE))
             digits += list(decoder.trits)
         return digits
-
-
-def lane_of(code: Value, wires: tuple[Wire, ...]) -> Value:
-    """A code in its byte."""
-    return Cat(_driven(code, wire) for wire in wires)
 
 
 def _driven(code: Value, wire: Wire) -> Value:

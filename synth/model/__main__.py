@@ -17,14 +17,23 @@ Reproduce BitMoD's published performance model, show what mending each of its fa
 designs with kvloom in the same area: tokens/s by KV format and context, prompts, bytes and energy of memory.
 
 A layer takes as long as its array or its memory, whichever is slower. kvloom's cycles are those of the
-simulated circuits, its bytes those of the packed weights and pages, metadata included.
+simulated circuits, its bytes those of the packed weights and pages, metadata included. Beside the designs of
+equal area stands kvloom as it is generated: one tile of `edge`, or some.
 """
 _EPILOG = """\
 examples:
   python -m synth.model
-  python -m synth.model --model llama-3-8b --context 32768 --batch 8 --kv native4 --kv native2 --out model/
+  python -m synth.model --model llama-3-8b --context 32768 --weights bitmod4 --kv native2_paged --tiles 2
+  python -m synth.model --model llama-3-8b --context 32768 --batch 8 --kv native4_paged --out model/
 """
-_KV = ("native8", "native4", "native3", "native2", "native2_64", "native2_token", "ternary_folded")
+_KV = (
+    "native8_paged",
+    "native4_paged",
+    "native3_paged",
+    "native2_paged",
+    "native2_token",
+    "ternary_folded",
+)
 
 
 def parser() -> Parser:
@@ -41,6 +50,10 @@ def parser() -> Parser:
     add("--batch", type=positive, default=1, metavar="N", help="sequences (1)")
     add("--weights", action="append", type=_weights, metavar="TYPE",
         help="data type of kvloom's weights; may be repeated (bitmod3)")  # fmt: skip
+    add("--head", type=_weights, default="bitmod4", metavar="TYPE",
+        help="data type of kvloom's output layer (bitmod4)")  # fmt: skip
+    add("--tiles", type=positive, default=1, metavar="N",
+        help="tiles of `edge` that share the memory, beside the designs of equal area (1)")  # fmt: skip
     add("--kv", action="append", type=_kv, metavar="SCHEME",
         help=f"KV scheme of kvloom; may be repeated (those that fit of {' '.join(_KV)})")  # fmt: skip
     add("--bandwidth", type=_positive, default=32.0, metavar="GB/s", help="of memory (32)")
@@ -89,6 +102,8 @@ def _run(arguments: argparse.Namespace) -> None:
         batch=arguments.batch,
         weights=tuple(arguments.weights or ("bitmod3",)),
         kv=tuple(arguments.kv or usual),
+        head=arguments.head,
+        tiles=arguments.tiles,
         machine=Machine(arguments.bandwidth, arguments.clock),
         areas=areas.load(arguments.areas),
     )

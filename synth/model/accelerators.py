@@ -12,12 +12,15 @@ from typing import Protocol
 
 from synth.model.areas import Areas
 from synth.model.networks import Network
+from synth.model.published import BUFFER_BYTES
 from synth.model.published_designs import DESIGNS, Design
 
 __all__ = ["FP16_MACS", "UNITS", "Accelerator", "Published", "published"]
 
 UNITS = {"FP16": "fp16_mac", "BitMoD": "bitmod_pe", "ANT": "ant_mac", "OliVe": "olive_mac", "kvloom": "tile"}
 """What stands for a design in a file of areas: blocks that multiply FP16 activations."""
+
+_HEAD_BITS = 4
 
 FP16_MACS = 768
 """The published FP16 array."""
@@ -38,8 +41,8 @@ class Accelerator(Protocol):
         """Multiplications a cycle with its weights."""
         ...
 
-    def linear(self, inputs: int, outputs: int, tokens: int) -> tuple[float, int]:
-        """Cycles of a matrix product, and bytes of its weights."""
+    def linear(self, inputs: int, outputs: int, tokens: int, head: bool = False) -> tuple[float, int]:
+        """Cycles of a matrix product, and bytes of its weights; ``head``: those of the output layer."""
         ...
 
     def attention(self, network: Network, tokens: int, context: int, batch: int) -> float:
@@ -47,7 +50,11 @@ class Accelerator(Protocol):
         ...
 
     def cached(self, network: Network, context: int) -> int:
-        """Bytes of one layer's keys and values of one sequence."""
+        """Bytes of one layer's keys and values of one sequence, as attention reads them."""
+        ...
+
+    def moved(self, network: Network, tokens: int, context: int) -> float:
+        """Bytes of one layer's keys and values of one sequence that are read and written."""
         ...
 
     def writing(self, network: Network, tokens: int) -> float:
@@ -61,7 +68,7 @@ class Published:
 
     Attributes:
         design: its array.
-        bits: of a weight.
+        bits: of a weight; of the output layer at least 4.
         kv_bits: of an element of keys and values.
         selector_bits: bits of a group of 128 weights beside their codes and scales.
         scale_bits: bits of a group's scale.
@@ -101,10 +108,10 @@ class Published:
             for rows, columns in (self._array(False), self._array(True))
         ) * self.design.terms(bits)
 
-    def linear(self, inputs: int, outputs: int, tokens: int) -> tuple[float, int]:
-        groups = ceil(inputs / 128)
-        bits = inputs * self.bits + groups * (self.selector_bits + self.scale_bits) + 16
-        return self._cycles(inputs, outputs, tokens, self.bits), ceil(bits * outputs / 8)
+    def linear(self, inputs: int, outputs: int, tokens: int, head: bool = False) -> tuple[float, int]:
+        groups, width = ceil(inputs / 128), max(self.bits, _HEAD_BITS) if head else self.bits
+        bits = inputs * width + groups * (self.selector_bits + self.scale_bits) + 16
+        return self._cycles(inputs, outputs, tokens, width), ceil(bits * outputs / 8)
 
     def attention(self, network: Network, tokens: int, context: int, batch: int) -> float:
         shared = tokens * network.heads // network.kv_heads
@@ -113,6 +120,11 @@ class Published:
 
     def cached(self, network: Network, context: int) -> int:
         return 2 * context * network.kv_width * self.kv_bits // 8
+
+    def moved(self, network: Network, tokens: int, context: int) -> float:
+        """As many rows of scores as fit into the buffer at a time, for which keys and values are read."""
+        scores = 2 * tokens * (network.heads // network.kv_heads) * context
+        return self.cached(network, context) * (ceil(scores / BUFFER_BYTES) + tokens / context)
 
     def writing(self, network: Network, tokens: int) -> float:
         return 0.0

@@ -7,7 +7,7 @@ from synth.model import corrections, published, system
 from synth.model.accelerators import UNITS, Accelerator
 from synth.model.accelerators import published as published_designs
 from synth.model.areas import Areas
-from synth.model.kvloom import kvloom, tiles
+from synth.model.kvloom import edge, kvloom, tiles
 from synth.model.networks import PUBLISHED, Network
 from synth.model.published_designs import DESIGNS
 from synth.model.system import Machine
@@ -28,6 +28,8 @@ class Question:
         batch: sequences.
         weights: data types of kvloom.
         kv: KV schemes of kvloom.
+        head: data type of kvloom's output layer.
+        tiles: tiles of ``edge`` that are shown beside those of equal area.
         machine: clock and memory.
         areas: measured areas.
     """
@@ -37,14 +39,17 @@ class Question:
     batch: int
     weights: tuple[str, ...]
     kv: tuple[str, ...]
+    head: str
+    tiles: int
     machine: Machine
     areas: Areas
 
     @property
     def designs(self) -> tuple[Accelerator, ...]:
-        """Every design, FP16 first, then kvloom in the order asked for."""
-        ours = (kvloom(self.areas, weights, kv) for weights in self.weights for kv in self.kv)
-        return (*published_designs(self.areas), *ours)
+        """Every design, FP16 first, then kvloom in the order asked for, in equal area and as ``edge``."""
+        asked = [(weights, kv, self.head) for weights in self.weights for kv in self.kv]
+        equal = (kvloom(self.areas, *own) for own in asked)
+        return (*published_designs(self.areas), *equal, *(edge(*own, self.tiles) for own in asked))
 
 
 def evaluate(question: Question) -> dict[str, Any]:
@@ -57,6 +62,7 @@ def evaluate(question: Question) -> dict[str, Any]:
             "bandwidth": question.machine.bandwidth,
             "clock": question.machine.clock,
             "prompt": PROMPT,
+            "head": question.head,
         },
         "published": [_reproduced(name) for name in DESIGNS],
         "corrections": [

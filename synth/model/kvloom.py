@@ -1,6 +1,6 @@
-"""kvloom as the system model sees it: tiles in the area of the FP16 array.
+"""kvloom as the system model sees it: tiles, each with its attention engine, that share a memory.
 
-Cycles are those of ``synth.model.timeline`` and ``synth.model.page_timeline``, bytes those of
+Cycles are those of ``synth.model.timeline`` and ``synth.model.attention_timeline``, bytes those of
 ``golden.weights.layout`` and ``golden.kv.pages``.
 """
 
@@ -8,37 +8,40 @@ from dataclasses import dataclass
 from functools import cache
 from math import ceil
 
-import numpy as np
-
 from golden.kv.formats import Format
 from golden.kv.pages import PageLayout
-from golden.kv.schemes import SCHEMES, Scheme
+from golden.kv.schemes import SCHEMES, WINDOW, Scheme
 from golden.numbers import datatypes, scales
 from golden.weights.packet import HEADER_BITS, Packet
-from hw.config import Config, KvConfig
-from hw.kv.quantiser import page_cycles as writer_cycles
+from hw.config import Config, KvConfig, preset
+from hw.kv.payloads import HALF_BITS
+from hw.kv.quantiser import page_cycles
+from hw.kv.token_writer import token_cycles
 from synth.model.accelerators import FP16_MACS
 from synth.model.areas import Areas
+from synth.model.attention_timeline import Run, attention_cycles
 from synth.model.networks import Network
-from synth.model.page_timeline import page_cycles
 from synth.model.timeline import product_cycles, vector_cycles
 
-__all__ = ["KV", "WEIGHTS", "Kvloom", "fits", "kvloom", "tiles"]
+__all__ = ["KV", "WEIGHTS", "Kvloom", "edge", "fits", "kvloom", "tiles"]
 
-KV: dict[str, Scheme | None] = {
-    "fp16": None,
-    **SCHEMES,
-    "native2_64": Scheme(Format("native", 2, "channel", 64), Format("native", 2, "token", 64)),
-    "native2_token": Scheme(
-        Format("native", 2, "token", None), Format("native", 2, "token", None), "strict", 0
-    ),
-    "ternary_folded": Scheme(
-        Format("ternary_mean", 2, "channel", 32), Format("ternary_mean", 2, "token", 32)
-    ),
-    "sign_folded": Scheme(Format("sign", 1, "channel", 32), Format("sign", 1, "token", 32)),
+
+def _scheme(rule: str, bits: int) -> Scheme:
+    """KIVI's arrangement, the newest 32 tokens in 8-bit pages."""
+    key, value = Format(rule, bits, "channel", 32), Format(rule, bits, "token", 32)
+    return Scheme(key, value, "paged", 32, WINDOW)
+
+
+_TOKEN = Format("native", 2, "token", None)
+
+KV: dict[str, Scheme] = {
+    **{name: scheme for name, scheme in SCHEMES.items() if scheme.window_format is not None},
+    "native2_token": Scheme(_TOKEN, _TOKEN, "strict", 0),
+    "ternary_folded": _scheme("ternary_mean", 2),
+    "sign_folded": _scheme("sign", 1),
 }
-"""KV schemes by name: those of ``golden.kv.schemes``, float16, 2 bits in groups of 64 and of 128, and signs
-and trits in KIVI's arrangement, whose scales are all folded into activations."""
+"""KV schemes by name that the attention engine reads: those of ``golden.kv.schemes`` whose window lies in
+pages, 2 bits with one group a token, and signs and trits in KIVI's arrangement."""
 
 WEIGHTS = datatypes.names()
 
@@ -67,24 +70,29 @@ class Kvloom:
     """Tiles that share a memory.
 
     A matrix is split by rows over some tiles and by tokens over the others, whichever is faster; each tile
-    reads pages of its own. The vector of a product is aligned before the product begins, since it depends on
-    the one before.
+    attends to KV heads of its own. The vector of a product is aligned before the product begins, since it
+    depends on the one before.
 
     Attributes:
         weights: data type.
         kv: a name in ``KV``.
         tiles: how many.
+        head: data type of the output layer.
         config: of a tile.
+        title: what it is called.
     """
 
     weights: str
     kv: str
     tiles: int
+    head: str = "bitmod4"
     config: Config = _TILE
+    title: str = "kvloom"
 
     def __post_init__(self) -> None:
-        if self.weights not in WEIGHTS:
-            raise ValueError(f"weights {self.weights!r} must be one of {', '.join(WEIGHTS)}")
+        for field, value in (("weights", self.weights), ("head", self.head)):
+            if value not in WEIGHTS:
+                raise ValueError(f"{field} {value!r} must be one of {', '.join(WEIGHTS)}")
         if self.kv not in KV:
             raise ValueError(f"kv {self.kv!r} must be one of {', '.join(KV)}")
 
@@ -94,95 +102,106 @@ class Kvloom:
 
     @property
     def label(self) -> str:
-        return f"kvloom {self.weights} {self.kv}"
+        return f"{self.title} {self.weights} {self.kv}"
 
     @property
     def peak(self) -> float:
         products = self.config.rows * self.config.lanes * self.config.columns * self.tiles
         return products / datatypes.get(self.weights).term_count
 
-    def _packet(self, inputs: int, outputs: int) -> Packet:
-        config, dtype = self.config, datatypes.get(self.weights)
-        scale = scales.get("int8")
-        return Packet(dtype, scale, outputs, inputs, config.group, config.rows, config.lanes)
+    def linear(self, inputs: int, outputs: int, tokens: int, head: bool = False) -> tuple[float, int]:
+        return _linear(self, inputs, outputs, tokens, self.head if head else self.weights)
 
-    def linear(self, inputs: int, outputs: int, tokens: int) -> tuple[float, int]:
-        return _linear(self, inputs, outputs, tokens)
+    def _layout(self, side: str, form: Format, network: Network) -> PageLayout:
+        """A page of a format.
 
-    def _pages(self, network: Network, context: int) -> tuple[tuple[PageLayout | None, int, int], ...]:
-        """Of keys and of values: layout of a page, pages and float16 tokens of a head."""
-        scheme = KV[self.kv]
-        if scheme is None:
-            return ((None, 0, context),) * 2
-        found = []
-        quantized = scheme.quantized(np.array([context - 1]))
-        page = self.config.kv.page_tokens
-        sides = (("key", scheme.key, quantized[0]), ("value", scheme.value, quantized[1]))
-        for side, form, leaving in sides:
-            tokens = int(leaving[0])
-            if scheme.order == "paged":
-                tokens -= tokens % page
-            layout = PageLayout(form, side, page, network.head, self.config.rows, self.config.lanes)
-            self._check(layout)
-            found.append((layout, ceil(tokens / page), context - tokens))
-        return tuple(found)
-
-    def _check(self, layout: PageLayout) -> None:
-        """Refuse what the page tile refuses: scales of outputs whose groups are not those of the array."""
-        form = layout.format
+        Raises:
+            ValueError: the engine does not read it.
+        """
+        config = self.config
+        if network.head > config.kv.channels:
+            raise ValueError(f"heads of {network.head} elements must have at most {config.kv.channels}")
+        layout = PageLayout(form, side, config.kv.page_tokens, network.head, config.rows, config.lanes)
         length = form.group or (layout.channels if form.axis == "token" else layout.tokens)
-        folded = (form.axis == "channel") == (layout.side == "key")
-        if not folded and length != self.config.group:
+        if length not in config.group_lengths:
+            allowed = ", ".join(map(str, config.group_lengths))
             raise ValueError(
-                f"kv {self.kv!r} has groups of {length} along the inputs of its {layout.side}s, "
-                f"which must be those of the array, {self.config.group}"
+                f"kv {self.kv!r} has groups of {length} in {side}s, which must be one of {allowed}"
             )
+        numbers = config.memory_bits // HALF_BITS
+        if layout.groups % numbers:
+            raise ValueError(
+                f"kv {self.kv!r} has {layout.groups} groups in a page of {side}s, "
+                f"which must be a multiple of {numbers}"
+            )
+        return layout
+
+    def _runs(self, network: Network, context: int) -> tuple[Run, Run]:
+        """Pages of a head: those of the scheme, and those of the window, the last of which is not full."""
+        scheme, page = KV[self.kv], self.config.kv.page_tokens
+        pages = ceil(context / page)
+        own = max(context - scheme.residual, 0) // page if scheme.window_format else pages
+        key, value = self._layout("key", scheme.key, network), self._layout("value", scheme.value, network)
+        if scheme.window_format is None:
+            return (key, value, pages), (key, value, 0)
+        key_window, value_window = (
+            self._layout(side, scheme.window_format, network) for side in ("key", "value")
+        )
+        return (key, value, own), (key_window, value_window, pages - own)
+
+    def _lists(self, network: Network, tokens: int) -> tuple[int, int]:
+        """How often a KV head's pages are read, and by how many queries at a time.
+
+        Those are the query heads of a token, or of some successive ones, a power of two of them.
+        """
+        heads, most = network.heads // network.kv_heads, self.config.kv.queries
+        if heads > most:
+            return tokens * ceil(heads / most), most
+        together = 1 << min(most // heads, tokens).bit_length() - 1
+        return ceil(tokens / together), heads * together
 
     def attention(self, network: Network, tokens: int, context: int, batch: int) -> float:
-        queries = tokens * network.heads // network.kv_heads
-        cycles = 0.0
-        for layout, pages, recent in self._pages(network, context):
-            if layout is not None:
-                cycles += ceil(batch * network.kv_heads * pages / self.tiles) * page_cycles(
-                    self.config, layout
-                )
-            # float16 tokens of the window take two terms; their unit is not part of the circuits
-            cycles += batch * network.kv_heads * recent * network.head * 2 / self._products
-        return queries * cycles
-
-    @property
-    def _products(self) -> int:
-        return self.tiles * self.config.rows * self.config.lanes
+        lists, queries = self._lists(network, tokens)
+        lists = ceil(lists * batch * network.kv_heads / self.tiles)
+        return attention_cycles(self.config, self._runs(network, context), queries, lists)
 
     def cached(self, network: Network, context: int) -> int:
-        elements = network.head * network.kv_heads
-        return sum(
-            (layout.bytes * pages * network.kv_heads if layout else 0) + 2 * recent * elements
-            for layout, pages, recent in self._pages(network, context)
+        pages = sum((key.bytes + value.bytes) * count for key, value, count in self._runs(network, context))
+        return pages * network.kv_heads
+
+    def moved(self, network: Network, tokens: int, context: int) -> float:
+        read = self._lists(network, tokens)[0] * self.cached(network, context)
+        own, window = (
+            (key.bytes + value.bytes) / key.tokens for key, value, _ in self._runs(network, context)
         )
+        # A token is written to its page of the window and as float16, then read again and written to its own.
+        written = own if KV[self.kv].window_format is None else own + window + 2 * 2 * 2 * network.head
+        return read + tokens * network.kv_heads * written
 
     def writing(self, network: Network, tokens: int) -> float:
-        scheme = KV[self.kv]
-        if scheme is None:
-            return 0.0
-        pages = tokens / self.config.kv.page_tokens
-        each = sum(
-            writer_cycles(self.config, layout.format, layout.groups, layout.elements)
-            for layout, *_ in self._pages(network, 4096)
-            if layout is not None
-        )
-        return pages * network.kv_heads * each / self.tiles
+        page = self.config.kv.page_tokens
+        (*own, _), _ = self._runs(network, page)
+        each = sum(page_cycles(self.config, one.format, one.groups, one.elements) for one in own) / page
+        if KV[self.kv].window_format is not None:
+            each += 2 * token_cycles(self.config, network.head)
+        return tokens * network.kv_heads * each / self.tiles
+
+
+def _packet(config: Config, dtype: str, inputs: int, outputs: int) -> Packet:
+    scale = scales.get("int8")
+    return Packet(datatypes.get(dtype), scale, outputs, inputs, config.group, config.rows, config.lanes)
 
 
 @cache
-def _linear(one: Kvloom, inputs: int, outputs: int, tokens: int) -> tuple[float, int]:
+def _linear(one: Kvloom, inputs: int, outputs: int, tokens: int, dtype: str) -> tuple[float, int]:
     """Cycles and bytes of the best split over rows and tokens."""
     config, choices = one.config, []
-    whole = one._packet(inputs, outputs)
+    whole = _packet(config, dtype, inputs, outputs)
     for across in sorted({one.tiles // down for down in range(1, one.tiles + 1)}):
         share = ceil(whole.blocks / (one.tiles // across)) * config.rows
         vector = vector_cycles(config, inputs)
-        each = max(product_cycles(config, one._packet(inputs, min(share, outputs))), vector)
+        packet = _packet(config, dtype, inputs, min(share, outputs))
+        each = max(product_cycles(config, packet), vector)
         packets = ceil(outputs / share)
         size = ceil((whole.bits + (packets - 1) * HEADER_BITS) / 8)
         choices.append((vector + ceil(tokens / (across * config.columns)) * each, size))
@@ -198,10 +217,19 @@ def fits(kv: str, network: Network) -> bool:
     return True
 
 
-def kvloom(areas: Areas, weights: str, kv: str) -> Kvloom:
+def kvloom(areas: Areas, weights: str, kv: str, head: str = "bitmod4") -> Kvloom:
     """kvloom in the area of the FP16 array.
 
     Raises:
         ValueError: no such data type or KV scheme.
     """
-    return Kvloom(weights, kv, tiles(areas))
+    return Kvloom(weights, kv, tiles(areas), head)
+
+
+def edge(weights: str, kv: str, head: str = "bitmod4", count: int = 1) -> Kvloom:
+    """So many tiles of the default configuration, which share a memory.
+
+    Raises:
+        ValueError: no such data type or KV scheme.
+    """
+    return Kvloom(weights, kv, count, head, preset("edge"), f"{count} edge")

@@ -5,19 +5,18 @@ quantising new keys and values with both. Not overlapped: one product with the n
 results of the one before; aligning a vector with the product that uses it.
 
 Memory moves weights, activations in and out, and keys and values, packed, with all metadata. A prompt's
-operands that exceed their buffers are read again, by the published rule. Scores stay on the chip: as many
-rows of a head as fit into the buffer at a time, for each of which its keys and values are read once.
+operands that exceed their buffers are read again, by the published rule. Scores stay on the chip.
 
-Left out for every design: softmax, norms, position embedding, latency of memory, bank conflicts.
+Left out for every design: norms, position embedding, latency of memory, bank conflicts; for all but kvloom
+softmax as well.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import ceil
 
 from synth.model.accelerators import Accelerator
 from synth.model.networks import Network
-from synth.model.published import BUFFER_BYTES, traffic
+from synth.model.published import traffic
 
 __all__ = ["DRAM_PJ_PER_BYTE", "Machine", "Part", "Step", "decode", "prefill"]
 
@@ -130,7 +129,7 @@ def _parts(
     for count, inputs, outputs in network.linear:
         head = outputs == network.vocabulary
         rows = batch * (1 if head else tokens)
-        compute, weight_bytes = design.linear(inputs, outputs, rows)
+        compute, weight_bytes = design.linear(inputs, outputs, rows, head)
         weights, read = traffic(weight_bytes, 2 * rows * inputs)
         activations = read + 2 * rows * outputs
         memory = (weights + activations) / machine.bytes_per_cycle
@@ -138,11 +137,7 @@ def _parts(
         yield Part("linear", count, macs, compute, memory, 0, weights, 0, activations)
 
     width = network.heads * network.head
-    shared = network.heads // network.kv_heads
-    cached = design.cached(network, context)
-    again = ceil(2 * tokens * shared * context / BUFFER_BYTES)
-    written = cached * tokens / context
-    kv = batch * (cached * again + written)
+    kv = batch * design.moved(network, tokens, context)
     activations = 4 * batch * tokens * width
     yield Part(
         "attention",

@@ -92,7 +92,8 @@ def _decode(found: dict[str, Any]) -> Table:
     )
     return Table(
         f"Decoding {_question(found)}",
-        "Bits with all metadata and the tokens that are still float16; BitMoD: 3-bit weights, 8-bit cache.",
+        "Bits with all metadata, window included; BitMoD: 3-bit weights, 8-bit cache. Output layers: 4 bits, "
+        f"kvloom's {found['question']['head']}.",
         ("design", "weight bits", "KV bits", "tokens /s", "over FP16", "over BitMoD"),
         rows,
     )

@@ -147,6 +147,7 @@ def test_settings_differ(tiny_file: Checkpoint, tmp_path: Path) -> None:
     """Every field of a setting, and the widths of exact numerics where these are used."""
     kept = Results(tmp_path, Text(tiny_file, [np.arange(5)], 8))
     settings = [Setting("int4"), Setting("int4", "fp16"), Setting("int4", "12"), Setting("int4", kv="atom4")]
+    settings += [Setting("int4", head="int8"), Setting("int4", head="bitmod4")]
     settings += [Setting("int4", group=32), Setting("int4", scale="fp16"), Setting("int4", search="clip")]
     assert len({json.dumps(kept.key(setting)) for setting in settings}) == len(settings)
     assert len({kept.path(setting) for setting in settings}) == len(settings)

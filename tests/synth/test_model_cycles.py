@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 
 from golden.kv.formats import Format
-from golden.kv.pages import PageLayout
+from golden.kv.pages import SIDES, PageLayout
 from golden.numbers import datatypes, scales
 from golden.weights import layout
 from golden.weights.packet import Packet
 from golden.weights.quantized import quantize
 from hw.accelerator import Accelerator
+from hw.attention.attention_tile import AttentionTile
 from hw.config import Config, preset
-from hw.kv.page_tile import PageTile
 from sim import runner
-from synth.model.page_timeline import page_cycles
+from synth.model.attention_timeline import Run, attention_cycles
 from synth.model.timeline import _Timeline, product_cycles
 
 LARGEST_ERROR = 0.01
@@ -70,22 +70,59 @@ def test_layers_of_the_default_accelerator() -> None:
     check_layers(preset("edge"), ((8, 2), (16, 4.5), (12, 8), (32, 4)), ("bitmod4", "bitmod3", "e2m1"))
 
 
-def test_pages(eight_rows: Config) -> None:
-    """Four pages of a run of eight: the rest is the first pages' latency. `tiny` is checked by its bench."""
-    config, kinds = eight_rows, []
-    channels = config.kv.channels
-    for rule, bits in (("native", 2), ("native", 3), ("native", 8), ("sign", 1), ("ternary_mean", 2)):
-        kinds += [(rule, bits, "key", "channel", 32), (rule, bits, "value", "token", 32)]
-    kinds.append(("native", 4, "key", "token", config.group))
-    asked = [(*kind, channels, pages) for kind in kinds for pages in (4, 8)]
-    parameters = {"config": config.model_dump(), "paces": asked}
-    log = runner.run(PageTile(config), "sim.benches.kv.page_tile", "verilator", parameters, "paces").log
-    cycles = [int(number) for number in re.findall(r"pages .*: (\d+) cycles", log)]
-    assert len(cycles) == len(asked)
-    for (rule, bits, side, axis, group), short, long in zip(kinds, cycles[::2], cycles[1::2], strict=True):
-        form = Format(rule, bits, axis, group, 0.5)
-        page = PageLayout(form, side, config.kv.page_tokens, channels, config.rows, config.lanes)
-        assert page_cycles(config, page) == pytest.approx((long - short) / 4, rel=LARGEST_ERROR), page
+def pages(config: Config, channels: int, runs: list) -> list[Run]:
+    """Runs of pages: how many, and of keys and values bits, axis and group."""
+    tokens, rows, lanes = config.kv.page_tokens, config.rows, config.lanes
+    found = []
+    for count, *formats in runs:
+        key, value = (
+            PageLayout(Format("native", bits, axis, group), side, tokens, channels, rows, lanes)
+            for side, (bits, axis, group) in zip(SIDES, formats, strict=True)
+        )
+        found.append((key, value, count))
+    return found
+
+
+def native(count: int, bits: int) -> list:
+    """Pages in KIVI's arrangement."""
+    return [count, [bits, "channel", 32], [bits, "token", 32]]
+
+
+def window(count: int) -> list:
+    """Pages of 8 bits, every token by itself."""
+    return [count, [8, "token", 32], [8, "token", 32]]
+
+
+def check_lists(config: Config, lists: list) -> None:
+    """Queries, channels and runs of pages: the model within 1 % of the simulation."""
+    parameters = {"config": config.model_dump(), "lists": 0, "paces": lists}
+    bench = "sim.benches.attention.attention_pace"
+    log = runner.run(AttentionTile(config), bench, "verilator", parameters).log
+    found = re.findall(r"list \d+: (\d+) cycles alone, (\d+) more", log)
+    assert len(found) == len(lists)
+    for (queries, channels, *runs), (alone, more) in zip(lists, found, strict=True):
+        one, two = (
+            attention_cycles(config, pages(config, channels, runs), queries, count) for count in (1, 2)
+        )
+        assert one == pytest.approx(int(alone), rel=LARGEST_ERROR), (queries, channels, runs)
+        assert two - one == pytest.approx(int(more), rel=LARGEST_ERROR), (queries, channels, runs)
+
+
+def test_lists_of_the_tiny_attention_tile() -> None:
+    check_lists(preset("tiny"), [[1, 32, native(9, 2)], [3, 32, native(12, 4)], [4, 16, window(8)]])
+
+
+@pytest.mark.slow
+def test_lists_of_the_default_attention_tile() -> None:
+    lists = [
+        [1, 128, native(16, 2)],
+        [2, 128, native(11, 3)],
+        [4, 96, native(9, 4)],
+        [8, 64, native(20, 2)],
+        [3, 64, native(64, 8)],
+        [4, 128, native(8, 2), window(2)],
+    ]
+    check_lists(preset("edge"), lists)
 
 
 @pytest.mark.quick
