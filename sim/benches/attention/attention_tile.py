@@ -7,6 +7,7 @@ channels, bits, queries, pages and how often the bound of memory and array a lis
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import cocotb
@@ -122,13 +123,16 @@ class Attention:
         }
 
 
-def array_order(pages: Sequence[Any], lag: int) -> Iterator[tuple[Any, int]]:
-    """Pages and sides, in the order in which the array works on them: values come ``lag`` pages late."""
-    for number in range(len(pages) + lag):
-        if number < len(pages):
-            yield pages[number], 0
-        if number >= lag:
-            yield pages[number - lag], 1
+def array_order(pages: Sequence[Any], lag: int, run: int = 1) -> Iterator[tuple[Any, int]]:
+    """Pages and sides, in the order in which the array works on them.
+
+    Values come ``lag`` pages late, and ``run`` pages of a side at a time.
+    """
+    keys, values = iter(pages), iter(pages)
+    yield from ((one, 0) for one in islice(keys, lag))
+    for _ in range(0, len(pages), run):
+        yield from ((one, 0) for one in islice(keys, run))
+        yield from ((one, 1) for one in islice(values, run))
 
 
 class Bench:
@@ -156,10 +160,10 @@ class Bench:
         self.boards[name].expect(value, unknown)
         self.wanted[name] += 1
 
-    def send(self, attentions: Sequence[Attention], lag: int = 1) -> None:
+    def send(self, attentions: Sequence[Attention], lag: int = 1, run: int = 1) -> None:
         """Lists whose pages follow each other without a pause, and what must come of them."""
         pages = [(one, number) for one in attentions for number in range(len(one.pairs))]
-        for (one, number), side in array_order(pages, lag):
+        for (one, number), side in array_order(pages, lag, run):
             self.sources["pages"].send(one.records(number, side))
             words = one.pairs[number].words(side)
             self.sources["words"].send_all(
@@ -361,9 +365,9 @@ async def full_throughput(dut: Any) -> None:
     """List after list in so many times the cycles that memory or the array needs."""
     bench = Bench(await reset(dut, cycle_limit=2_000_000), "free_running")
     domain = bench.domain
-    for channels, bits, count, length, most in RATES:
+    for channels, bits, count, length, most, *order in RATES:
         attention = native_attention(count, channels, bits, length)
-        bench.send([attention] * 4, max(LAGS))
+        bench.send([attention] * 4, *(order or (max(LAGS),)))
         own = attention.queries.size
         ends = [bench.wanted["outputs"] - own * left for left in (3, 0)]
         cycles = []
