@@ -169,7 +169,9 @@ def _misfit(layout: PageLayout, variant: int) -> SentPage:
     if variant % (len(forms) + 1) == len(forms):
         return intact_page(_layout(layout.side, None, others), CONFIG.memory_bits)
     whole = len(page.words)
-    count = (1, 4 * whole, random.randint(1, whole))[variant % 3]  # the stand-in may be longer or shorter
+    # What stands in has two numbers and 16 codes of one bit for every 16 elements.
+    stand_in = layout.elements // SHORTEST_GROUP * (2 * HALF_BITS + SHORTEST_GROUP) // CONFIG.memory_bits
+    count = (stand_in, 4 * whole, random.randint(1, whole), 1)[variant % 4]
     form = forms[variant % (len(forms) + 1)]
     return page._replace(form=form, words=(4 * page.words)[:count], kept=None, fault="error_format")
 
