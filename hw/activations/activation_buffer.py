@@ -75,18 +75,23 @@ class ActivationBuffer(wiring.Component):
         loading = Signal(range(2 * self.vectors))
         claiming = Signal(range(2 * self.vectors))
         self._load(m, (chunks, groups), vectors, loading, part)
-        readers = {"present": claiming, "chunks": chunks.vector, "groups": groups.vector}
+        readers = {
+            "present": claiming,
+            "chunks": chunks.vector_next,
+            "groups": groups.vector_next,
+            "summaries": groups.vector,
+        }
         of = {}
         for name, number in readers.items():
             of[name] = Signal(shape, name=f"present_of_{name}")
             m.d.comb += of[name].eq(Array(vectors)[number[:-1]])
         m.d.comb += [
-            chunks.last.eq(of["chunks"].last_beat >> exact_log2(self.parts)),
-            groups.last.eq(of["groups"].last_group),
+            chunks.last_next.eq(of["chunks"].last_beat >> exact_log2(self.parts)),
+            groups.last_next.eq(of["groups"].last_group),
         ]
         self._claim(m, (chunks, groups), of["present"], loading, claiming)
         self._activations(m, chunks, part)
-        self._summaries(m, groups, of["groups"])
+        self._summaries(m, groups, of["summaries"])
         return m
 
     def _about(self) -> data.StructLayout:
