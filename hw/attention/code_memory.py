@@ -140,8 +140,10 @@ class CodeMemory(wiring.Component):
                 write.data.eq(Mux(first, granule[0], granule[1])),
                 write.en.eq(taken & (first | second)),
             ]
+        following = Signal.like(written)
+        m.d.comb += following.eq(written + Mux(beat.both, 2 * parts, parts))
         with m.If(taken):
-            m.d.sync += written.eq(written + Mux(beat.both, 2 * parts, parts))
+            m.d.sync += written.eq(Mux(beat.last, _page_begin(following), following))
 
     def _walk(
         self, m: Module, written: Signal, free: Signal, place: Signal, fetches: Signal, advance: Value
@@ -175,7 +177,7 @@ class CodeMemory(wiring.Component):
             with m.If(last_chunk):
                 m.d.sync += [chunk.eq(0), query.eq(Mux(last_query, 0, query + 1))]
                 with m.If(last_query):
-                    m.d.sync += begin.eq(following)
+                    m.d.sync += [begin.eq(_page_begin(following)), place.eq(_page_begin(following))]
                 with m.Else():
                     m.d.sync += place.eq(begin)
 
@@ -231,3 +233,9 @@ class CodeMemory(wiring.Component):
 def _beyond(start: Value, bank: int) -> Value:
     """Whether what begins at a bank reaches this one in the next row only."""
     return start > bank if bank + 1 < 1 << len(start) else Const(0, 1)
+
+
+def _page_begin(end: Value) -> Value:
+    """Where the next page begins: in the first bank, since chunks of the widest codes are in all of them."""
+    low = exact_log2(BANKS)
+    return Cat(Const(0, low), (end + BANKS - 1)[low : len(end)])

@@ -13,7 +13,7 @@ from amaranth.lib.wiring import In, Out
 from golden.numbers.trits import TRITS
 from hw.attention.payloads import code_page, dense_words
 from hw.config import Config
-from hw.kv.payloads import Coding, word
+from hw.kv.payloads import SHORTEST_GROUP, Coding, word
 from hw.numbers.trits import TRIT_BITS, TritDecoder
 from hw.sharing import share
 
@@ -76,18 +76,27 @@ class CodeWriter(wiring.Component):
         first, second = self._trits(m, phase, digits, taken)
         bits = [Cat(*(Cat(bit, Const(0, 1)) for bit in half)) for half in _halves(data)]
         out = self.dense.payload
-        # A page of trits is a whole number of words of two bits, which what fills up its last word is not.
-        whole = (self.pages.payload.channels * self._odd()) & (_PHASES - 1)
+        excess = Signal()
+        for count in self._exceeding():
+            with m.If(self.pages.payload.channels == count):
+                m.d.comb += excess.eq(1)
         m.d.comb += [
             out.words[0].eq(Mux(of_trits, first, Mux(of_bits, bits[0], data))),
             out.words[1].eq(Mux(of_bits, bits[1], second)),
-            out.both.eq(of_bits | (of_trits & (phase == _PHASES - 1) & ~(ends & (whole != 0)))),
+            out.both.eq(of_bits | (of_trits & (phase == _PHASES - 1) & ~(ends & excess))),
+            out.last.eq(ends),
         ]
         return m
 
-    def _odd(self) -> int:
-        """Words of two-bit codes of 16 channels."""
-        return self.config.kv.page_tokens * 16 * 2 // self.width
+    def _exceeding(self) -> list[int]:
+        """Channels, in times of 16, of pages of trits that are filled up by more than a word of codes.
+
+        Four words of trits hold five of codes of two bits, so that four of codes need all four, too.
+        """
+        kv = self.config.kv
+        unit = kv.page_tokens * SHORTEST_GROUP * TRIT_BITS // self.width
+        heads = range(1, kv.channels // SHORTEST_GROUP + 1)
+        return [count for count in heads if count * unit % (_PHASES + 1) == _PHASES]
 
     def _trits(self, m: Module, phase: Value, digits: Sequence[Signal], taken: Value) -> tuple[Value, Value]:
         """The first word that trits complete, and the second one, which there is in the last phase only."""

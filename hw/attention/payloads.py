@@ -98,8 +98,8 @@ def code_page(config: Config) -> data.StructLayout:
 
 
 def dense_words(config: Config) -> data.StructLayout:
-    """A word of dense codes, or ``both`` of two."""
-    return data.StructLayout({"words": data.ArrayLayout(config.memory_bits, 2), "both": 1})
+    """A word of dense codes, or ``both`` of two; ``last`` closes the page."""
+    return data.StructLayout({"words": data.ArrayLayout(config.memory_bits, 2), "both": 1, "last": 1})
 
 
 def chunk_codes(config: Config) -> data.ArrayLayout:

@@ -91,6 +91,7 @@ class Bench:
             fields = {
                 "form": form_fields(layout),
                 "last_query": queries - 1,
+                "causal": 0,
                 "top": top,
                 "opens": page == 0,
                 "closes": page == pages - 1,
