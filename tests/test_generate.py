@@ -25,7 +25,7 @@ BLOCKS = blocks.names()
 Tool = Callable[[str, str, Path], None]
 """Reads a block's Verilog in a folder, and fails where there is something to complain of."""
 
-OUTERMOST = ("accelerator", "kv_page_writer", "kv_half_reader", "kv_packer")
+OUTERMOST = ("accelerator", "kv_page_closer", "kv_token_writer", "kv_half_reader", "kv_packer")
 """Blocks that hold all others but the page tile and the baselines, which are alike under every preset."""
 
 # `paper` has the same modules with two columns of tokens; with all 32 a tool takes minutes.

@@ -75,18 +75,23 @@ class ActivationBuffer(wiring.Component):
         loading = Signal(range(2 * self.vectors))
         claiming = Signal(range(2 * self.vectors))
         self._load(m, (chunks, groups), vectors, loading, part)
-        readers = {"present": claiming, "chunks": chunks.vector, "groups": groups.vector}
+        readers = {
+            "present": claiming,
+            "chunks": chunks.vector_next,
+            "groups": groups.vector_next,
+            "summaries": groups.vector,
+        }
         of = {}
         for name, number in readers.items():
-            of[name] = Signal(shape, name=f"{name}_vector")
+            of[name] = Signal(shape, name=f"present_of_{name}")
             m.d.comb += of[name].eq(Array(vectors)[number[:-1]])
         m.d.comb += [
-            chunks.last.eq(of["chunks"].last_beat >> exact_log2(self.parts)),
-            groups.last.eq(of["groups"].last_group),
+            chunks.last_next.eq(of["chunks"].last_beat >> exact_log2(self.parts)),
+            groups.last_next.eq(of["groups"].last_group),
         ]
         self._claim(m, (chunks, groups), of["present"], loading, claiming)
         self._activations(m, chunks, part)
-        self._summaries(m, groups, of["groups"])
+        self._summaries(m, groups, of["summaries"])
         return m
 
     def _about(self) -> data.StructLayout:
@@ -205,7 +210,7 @@ class ActivationBuffer(wiring.Component):
         m.submodules.groups_memory = storage = memory.Memory(shape=shape, depth=ring.size, init=[])
         write = storage.write_port()
         read = storage.read_port()
-        about = Signal(self._about(), reset_less=True)
+        held_about = Signal(self._about(), reset_less=True)
 
         advance = ~self.summaries.valid | self.summaries.ready
         m.d.sync += [write.en.eq(ring.filled), write.addr.eq(ring.filling_address)]
@@ -213,10 +218,10 @@ class ActivationBuffer(wiring.Component):
             ring.advance.eq(advance),
             read.en.eq(advance),
             read.addr.eq(ring.address),
-            self.summaries.p.format.eq(about.format),
+            self.summaries.p.format.eq(held_about.format),
         ]
         with m.If(advance):
-            m.d.sync += [self.summaries.valid.eq(ring.valid), about.eq(vector)]
+            m.d.sync += [self.summaries.valid.eq(ring.valid), held_about.eq(vector)]
         for number in range(config.columns):
             entry, summary = read.data[number], self.summaries.p.columns[number]
             m.d.sync += [
@@ -224,8 +229,8 @@ class ActivationBuffer(wiring.Component):
                 write.data[number].sum.eq(p.columns[number].sum),
             ]
             m.d.comb += [
-                summary.distance.eq(about.columns[number].reference - entry.exponent),
+                summary.distance.eq(held_about.columns[number].reference - entry.exponent),
                 summary.sum.eq(entry.sum),
-                summary.reference.eq(about.columns[number].reference),
-                summary.special.eq(about.columns[number].special),
+                summary.reference.eq(held_about.columns[number].reference),
+                summary.special.eq(held_about.columns[number].special),
             ]

@@ -32,8 +32,8 @@ class VectorRing(wiring.Component):
         room_next (out): in the next cycle a place may be filled.
         accept, command (in): take a command for the next vector; only while ``ready``.
         ready (out): one more command fits; depends on ``advance``.
-        vector (out): number of the vector that is read.
-        last (in): its last place.
+        vector, vector_next (out): number of the vector that is read in this cycle, and in the next one.
+        last_next (in): last place of the latter.
         valid, address (out): where to read in the memory.
         advance (in): the place is read.
     """
@@ -57,7 +57,8 @@ class VectorRing(wiring.Component):
                 "command": In(payloads.passes),
                 "ready": Out(1),
                 "vector": Out(range(2 * vectors)),
-                "last": In(range(depth)),
+                "vector_next": Out(range(2 * vectors)),
+                "last_next": In(range(depth)),
                 "valid": Out(1),
                 "address": Out(range(self.size)),
                 "advance": In(1),
@@ -74,10 +75,11 @@ class VectorRing(wiring.Component):
         place = Signal(range(self.depth))
         number = Signal(len(self.command.count), init=1)
         at_last = Signal()
+        last = Signal(range(self.depth), reset_less=True)
         self._commands(m, work, busy, ends)
         m.d.comb += [
             empty.eq(work.count == 0),
-            at_last.eq(place == self.last),
+            at_last.eq(place == last),
             self.valid.eq(busy & ~empty),
             ends.eq(busy & (empty | (self.advance & at_last & (number == work.count)))),
             free.eq(ends & ~work.keep),
@@ -87,14 +89,13 @@ class VectorRing(wiring.Component):
             with m.If(at_last):
                 m.d.sync += number.eq(Mux(ends, 1, number + 1))
         completes = Signal()
-        vector_next = Signal.like(self.vector)
-        m.d.comb += [completes.eq(self.loading != self.loading_next), vector_next.eq(self.vector + free)]
-        m.d.sync += self.vector.eq(vector_next)
+        m.d.comb += [completes.eq(self.loading != self.loading_next), self.vector_next.eq(self.vector + free)]
+        m.d.sync += [self.vector.eq(self.vector_next), last.eq(self.last_next)]
         with m.If(self.filled):
             m.d.sync += self.filling.eq(Mux(completes, 0, self.filling + 1))
-        numbered = (self.loading_next ^ vector_next) != self.vectors
+        numbered = (self.loading_next ^ self.vector_next) != self.vectors
         if self.is_ring:
-            left = Mux(empty, self.last, place)
+            left = Mux(empty, last, place)
             m.d.comb += self.room_next.eq(numbered & ~self._turn(m, left, free))
         else:
             m.d.comb += [

@@ -8,7 +8,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import Out, connect, flipped
 
 from hw.attention.division import Division
-from hw.attention.engine import Engine
+from hw.attention.engine import Engine, members
 from hw.attention.merger import Merger
 from hw.attention.payloads import quotient
 from hw.config import Config
@@ -41,11 +41,11 @@ class AttentionTile(wiring.Component):
         self.config = config = config.changed(attention=True)
         count = config.kv.engines
         self.suffixes = [f"_{number}" for number in range(count)] if count > 1 else [""]
-        members = Engine(config).signature.members
+        ports = members(config)
         super().__init__(
             {
                 **{
-                    name + suffix: members[name]
+                    name + suffix: ports[name]
                     for suffix in self.suffixes
                     for name in (*_INPUTS, *_OUTPUTS, *_ERRORS)
                 },

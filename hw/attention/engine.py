@@ -36,12 +36,34 @@ from hw.kv.page_reader import ERRORS
 from hw.kv.payloads import Side, word
 from hw.payloads import ActivationFormat
 
-__all__ = ["Engine"]
+__all__ = ["Engine", "members"]
 
 _AHEAD = 2
 """Lists whose keys may be ahead of their values."""
 _LISTS = 4
 """Lists whose queries have been read for the last time and whose outputs have not all left."""
+
+
+def members(config: Config) -> dict[str, wiring.Member]:
+    """Ports of an engine."""
+    return {
+        "queries": In(stream.Signature(query_beat(config))),
+        "pages": In(stream.Signature(attention_page(config))),
+        "words": In(stream.Signature(word(config.memory_bits))),
+        "beats": Out(stream.Signature(payloads.activation_beat(config))),
+        "passes": Out(stream.Signature(payloads.passes)),
+        "chunks": Out(stream.Signature(payloads.chunk(config))),
+        "scales": Out(stream.Signature(payloads.group_scales(config))),
+        "channels": Out(stream.Signature(payloads.channels(config))),
+        "results": In(stream.Signature(payloads.result(config))),
+        "dots": In(stream.Signature(payloads.value_dots(config))),
+        "settled": Out(1),
+        "divisors": Out(stream.Signature(divisor)),
+        "sums": Out(stream.Signature(value_sum)),
+        "scores": Out(stream.Signature(score_beat)),
+        "found": Out(stream.Signature(softmax_state(config))),
+        **dict.fromkeys((*ERRORS, "error_query"), Out(1)),
+    }
 
 
 class Engine(wiring.Component):
@@ -70,26 +92,7 @@ class Engine(wiring.Component):
 
     def __init__(self, config: Config) -> None:
         self.config = config
-        super().__init__(
-            {
-                "queries": In(stream.Signature(query_beat(config))),
-                "pages": In(stream.Signature(attention_page(config))),
-                "words": In(stream.Signature(word(config.memory_bits))),
-                "beats": Out(stream.Signature(payloads.activation_beat(config))),
-                "passes": Out(stream.Signature(payloads.passes)),
-                "chunks": Out(stream.Signature(payloads.chunk(config))),
-                "scales": Out(stream.Signature(payloads.group_scales(config))),
-                "channels": Out(stream.Signature(payloads.channels(config))),
-                "results": In(stream.Signature(payloads.result(config))),
-                "dots": In(stream.Signature(payloads.value_dots(config))),
-                "settled": Out(1),
-                "divisors": Out(stream.Signature(divisor)),
-                "sums": Out(stream.Signature(value_sum)),
-                "scores": Out(stream.Signature(score_beat)),
-                "found": Out(stream.Signature(softmax_state(config))),
-                **dict.fromkeys((*ERRORS, "error_query"), Out(1)),
-            }
-        )
+        super().__init__(members(config))
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

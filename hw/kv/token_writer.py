@@ -31,6 +31,9 @@ class TokenWriter(wiring.Component):
     """Write token after token.
 
     A token arrives in D / ``kv.lanes`` cycles and leaves in ``token_cycles``; both overlap for two tokens.
+    The last write comes ``token_latency`` cycles after the last element. Stalled writes stop the codes, but
+    not the elements of the next token, nor its first scale.
+
     Its writes are whole words of the copy, pieces of codes, then its scales and minima: none depends on what
     is in memory, and a token that is written once more leaves the same bytes. Numbers that are not finite
     count as the largest finite ones of their sign, in the copy too.

@@ -7,7 +7,6 @@ from hw.config import Config, preset
 from sim import runner
 
 TINY = preset("tiny").changed(attention=True)
-LONG = TINY.changed(kv=TINY.kv.model_copy(update={"channels": 64}))
 
 
 @pytest.mark.parametrize(
@@ -15,7 +14,6 @@ LONG = TINY.changed(kv=TINY.kv.model_copy(update={"channels": 64}))
     [
         pytest.param(TINY, "verilator", 2, None, id="tiny-verilator"),
         pytest.param(TINY, "icarus", 0, "together", id="tiny-icarus"),
-        pytest.param(LONG, "verilator", 1, "faults", id="groups_too_long"),
     ],
     indirect=["simulator"],
 )

@@ -11,6 +11,16 @@ from sim import runner
 
 TINY, EDGE = preset("tiny"), preset("edge")
 BENCH = "sim.benches.attention.attention_tile"
+RATES = [
+    (128, 2, 1, 16, 1.05),
+    (128, 2, 4, 16, 1.05),
+    (128, 4, 1, 16, 1.05),
+    (128, 8, 4, 16, 1.05),
+    (64, 4, 1, 16, 1.05),
+    (64, 2, 1, 16, 1.1),
+    (64, 2, 4, 16, 1.15),
+]
+"""Channels, bits, queries, pages, and times the bound of memory and array."""
 
 
 @pytest.mark.quick
@@ -30,3 +40,16 @@ def test_tiny(simulator: str) -> None:
 def test_edge() -> None:
     parameters = {"config": EDGE.model_dump(), "lists": 6}
     runner.run(AttentionTile(EDGE), BENCH, "verilator", parameters, "stalls=[05]|rising|reset")
+
+
+def test_engines() -> None:
+    config = TINY.changed(kv=TINY.kv.model_copy(update={"engines": 2}))
+    parameters = {"config": config.model_dump(), "lists": 12}
+    runner.run(AttentionTile(config), "sim.benches.attention.attention_engines", "verilator", parameters)
+
+
+@pytest.mark.slow
+def test_rates() -> None:
+    """What README promises of `edge`."""
+    parameters = {"config": EDGE.model_dump(), "lists": 1, "rates": RATES}
+    runner.run(AttentionTile(EDGE), BENCH, "verilator", parameters, "throughput")

@@ -35,14 +35,14 @@ class Window(wiring.Component):
 
 
 @pytest.mark.parametrize(
-    ("config", "simulator", "tokens"),
+    ("config", "simulator", "owners", "tokens"),
     [
-        pytest.param(preset("tiny"), "verilator", 100, id="tiny-verilator"),
-        pytest.param(preset("tiny"), "icarus", 40, id="tiny-icarus"),
-        pytest.param(LONGER, "verilator", 70, id="longer", marks=pytest.mark.slow),
+        pytest.param(preset("tiny"), "verilator", 16, 100, id="tiny-verilator"),
+        pytest.param(preset("tiny"), "icarus", 4, 33, id="tiny-icarus"),
+        pytest.param(LONGER, "verilator", 16, 70, id="longer", marks=pytest.mark.slow),
     ],
     indirect=["simulator"],
 )
-def test_any_order(config: Config, simulator: str, tokens: int) -> None:
-    parameters = {"config": config.model_dump(), "tokens": tokens}
+def test_any_order(config: Config, simulator: str, owners: int, tokens: int) -> None:
+    parameters = {"config": config.model_dump(), "owners": owners, "tokens": tokens}
     runner.run(Window(config), "sim.benches.kv.window", simulator, parameters)

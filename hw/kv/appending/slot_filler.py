@@ -25,7 +25,7 @@ def slot(size: int, count: int) -> data.StructLayout:
 
 
 class SlotFiller(wiring.Component):
-    """Gather rising addresses in slots; a slot leaves when it is full, or with what is ``last``.
+    """Gather rising addresses in slots; a slot leaves with its last byte, or with what is ``last``.
 
     Throughput: a beat a cycle. Latency: 1 cycle. ``beats.ready`` is combinational from ``slots.ready``, as in
     ``hw.kv.lane_packer``. Bytes that are not enabled have any value, which stays while a slot waits.
@@ -63,7 +63,7 @@ class SlotFiller(wiring.Component):
             self.beats.ready.eq(~self.slots.valid | self.slots.ready),
             take.eq(self.beats.valid & self.beats.ready),
             place.eq(beat.address[:inner]),
-            whole.eq(beat.last | (place == self.units - 1)),
+            whole.eq(beat.last | ((place == self.units - 1) & beat.enables[-1])),
         ]
         with m.If(self.beats.ready):
             m.d.sync += self.slots.valid.eq(self.beats.valid & whole)

@@ -61,7 +61,8 @@ class TokenCodes(wiring.Component):
         stage = Signal(LATENCY)  # bit n: a beat was read n + 1 cycles ago
         loading = Signal()  # bank
         leaving = Signal()
-        looks, loads = Signal(), Signal()
+        looks = Signal()
+        loads = Signal()
         m.d.comb += [looks.eq(stage[0]), loads.eq(stage[1]), self.valid.eq(stage[-1])]
         with m.If(self.advance):
             m.d.sync += [

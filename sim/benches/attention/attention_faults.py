@@ -168,10 +168,12 @@ def _misfit(layout: PageLayout, variant: int) -> SentPage:
     others = [SHORTEST_GROUP * other for other in OTHERS if SHORTEST_GROUP * other != layout.channels]
     if variant % (len(forms) + 1) == len(forms):
         return intact_page(_layout(layout.side, None, others), CONFIG.memory_bits)
-    count = (1, len(page.words), random.randint(1, len(page.words)))[variant % 3]
-    return page._replace(
-        form=forms[variant % (len(forms) + 1)], words=page.words[:count], kept=None, fault="error_format"
-    )
+    whole = len(page.words)
+    # What stands in has two numbers and 16 codes of one bit for every 16 elements.
+    stand_in = layout.elements // SHORTEST_GROUP * (2 * HALF_BITS + SHORTEST_GROUP) // CONFIG.memory_bits
+    count = (stand_in, 4 * whole, random.randint(1, whole), 1)[variant % 4]
+    form = forms[variant % (len(forms) + 1)]
+    return page._replace(form=form, words=(4 * page.words)[:count], kept=None, fault="error_format")
 
 
 def _with_bad_queries(length: int, fault: str) -> SentList:

@@ -28,11 +28,13 @@ from sim.benches.kv.windows import (
 from sim.coverage import Coverage
 from sim.errors import ErrorCounter, ErrorPlan
 from sim.spacing import SPACINGS, every_pair, send_spaced
+from sim.stalls import Situation, bursts
 from sim.streams import SITUATIONS, Domain, StreamMonitor, StreamSink, StreamSource, reset, situation
 
 config = Config.model_validate(context.parameters()["config"])
 COUNT: int = context.parameters()["tokens"]
 WIDTH, LANES = config.memory_bits, config.kv.lanes
+FREE = situation("free_running")
 
 errors = ErrorPlan("kv_token_writer")
 coverage = Coverage("kv_token_writer", {"kind": tuple(KINDS), "side": SIDES})
@@ -46,8 +48,7 @@ class Bench:
     Both begin with the same random bytes, so that a byte too many is seen; they are compared token by token.
     """
 
-    def __init__(self, domain: Domain, stalls: str, layouts: list[PageLayout]) -> None:
-        where = situation(stalls)
+    def __init__(self, domain: Domain, where: Situation, layouts: list[PageLayout]) -> None:
         self.domain = domain
         self.tokens = StreamSource(domain, "tokens", token_record(config), where.source)
         self.elements = StreamSource(domain, "elements", element_beat(config), where.source)
@@ -60,8 +61,9 @@ class Bench:
         self.memory = np.frombuffer(random.randbytes(starts[-1]), np.uint8).copy()
         self.wanted = self.memory.copy()
         self.ends: list[int] = []
+        self.writes: list[int] = []
         self._under_way: deque[tuple[Place, SentToken]] = deque()
-        self._bytes = 0
+        self._bytes = self._writes = 0
 
     def send(self, number: int, token: SentToken) -> None:
         """A token of a window."""
@@ -82,6 +84,7 @@ class Bench:
         place, token = self._under_way[0]
         write = self.sink.codec.unpack(bits)
         self._bytes += store(self.memory, place, write, WIDTH)
+        self._writes += 1
         if not write["last"]:
             assert write["top"] == 0
             return
@@ -92,13 +95,14 @@ class Bench:
         assert write["top"] == top
         np.testing.assert_array_equal(self.memory, self.wanted)
         assert self._bytes == 3 * layout.channels + 4 * (layout.channels // GROUP), "bytes written twice"
-        self._bytes = 0
+        self.writes.append(self._writes)
         self.ends.append(self.domain.cycle)
+        self._bytes = self._writes = 0
 
     def forget(self) -> None:
         """What was under way is lost; what it wrote stays."""
         self._under_way.clear()
-        self._bytes = 0
+        self._bytes = self._writes = 0
         self.wanted[:] = self.memory
 
     async def finish(self, spacing: str = SPACINGS[0], **counts: int) -> None:
@@ -114,11 +118,11 @@ class Bench:
         self.errors.expect(counts, spacing)
 
 
-async def start(dut: Any, stalls: str = "free_running", layouts: list[PageLayout] | None = None) -> Bench:
+async def start(dut: Any, where: Situation = FREE, layouts: list[PageLayout] | None = None) -> Bench:
     """By default with windows of both sides, of several heads."""
     domain = await reset(dut, cycle_limit=3_000_000)
     both = [random_window(config, side) for side in (*SIDES, *SIDES)]
-    return Bench(domain, stalls, layouts or both)
+    return Bench(domain, where, layouts or both)
 
 
 @cocotb.test()
@@ -136,11 +140,21 @@ async def every_kind(dut: Any, kind: str) -> None:
 @cocotb.test()
 @cocotb.parametrize(stalls=SITUATIONS)
 async def stalls_on_every_port(dut: Any, stalls: str) -> None:
-    bench = await start(dut, stalls)
+    bench = await start(dut, situation(stalls))
     for count in range(max(COUNT // 2, 4)):
         number = count % len(bench.windows)
         bench.send(number, bench.any_token(number, random.choice(tuple(KINDS))))
         coverage_stalls.hit(stalls=stalls, side=bench.windows[number].layout.side)
+    await bench.finish()
+
+
+@cocotb.test()
+async def late_writes(dut: Any) -> None:
+    """A token waits for the one before, however long its last writes do."""
+    bench = await start(dut, Situation("long_bursts", sink=bursts(150)))
+    for count in range(3 * COUNT):
+        number = count % len(bench.windows)
+        bench.send(number, bench.any_token(number))
     await bench.finish()
 
 
@@ -168,6 +182,12 @@ async def every_tie(dut: Any, sign: int, off: int) -> None:
     await bench.finish()
 
 
+def least_writes(layout: PageLayout) -> int:
+    """Whole words of the copy, a piece each, and the scales and the minima in one each."""
+    piece = min(layout.lanes if layout.side == "key" else layout.rows, WIDTH // 8)
+    return layout.channels * 16 // WIDTH + layout.channels // piece + 2
+
+
 @cocotb.test()
 async def exact_cycles(dut: Any) -> None:
     """Without stalls tokens take the cycles of the formula, the first one those of its latency."""
@@ -178,6 +198,7 @@ async def exact_cycles(dut: Any) -> None:
     StreamMonitor(bench.domain, "elements", observer=lambda _: taken.append(bench.domain.cycle))
     for first, channels in zip(range(0, len(layouts), 2), lengths, strict=True):
         bench.ends.clear()
+        bench.writes.clear()
         taken.clear()
         order = every_pair((0, 1))
         for side in order:
@@ -185,6 +206,8 @@ async def exact_cycles(dut: Any) -> None:
         await bench.finish()
         assert bench.ends[0] - taken[channels // LANES - 1] == token_latency(config, channels)
         assert (np.diff(bench.ends) == token_cycles(config, channels)).all()
+        if channels // GROUP in (1, 2, 4):  # others lie across a border at some places
+            assert bench.writes == [least_writes(layouts[first + side]) for side in order]
         for before, after in itertools.pairwise(order):
             coverage_rate.hit(before=SIDES[before], after=SIDES[after])
 

@@ -27,7 +27,7 @@ from sim.streams import Domain, StreamSink, StreamSource, reset, situation
 config = Config.model_validate(context.parameters()["config"])
 TOKENS: int = context.parameters()["tokens"]
 WIDTH, LANES, PAGE = config.memory_bits, config.kv.lanes, config.kv.page_tokens
-OWNERS = tuple(itertools.product(range(2), range(2), range(2), SIDES))
+OWNERS = list(itertools.product(range(2), range(2), range(2), SIDES))[: context.parameters()["owners"]]
 """Sequence, layer, head, side."""
 
 

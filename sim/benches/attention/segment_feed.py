@@ -1,0 +1,196 @@
+"""Segment feed: lists of products; no list's sums begin afresh before those that lay there were read.
+
+Parameters: ``config``, the fields of the configuration; ``lists``, how many in a test.
+"""
+
+import itertools
+import random
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+import cocotb
+
+from golden.kv.pages import SIDES, PageLayout
+from hw.attention.payloads import (
+    Access,
+    divisor,
+    softmax_state,
+    value_product,
+    value_read,
+    value_segment,
+)
+from hw.config import Config
+from sim import context
+from sim.benches.kv.pages import form_fields, random_layout
+from sim.packing import codec
+from sim.scoreboard import Scoreboard
+from sim.streams import SITUATIONS, Domain, StreamSink, StreamSource, reset, situation
+
+CONFIG = Config.model_validate(context.parameters()["config"])
+LISTS: int = context.parameters()["lists"]
+QUERIES, ROWS = CONFIG.kv.queries, CONFIG.rows
+SEGMENT, READ = codec(value_segment(CONFIG)), codec(value_read(CONFIG))
+INPUTS = {
+    "products": value_product(CONFIG),
+    "states": softmax_state(CONFIG),
+    "specials": QUERIES,
+}
+OUTPUTS = {
+    "segments": value_segment(CONFIG),
+    "reads": value_read(CONFIG),
+    "divisors": divisor,
+    "found": softmax_state(CONFIG),
+}
+
+
+def slow(rng: random.Random) -> Iterator[bool]:
+    """Reads take their time, as if all sums of a query left."""
+    while True:
+        yield rng.random() < 0.96
+
+
+class Bench:
+    """The circuit with its streams, and whose sums lie where."""
+
+    def __init__(self, domain: Domain, stalls: str) -> None:
+        where = situation(stalls)
+        self.domain = domain
+        self.sources = {
+            name: StreamSource(domain, name, shape, where.source) for name, shape in INPUTS.items()
+        }
+        self.boards = {name: Scoreboard(name, OUTPUTS[name]) for name in ("divisors", "found")}
+        observers = {"segments": self._segment, "reads": self._read}
+        observers |= {name: board.observe for name, board in self.boards.items()}
+        self.sinks = {
+            name: StreamSink(
+                domain,
+                name,
+                shape,
+                slow if name == "reads" else where.sink,
+                where.sink_waits,
+                observers[name],
+            )
+            for name, shape in OUTPUTS.items()
+        }
+        self.wanted = dict.fromkeys(OUTPUTS, 0)
+        self.lists = 0
+        self.beside = 0  # segments that begin afresh beside sums that are not read
+        self.owners: dict[int, tuple[int, int]] = {}  # of places: the number of a list, and a query
+        self.unread: set[int] = set()  # places of complete sums
+        self.segments: deque[tuple[tuple[int, int], bool, dict[str, Any]]] = deque()
+        self.reads: deque[tuple[tuple[int, int], int]] = deque()
+
+    def send(self, queries: int, pages: int) -> None:
+        """A list, and what must come of it."""
+        layout = random_layout(CONFIG, place=(SIDES[1], random.choice(("token", "channel"))))
+        top, scores = random.randrange(32), random.getrandbits(1)
+        flags = random.getrandbits(QUERIES)
+        self.sources["specials"].send(flags)
+        for page in range(pages):
+            fields = {
+                "form": form_fields(layout),
+                "last_query": queries - 1,
+                "top": top,
+                "opens": page == 0,
+                "closes": page == pages - 1,
+                "scores": scores,
+            }
+            self._page(layout, queries, fields)
+        for query in range(queries):
+            state = {"query": query, "maximum": random.randint(-999, 999), "total": random.getrandbits(20)}
+            self.sources["states"].send(state)
+            divided = {"total": state["total"], "top": top, "special": flags >> query & 1}
+            self.boards["divisors"].expect(divided)
+            self.wanted["divisors"] += 1
+            if scores:
+                self.boards["found"].expect(state)
+                self.wanted["found"] += 1
+            self.reads.append(((self.lists, query), layout.channels // ROWS))
+            self.wanted["reads"] += 1
+        self.lists += 1
+
+    def _page(self, layout: PageLayout, queries: int, fields: dict[str, Any]) -> None:
+        folded = layout.format.axis == "token"
+        outputs = layout.format.group if folded else layout.channels
+        parts = layout.channels // outputs
+        for query, part in itertools.product(range(queries), range(parts)):
+            moved = random.randrange(63)
+            last = part == parts - 1 and query == queries - 1
+            product = {
+                "page": fields | {"first": 0, "last": 0},
+                "query": query,
+                "part": part,
+                "last_part": part == parts - 1,
+                "last": last,
+            }
+            self.sources["products"].send({"product": product, "moved": moved})
+            segment = {
+                "access": Access.DOTS if folded else Access.RESULTS,
+                "block": part * outputs // ROWS,
+                "blocks": outputs // ROWS,
+                "moved": moved,
+                "fresh": fields["opens"],
+                "top": fields["top"],
+            }
+            self.segments.append(((self.lists, query), last and fields["closes"], segment))
+            self.wanted["segments"] += 1
+
+    def _segment(self, bits: int) -> None:
+        found = SEGMENT.unpack(bits)
+        place = found.pop("query")
+        owner, ends, expected = self.segments.popleft()
+        assert found == expected
+        if expected["fresh"]:
+            assert place not in self.unread, f"{owner} overwrites {self.owners[place]}, which is not read"
+            self.owners[place] = owner
+            self.beside += bool(self.unread)
+        assert self.owners[place] == owner, f"{owner} is added to {self.owners[place]}"
+        if ends:
+            self.unread |= {place for place, own in self.owners.items() if own[0] == owner[0]}
+
+    def _read(self, bits: int) -> None:
+        found = READ.unpack(bits)
+        owner, blocks = self.reads.popleft()
+        place = found["query"]
+        assert found["blocks"] == blocks
+        assert self.owners[place] == owner, f"{owner} is read at {self.owners[place]}"
+        assert place in self.unread, f"{owner} is not complete"
+        self.unread.remove(place)
+
+    async def finish(self) -> None:
+        """Wait for everything expected and see that nothing else comes."""
+        for name, sink in self.sinks.items():
+            await sink.wait_for(self.wanted[name])
+        await self.domain.cycles(20)
+        for board in self.boards.values():
+            board.finish()
+
+
+@cocotb.test()
+@cocotb.parametrize(stalls=SITUATIONS)
+async def any_lists(dut: Any, stalls: str) -> None:
+    bench = Bench(await reset(dut, cycle_limit=500_000), stalls)
+    for _ in range(LISTS):
+        bench.send(random.randint(1, QUERIES), random.randint(1, 3))
+    await bench.finish()
+
+
+@cocotb.test()
+async def few_queries(dut: Any) -> None:
+    """The next list does not wait until sums are read, the one after it does."""
+    bench = Bench(await reset(dut, cycle_limit=500_000), SITUATIONS[0])
+    for _ in range(LISTS):
+        bench.send(random.randint(1, QUERIES // 2), random.randint(1, 3))
+    await bench.finish()
+    assert bench.beside > LISTS // 2
+
+
+@cocotb.test()
+async def many_queries(dut: Any) -> None:
+    """Every list waits until all is read."""
+    bench = Bench(await reset(dut, cycle_limit=500_000), SITUATIONS[0])
+    for _ in range(LISTS):
+        bench.send(random.randint(QUERIES // 2 + 1, QUERIES), random.randint(1, 3))
+    await bench.finish()
+    assert bench.beside == 0
