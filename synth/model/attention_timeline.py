@@ -49,8 +49,9 @@ class Overheads:
         fold: from a vector's last beat to its first chunk.
         place: from a product's last chunk to the first beat of the vector that takes its place.
         short: that the array loses between keys and values whose groups are shorter than others may be.
-        equal: the same where they are as short as these.
-        back: from the last chunk of such values to the end of the first group of keys, at least.
+        longer: more of them for each cycle by which groups of keys are longer than that.
+        tight: more of them for each query where they are not.
+        equal: the same where groups of values are as short as others may be.
         scores: from the last chunk of a query's keys to its first weight.
         weights: from a page's last weight to the first beat of its values.
         read: from a list's last chunk to the first of its sums.
@@ -64,9 +65,10 @@ class Overheads:
     numbers: int = 8
     fold: int = 16
     place: int = 0
-    short: int = 17
+    short: int = 10
+    longer: int = 2
+    tight: int = 3
     equal: int = 2
-    back: int = 9
     scores: int = 50
     weights: int = 6
     read: int = 20
@@ -95,7 +97,7 @@ class _Timeline:
         self.scores: deque[list[int]] = deque()  # of pages, when those of each query are there
         self.weights = deque([0, 0], 2)  # when those of pages are not wanted any more
         self.reads: deque[int] = deque()  # cycles that sums of lists still take
-        self.short = False  # the latest values had short groups
+        self.group = 0  # cycles of a group of the latest keys
         self.added = 0  # when value sums were last added to
 
     def play(self, pages: Sequence[tuple[PageLayout, PageLayout]], lists: int) -> list[int]:
@@ -123,7 +125,7 @@ class _Timeline:
         ready, there = self._load(page)
         ready = max(ready, self.queried + query_memory.DELAY)
         scores = []
-        self.array += max(self.times.back - page.group, 0) * self.short
+        self.group = page.group
         for query in range(self.queries):
             self._products(page, query, ready, there)
             scores.append(self.array + self.times.scores)
@@ -132,9 +134,7 @@ class _Timeline:
     def _values(self, page: PageWork, opens: bool) -> None:
         ready, there = self._load(page)
         ready = max(ready, self._weigh(self.scores.popleft()))
-        self.array += self.times.short * (page.group < page.apart) + self.times.equal * (
-            page.group == page.apart
-        )
+        self.array += self._turn(page)
         self._read(self.array - self.added)
         if opens:
             most = 0 if 2 * self.queries > self.config.kv.queries else 1
@@ -144,8 +144,15 @@ class _Timeline:
         for query in range(self.queries):
             self._products(page, query, ready, there)
         self.added = self.array
-        self.short = page.group < page.apart
         self.weights.append(self.folding)
+
+    def _turn(self, page: PageWork) -> int:
+        """What the array loses from the latest keys to values, whose groups may be shorter than others."""
+        times = self.times
+        if page.group >= page.apart:
+            return times.equal * (page.group == page.apart)
+        queries = self.queries * (self.group == page.apart)
+        return times.short + times.longer * (self.group - page.apart) + times.tight * queries
 
     def _weigh(self, scores: list[int]) -> int:
         """When a page's weights are there, of which it remembers those of two pages."""

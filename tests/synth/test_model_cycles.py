@@ -113,7 +113,7 @@ def check_lists(config: Config, lists: list) -> None:
 
 
 def test_lists_of_the_tiny_attention_tile() -> None:
-    check_lists(preset("tiny"), [[1, 32, native(9, 2)], [3, 32, native(12, 4)], [4, 16, window(8)]])
+    check_lists(preset("tiny"), [[1, 32, native(9, 2)], [3, 32, native(12, 4)], [4, 32, window(8)]])
 
 
 @pytest.mark.slow
