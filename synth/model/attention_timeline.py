@@ -18,25 +18,21 @@ is worked on query by query, in products of a vector with some of its outputs (`
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil
 from typing import Any
 
-from golden.kv.codings import CODINGS
 from golden.kv.pages import PageLayout
 from hw.attention import division, query_memory
-from hw.attention.code_memory import dense_bits, depth
-from hw.attention.number_memory import per_word
+from hw.attention.code_memory import depth
 from hw.config import Config
-from hw.kv.payloads import Coding
-from hw.pe import array
+from synth.model.page_work import PageWork, page_work
 
 __all__ = ["OVERHEADS", "Overheads", "Run", "attention_cycles"]
 
 Run = tuple[PageLayout, PageLayout, int]
 """Keys and values of the same tokens, and how many such pages follow one another."""
 
-_LISTS = (3, 4)
-"""That are played; their difference is what another one takes."""
+_COUNTED = 4
+"""The list that counts; another one follows it."""
 
 _PLAYED = 16
 """Pages of a run that are played; the second half of them stands for those that are left out."""
@@ -52,6 +48,10 @@ class Overheads:
         numbers: from a page's last number to its first vector.
         fold: from a vector's last beat to its first chunk.
         place: from a product's last chunk to the first beat of the vector that takes its place.
+        short: that the array loses between keys and values whose groups are shorter than others may be.
+        longer: more of them for each cycle by which groups of keys are longer than that.
+        tight: more of them for each query where they are not.
+        equal: the same where groups of values are as short as others may be.
         scores: from the last chunk of a query's keys to its first weight.
         weights: from a page's last weight to the first beat of its values.
         read: from a list's last chunk to the first of its sums.
@@ -65,6 +65,10 @@ class Overheads:
     numbers: int = 8
     fold: int = 16
     place: int = 0
+    short: int = 10
+    longer: int = 2
+    tight: int = 3
+    equal: int = 2
     scores: int = 50
     weights: int = 6
     read: int = 20
@@ -74,70 +78,6 @@ class Overheads:
 
 
 OVERHEADS = Overheads()
-
-
-@dataclass(frozen=True)
-class _Page:
-    """One side of a page as the engine works on it, for each query.
-
-    Attributes:
-        numbers, codes: words of memory.
-        granules: of the codes in their memory.
-        parts: products of a query.
-        beats: of a vector into folding, of each part.
-        cycles: of a product in the array.
-    """
-
-    numbers: int
-    codes: int
-    granules: int
-    parts: int
-    beats: tuple[int, ...]
-    cycles: int
-
-
-def is_folded(layout: PageLayout) -> bool:
-    """Whether steps belong to inputs of the product."""
-    return (layout.format.axis == "channel") == (layout.side == "key")
-
-
-def _page(config: Config, layout: PageLayout) -> _Page:
-    form, width = layout.format, config.memory_bits
-    outputs, inputs = layout.tokens, layout.channels
-    if layout.side == "value":
-        outputs, inputs = inputs, outputs
-    folded = is_folded(layout)
-    length = form.group or (layout.channels if form.axis == "token" else layout.tokens)
-    parts = outputs // length if folded else 1
-    group = config.group if folded else length
-    groups = [min(group, inputs - first) // config.lanes for first in range(0, inputs, group)]
-    terms, dots = form.dtype.term_count, folded and layout.side == "value"
-    if dots:
-        pace = config.rows // max(config.rows // 2, config.rescale_units)
-    else:
-        pace = max(array.group_cycles(config, 0, terms), config.turns(not folded))
-    coding = Coding(CODINGS.index(form.coding))
-    size = config.rows * config.lanes
-    return _Page(
-        numbers=layout.metadata_bytes * 8 // width,
-        codes=ceil(form.coding.length(layout.elements) * 8 / width),
-        granules=layout.elements * dense_bits(coding) // size,
-        parts=parts,
-        beats=tuple(_beats(config, layout, part, inputs) for part in range(parts)),
-        cycles=outputs // parts // config.rows * sum(max(chunks * terms, pace) for chunks in groups),
-    )
-
-
-def _beats(config: Config, layout: PageLayout, part: int, inputs: int) -> int:
-    """Cycles of a vector: a beat for each word that its numbers lie in."""
-    lanes = config.activation_lanes
-    if not is_folded(layout):
-        return inputs // lanes
-    start, stride = part * layout.channels, 1
-    if layout.side == "value":
-        start, stride = part, layout.groups // layout.tokens
-    places = [(start + stride * number) // per_word(config) for number in range(inputs)]
-    return sum(len(set(places[first : first + lanes])) for first in range(0, inputs, lanes))
 
 
 class _Timeline:
@@ -157,12 +97,13 @@ class _Timeline:
         self.scores: deque[list[int]] = deque()  # of pages, when those of each query are there
         self.weights = deque([0, 0], 2)  # when those of pages are not wanted any more
         self.reads: deque[int] = deque()  # cycles that sums of lists still take
+        self.group = 0  # cycles of a group of the latest keys
         self.added = 0  # when value sums were last added to
 
     def play(self, pages: Sequence[tuple[PageLayout, PageLayout]], lists: int) -> list[int]:
         """Equal lists; returns when the array was done with the values of each page."""
         ends = []
-        known = {layout: _page(self.config, layout) for pair in set(pages) for layout in pair}
+        known = {layout: page_work(self.config, layout) for pair in set(pages) for layout in pair}
         total, lag, elements = lists * len(pages), self.times.lag, self.queries * pages[0][0].channels
         for number in range(total + lag):
             place = number % len(pages)
@@ -180,18 +121,20 @@ class _Timeline:
                     self.reads.append(self.times.read + _division(elements, self.queries))
         return ends
 
-    def _keys(self, page: _Page) -> None:
+    def _keys(self, page: PageWork) -> None:
         ready, there = self._load(page)
         ready = max(ready, self.queried + query_memory.DELAY)
         scores = []
+        self.group = page.group
         for query in range(self.queries):
             self._products(page, query, ready, there)
             scores.append(self.array + self.times.scores)
         self.scores.append(scores)
 
-    def _values(self, page: _Page, opens: bool) -> None:
+    def _values(self, page: PageWork, opens: bool) -> None:
         ready, there = self._load(page)
         ready = max(ready, self._weigh(self.scores.popleft()))
+        self.array += self._turn(page)
         self._read(self.array - self.added)
         if opens:
             most = 0 if 2 * self.queries > self.config.kv.queries else 1
@@ -202,6 +145,14 @@ class _Timeline:
             self._products(page, query, ready, there)
         self.added = self.array
         self.weights.append(self.folding)
+
+    def _turn(self, page: PageWork) -> int:
+        """What the array loses from the latest keys to values, whose groups may be shorter than others."""
+        times = self.times
+        if page.group >= page.apart:
+            return times.equal * (page.group == page.apart)
+        queries = self.queries * (self.group == page.apart)
+        return times.short + times.longer * (self.group - page.apart) + times.tight * queries
 
     def _weigh(self, scores: list[int]) -> int:
         """When a page's weights are there, of which it remembers those of two pages."""
@@ -219,7 +170,7 @@ class _Timeline:
             if not self.reads[0]:
                 self.reads.popleft()
 
-    def _load(self, page: _Page) -> tuple[int, list[int]]:
+    def _load(self, page: PageWork) -> tuple[int, list[int]]:
         """When vectors of a page may begin, and when each of its words of codes is there."""
         numbers = max(self.word + self.times.page, self.ends[0]) + page.numbers
         self.word, there = numbers, []
@@ -238,7 +189,7 @@ class _Timeline:
         first, last, begins, ends = self.codes[0]
         return begins + (ends - begins) * max(granule - first, 0) // (last - first)
 
-    def _products(self, page: _Page, query: int, ready: int, there: list[int]) -> None:
+    def _products(self, page: PageWork, query: int, ready: int, there: list[int]) -> None:
         """All products of a query with a page; the first query's wait for codes."""
         begins = 0
         for part in range(page.parts):
@@ -288,10 +239,12 @@ def _cycles(config: Config, runs: tuple[Run, ...], queries: int, overheads: Over
     for key, value, count in runs:
         pages += [(key, value)] * min(count, _PLAYED)
         if count > _PLAYED:
-            rest.append((len(pages) - 1, count - _PLAYED))
-    alone, *_, before, later = (
-        _Timeline(config, queries, overheads).play(pages, lists)[-len(pages) :] for lists in (1, *_LISTS)
+            rest.append((len(pages) - 1 - overheads.lag, count - _PLAYED))  # keys of the next run come later
+    alone, among = (
+        _Timeline(config, queries, overheads).play(pages, lists)[: _COUNTED * len(pages)]
+        for lists in (1, _COUNTED + 1)
     )
+    before, later = (among[count * len(pages) :][: len(pages)] for count in (_COUNTED - 2, _COUNTED - 1))
     half = _PLAYED // 2
     left_out = sum(count * (later[last] - later[last - half]) // half for last, count in rest)
     outputs = overheads.read + _division(queries * pages[0][0].channels, queries)
@@ -300,4 +253,4 @@ def _cycles(config: Config, runs: tuple[Run, ...], queries: int, overheads: Over
 
 def _division(elements: int, queries: int) -> int:
     """Cycles in which a list's sums are divided."""
-    return division.PACE * (elements + queries * division.PREPARATION)
+    return division.PACE * (elements + queries * (division.PREPARATION + division.LATENCY))

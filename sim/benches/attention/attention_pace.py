@@ -17,16 +17,16 @@ from sim.streams import reset
 
 
 def attention(queries: int, channels: int, *runs: list) -> Attention:
-    """A list of runs of equal pages, which move no maximum after the first one."""
+    """A list of runs of equal pages, each of smaller keys, so that only the first page moves a maximum."""
     tokens, rng = CONFIG.kv.page_tokens, np.random.default_rng(0)
     pairs = []
-    for count, *formats in runs:
+    for number, (count, *formats) in enumerate(runs):
         key, value = (
             PageLayout(Format("native", bits, axis, group), side, tokens, channels, CONFIG.rows, CONFIG.lanes)
             for side, (bits, axis, group) in zip(SIDES, formats, strict=True)
         )
         quantized = (
-            key.format.quantize(rng.standard_normal((tokens, channels)).astype(np.float16)),
+            key.format.quantize((0.25**number * rng.standard_normal((tokens, channels))).astype(np.float16)),
             value.format.quantize(rng.standard_normal((tokens, channels)).astype(np.float16)),
         )
         pairs += [Pair((key, value), quantized, 0, tokens - 1)] * count
