@@ -202,9 +202,9 @@ def _name(design: Design, names: SignalDict) -> list[str]:
     taken = {names[signal] for signal in names}
     twice: list[str] = []
 
-    def free(name: str) -> str:
+    def free(name: str, width: int = 1) -> str:
         name = name.replace("__", "_")
-        if name in taken:
+        if name in taken and width:  # Verilog has no wires without bits
             twice.append(name)
         return _free(name, taken)
 
@@ -222,7 +222,7 @@ def _name(design: Design, names: SignalDict) -> list[str]:
     module.signal_names.clear()
     for signal in [*registers, *signals]:
         if signal not in module.signal_names and signal.name:
-            module.signal_names[signal] = names[signal] if signal in names else free(signal.name)
+            module.signal_names[signal] = names[signal] if signal in names else free(signal.name, len(signal))
     return twice
 
 

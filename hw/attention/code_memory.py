@@ -140,10 +140,10 @@ class CodeMemory(wiring.Component):
                 write.data.eq(Mux(first, granule[0], granule[1])),
                 write.en.eq(taken & (first | second)),
             ]
-        following = Signal.like(written)
-        m.d.comb += following.eq(written + Mux(beat.both, 2 * parts, parts))
+        end = Signal.like(written)
+        m.d.comb += end.eq(written + Mux(beat.both, 2 * parts, parts))
         with m.If(taken):
-            m.d.sync += written.eq(Mux(beat.last, _page_begin(following), following))
+            m.d.sync += written.eq(Mux(beat.last, _page_begin(end), end))
 
     def _walk(
         self, m: Module, written: Signal, free: Signal, place: Signal, fetches: Signal, advance: Value

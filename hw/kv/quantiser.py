@@ -65,7 +65,7 @@ class Quantiser(wiring.Component):
         m.submodules.scale = scale = GroupScale(config)
         m.submodules.numbers = numbers = NumberBeats(config)
         m.submodules.codes = codes = CodeStream(config)
-        m.submodules.largest = largest = LargestField()
+        m.submodules.largest_field = largest = LargestField()
         connect(m, flipped(self.formats), stage.formats)
         connect(m, flipped(self.elements), stage.elements)
         m.d.comb += [getattr(self, flag).eq(getattr(stage, flag)) for flag in FLAGS]
@@ -119,7 +119,7 @@ class Quantiser(wiring.Component):
         low, _ = extremes(stage.entry)
         with m.FSM(name="leaving"):
             with m.State("page"):
-                m.d.comb += [groups.restart.eq(1), codes.restart.eq(1), m.submodules.largest.load.eq(1)]
+                m.d.comb += [groups.restart.eq(1), codes.restart.eq(1), m.submodules.largest_field.load.eq(1)]
                 m.d.sync += form.eq(stage.form)
                 with m.If(stage.full):
                     m.next = "scale entry"

@@ -139,7 +139,8 @@ class TokenWriter(wiring.Component):
         """Scales and minima wait in a memory, which the walk looks up a cycle ahead."""
         groups, row = m.submodules.scales.results, HALF_BITS * 2
         m.submodules.numbers = memory = Memory(shape=row, depth=most_groups(self.config), init=[])
-        write, read = memory.write_port(), memory.read_port()
+        write = memory.write_port()
+        read = memory.read_port()
         m.d.comb += [
             write.addr.eq(groups.payload.group),
             write.data.eq(Cat(groups.payload.parameters.scale, groups.payload.minimum)),
