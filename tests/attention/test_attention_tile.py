@@ -12,13 +12,11 @@ from sim import runner
 TINY, EDGE = preset("tiny"), preset("edge")
 BENCH = "sim.benches.attention.attention_tile"
 RATES = [
-    (128, 2, 1, 16, 1.05),
-    (128, 2, 4, 16, 1.05),
-    (128, 4, 1, 16, 1.05),
-    (128, 8, 4, 16, 1.05),
-    (64, 4, 1, 16, 1.05),
-    (64, 2, 1, 16, 1.1),
-    (64, 2, 4, 16, 1.15),
+    (128, 2, 1, 12, 1.05),
+    (128, 2, 4, 12, 1.05),
+    (128, 8, 1, 12, 1.05),
+    (64, 2, 1, 12, 1.1),
+    (64, 2, 4, 12, 1.15),
 ]
 """Channels, bits, queries, pages, and times the bound of memory and array."""
 
@@ -33,8 +31,8 @@ def test_names() -> None:
 
 def test_tiny(simulator: str) -> None:
     thorough = simulator == "verilator"
-    parameters = {"config": TINY.model_dump(), "lists": 60 if thorough else 4}
-    runner.run(AttentionTile(TINY), BENCH, simulator, parameters, None if thorough else "stalls=[06]|rising")
+    parameters = {"config": TINY.model_dump(), "lists": 40 if thorough else 2}
+    runner.run(AttentionTile(TINY), BENCH, simulator, parameters, None if thorough else "stalls=6|rising")
 
 
 def test_edge() -> None:
@@ -44,8 +42,9 @@ def test_edge() -> None:
 
 def test_engines() -> None:
     config = TINY.changed(kv=TINY.kv.model_copy(update={"engines": 2}))
-    parameters = {"config": config.model_dump(), "lists": 12}
-    runner.run(AttentionTile(config), "sim.benches.attention.attention_engines", "verilator", parameters)
+    parameters = {"config": config.model_dump(), "lists": 8}
+    bench = "sim.benches.attention.attention_engines"
+    runner.run(AttentionTile(config), bench, "verilator", parameters, "stalls=[036]")
 
 
 @pytest.mark.slow

@@ -101,7 +101,13 @@ class Bench:
         for query in range(queries):
             state = {"query": query, "maximum": random.randint(-999, 999), "total": random.getrandbits(20)}
             self.sources["states"].send(state)
-            divided = {"total": state["total"], "top": top, "special": flags >> query & 1}
+            divided = {
+                "maximum": state["maximum"],
+                "total": state["total"],
+                "top": top,
+                "special": flags >> query & 1,
+                "error": 0,
+            }
             self.boards["divisors"].expect(divided)
             self.wanted["divisors"] += 1
             if scores:
