@@ -33,7 +33,7 @@ from hw.attention.value_sums import ValueSums
 from hw.attention.vector_feed import VECTORS_UNDER_WAY, VectorFeed
 from hw.config import Config
 from hw.kv.page_reader import ERRORS
-from hw.kv.payloads import Side, word
+from hw.kv.payloads import SHORTEST_GROUP, Side, word
 from hw.payloads import ActivationFormat
 
 __all__ = ["Engine", "members"]
@@ -231,10 +231,12 @@ class Engine(wiring.Component):
         for target, element in zip(out.elements[0], folding.folded.payload.elements, strict=True):
             m.d.comb += target.eq(element)
 
+        # Keys of a page whose results wait for softmax have their terms waiting, too.
+        waiting = config.kv.queries * config.kv.page_tokens // SHORTEST_GROUP
         takers = {}
-        for side, taker in ((Side.KEY, softmax), (Side.VALUE, sums)):
+        for side, taker, more in ((Side.KEY, softmax, waiting), (Side.VALUE, sums, 0)):
             name = f"waiting_{side.name.lower()}_terms"
-            m.submodules[name] = fifo = SyncFIFO(width=offset_term.width, depth=VECTORS_UNDER_WAY)
+            m.submodules[name] = fifo = SyncFIFO(width=offset_term.width, depth=VECTORS_UNDER_WAY + more)
             takers[side] = fifo
             m.d.comb += [
                 fifo.w_data.eq(folding.terms.payload),
