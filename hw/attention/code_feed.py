@@ -3,7 +3,7 @@
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFO
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import exact_log2
 
 from hw import payloads
@@ -81,11 +81,7 @@ class CodeFeed(wiring.Component):
         for name, target in outputs.items():
             fifo = SyncFIFO(width=target.payload.shape().size, depth=_WAITING)
             m.submodules[f"waiting_{name}"] = fifos[name] = fifo
-            m.d.comb += [
-                target.payload.eq(fifo.r_data),
-                target.valid.eq(fifo.r_rdy),
-                fifo.r_en.eq(target.ready),
-            ]
+            connect(m, fifo.r_stream, flipped(target))
         told = Signal()
         tells = Signal()
         is_value = Signal()

@@ -52,7 +52,6 @@ class CodeMemory(wiring.Component):
         pages (in stream): pages, in the order of their words; taken with the last query's last chunk.
         dense (in stream): words of dense codes.
         codes (out stream): all chunks of a page for each query, as the array takes them.
-        again (out): the page's chunks were sent before.
     """
 
     def __init__(self, config: Config) -> None:
@@ -69,7 +68,6 @@ class CodeMemory(wiring.Component):
                 "pages": In(stream.Signature(code_page(config))),
                 "dense": In(stream.Signature(dense_words(config))),
                 "codes": Out(stream.Signature(chunk_codes(config))),
-                "again": Out(1),
             }
         )
 
@@ -173,7 +171,7 @@ class CodeMemory(wiring.Component):
             self.pages.ready.eq(fetches & advance & last_chunk & last_query),
         ]
         with m.If(fetches & advance):
-            m.d.sync += [chunk.eq(chunk + 1), place.eq(following), self.again.eq(query.any())]
+            m.d.sync += [chunk.eq(chunk + 1), place.eq(following)]
             with m.If(last_chunk):
                 m.d.sync += [chunk.eq(0), query.eq(Mux(last_query, 0, query + 1))]
                 with m.If(last_query):

@@ -149,14 +149,8 @@ class Engine(wiring.Component):
     ) -> None:
         """A stream by way of a queue."""
         m.submodules[f"waiting_{name}"] = fifo = SyncFIFO(width=Shape.cast(shape).width, depth=depth)
-        m.d.comb += [
-            fifo.w_data.eq(source.payload),
-            fifo.w_en.eq(source.valid),
-            source.ready.eq(fifo.w_rdy),
-            target.payload.eq(fifo.r_data),
-            target.valid.eq(fifo.r_rdy),
-            fifo.r_en.eq(target.ready),
-        ]
+        connect(m, source, fifo.w_stream)
+        connect(m, fifo.r_stream, target)
 
     def _load(self, m: Module) -> tuple[NumberMemory, CodeMemory, PageLoader]:
         """Pages from words to memories: that of numbers and that of codes."""
@@ -175,14 +169,12 @@ class Engine(wiring.Component):
     def _mark(self, m: Module, loader: PageLoader, queries: QueryMemory, segments: SegmentFeed) -> None:
         """Divisors with what is known of their list, which is there long before them."""
         m.submodules.waiting_damaged = damaged = SyncFIFO(width=1, depth=_LISTS)
+        connect(m, queries.damaged, damaged.w_stream)
         mark, out, found = loader.marks.payload, self.divisors, segments.divisors
         query = Signal.like(mark.last_query)
         taken = Signal()
         list_ends = Signal()
         m.d.comb += [
-            damaged.w_data.eq(queries.damaged.payload),
-            damaged.w_en.eq(queries.damaged.valid),
-            queries.damaged.ready.eq(damaged.w_rdy),
             self.error_query.eq(queries.error),
             out.payload.eq(found.payload),
             out.payload.error.eq(mark.error | damaged.r_data),
@@ -241,10 +233,8 @@ class Engine(wiring.Component):
             m.d.comb += [
                 fifo.w_data.eq(folding.terms.payload),
                 fifo.w_en.eq(folding.terms.valid & sides.r_rdy & (sides.r_data == side.value)),
-                taker.terms.payload.eq(fifo.r_data),
-                taker.terms.valid.eq(fifo.r_rdy),
-                fifo.r_en.eq(taker.terms.ready),
             ]
+            connect(m, fifo.r_stream, taker.terms)
         of_value = sides.r_data == Side.VALUE.value
         m.d.comb += [
             folding.terms.ready.eq(Mux(of_value, takers[Side.VALUE].w_rdy, takers[Side.KEY].w_rdy)),

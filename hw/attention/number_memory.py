@@ -7,7 +7,7 @@ same place, and stay until the page is released.
 from amaranth.hdl import Array, Module, Mux, Signal, Value
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.fifo import SyncFIFO
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import exact_log2
 
 from hw.attention.payloads import attention_page, number_request, numbers
@@ -168,10 +168,8 @@ class NumberMemory(wiring.Component):
             self.pages.ready.eq(ends),
             complete.w_data.eq(self.pages.payload),
             complete.w_en.eq(ends),
-            self.loaded.payload.eq(complete.r_data),
-            self.loaded.valid.eq(complete.r_rdy),
-            complete.r_en.eq(self.loaded.ready),
         ]
+        connect(m, complete.r_stream, flipped(self.loaded))
         for name, ring in rings.items():
             chosen = of_minima if name == "minima" else ~of_minima
             write = ring.write_port()
@@ -225,11 +223,7 @@ class NumberMemory(wiring.Component):
         m.d.sync += stale.eq(waits & scales.issue)
         for name, gather in gathers.items():
             connection = getattr(self, f"{name}_requests")
-            m.d.comb += [
-                gather.requests.valid.eq(connection.valid),
-                gather.requests.payload.eq(connection.payload),
-                connection.ready.eq(gather.requests.ready),
-            ]
+            connect(m, flipped(connection), gather.requests)
             with m.If(takes[name] | ~fetched[name].valid):
                 m.d.sync += [
                     fetched[name].valid.eq(gather.issue),

@@ -153,11 +153,9 @@ class PageLoader(wiring.Component):
             marks.w_data.eq(mark),
             marks.w_en.eq(ended & closes),
             room.eq(marks.w_level < _MARKS - 1),  # that of the page before may not be there yet
-            self.marks.payload.eq(marks.r_data),
-            self.marks.valid.eq(marks.r_rdy),
-            marks.r_en.eq(self.marks.ready),
             self.error_short.eq(splitter.error_short & ~page.refused),
             self.error_long.eq(splitter.error_long & ~page.refused),
         ]
+        connect(m, marks.r_stream, flipped(self.marks))
         with m.If(ended):
             m.d.sync += own.eq(mark.error & ~closes)

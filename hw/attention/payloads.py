@@ -6,6 +6,7 @@ from amaranth.utils import bits_for
 
 from golden.attention.widths import CONTEXT_BITS, SCORE_FRACTION, SUM_BITS, TOTAL_FRACTION
 from golden.numbers.datatypes import LANE_BITS
+from hw.attention.product_shape import most_parts
 from hw.config import Config
 from hw.kv.page_shape import entries
 from hw.kv.payloads import HALF_BITS, SHORTEST_GROUP, TOP_BITS, Coding, Side, page_format
@@ -109,12 +110,11 @@ def chunk_codes(config: Config) -> data.ArrayLayout:
 
 def product(config: Config) -> data.StructLayout:
     """A vector of a query and the part of a page that it is multiplied by; the last one of a page ends it."""
-    parts = max(config.kv.channels, config.kv.page_tokens) // SHORTEST_GROUP
     return data.StructLayout(
         {
             "page": attention_page(config),
             "query": range(config.kv.queries),
-            "part": range(parts),
+            "part": range(most_parts(config)),
             "last_part": 1,
             "last": 1,
         }

@@ -3,7 +3,7 @@
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFO
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import exact_log2
 
 from hw import payloads
@@ -108,10 +108,8 @@ class ScaleFeed(wiring.Component):
             jobs.w_en.eq(opens),
             takers.w_data.eq(form.side),
             takers.w_en.eq(opens),
-            self.takers.payload.eq(takers.r_data),
-            self.takers.valid.eq(takers.r_rdy),
-            takers.r_en.eq(self.takers.ready),
         ]
+        connect(m, takers.r_stream, flipped(self.takers))
         with m.If(opens):
             m.d.sync += opened.eq(1)
         with m.If(ends):

@@ -7,7 +7,7 @@ softmax; where steps are not folded they are 1 and offsets 0.
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFO
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import exact_log2
 
 from hw.attention.payloads import (
@@ -168,11 +168,7 @@ class VectorFeed(wiring.Component):
         ):
             m.d.comb += [fifo.w_data.eq(payload), fifo.w_en.eq(step & when)]
         for fifo, target in ((products, self.products), (score_pages, self.score_pages)):
-            m.d.comb += [
-                target.payload.eq(fifo.r_data),
-                target.valid.eq(fifo.r_rdy),
-                fifo.r_en.eq(target.ready),
-            ]
+            connect(m, fifo.r_stream, flipped(target))
         self._ask(m, operands, operand)
         self._join(m, tags)
         return m
