@@ -6,6 +6,7 @@ Every component is a module, equal ones are written once, and names are those of
 The text is deterministic and carries no source paths.
 """
 
+import gc
 import os
 import re
 
@@ -58,10 +59,14 @@ def modules(component: wiring.Component, name: str) -> Modules:
     """The modules of a component, in RTLIL; arguments as in ``convert``."""
     found = Modules(name)
     token = library.set(found)
+    collects = gc.isenabled()
+    gc.disable()  # a netlist is millions of live objects: looking through them took 0.4 of the time
     try:
         found.write(component, name)
     finally:
         library.reset(token)
+        if collects:
+            gc.enable()
     return found
 
 

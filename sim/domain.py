@@ -109,7 +109,11 @@ class Domain:
             except ValueError:
                 raise AssertionError(f"{port} is {value} in cycle {self.cycle}") from None
 
-        return read_port
+        def read_bit() -> int:
+            value = read()
+            return 0 if value == "0" else 1 if value == "1" else read_port()
+
+        return read_bit if self.width(port) == 1 else read_port
 
     def writer(self, port: str) -> Callable[[int], None]:
         """A function that drives ``port``; a port that was not made ignores it."""

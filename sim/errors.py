@@ -76,7 +76,8 @@ class ErrorCounter:
 
     def step(self) -> None:
         for name, read in self._readers.items():
-            self.counts[name] += read()
+            if read():
+                self.counts[name] += 1
 
     def restart(self) -> None:
         self.counts = dict.fromkeys(self.counts, 0)

@@ -127,6 +127,9 @@ def _simulate(
     environment = {
         context.VARIABLE: str(folder / "bench.json"),
         "COCOTB_ANSI_OUTPUT": "0",
+        "COCOTB_REWRITE_ASSERTION_FILES": "sim/*.py",  # where benches assert
+        "PYTHONPYCACHEPREFIX": str(toolchain.cache_directory() / "bytecode"),
+        "PYTHONDONTWRITEBYTECODE": "",  # each run would compile everything anew
         "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # cocotb loads pytest for its assertions; plugins cost 0.1 s
     }
     runner = cocotb_runner_for(simulator, environment)
