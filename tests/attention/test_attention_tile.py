@@ -11,14 +11,18 @@ from sim import runner
 
 TINY, EDGE = preset("tiny"), preset("edge")
 BENCH = "sim.benches.attention.attention_tile"
+FOLDED, RESCALED = ("channel", "token"), ("token", "channel")
 RATES = [
-    (128, 2, 1, 12, 1.05),
-    (128, 2, 4, 12, 1.05),
-    (128, 8, 1, 12, 1.05),
-    (64, 2, 1, 12, 1.1),
-    (64, 2, 4, 12, 1.15),
+    (128, "native", 2, FOLDED, 1, 12, 1.05, 2, 1),
+    (128, "native", 2, FOLDED, 4, 12, 1.05, 2, 1),
+    (128, "native", 8, FOLDED, 1, 12, 1.05, 2, 1),
+    (64, "native", 2, FOLDED, 1, 12, 1.05, 2, 2),
+    (64, "native", 2, FOLDED, 4, 12, 1.15, 2, 1),
+    (128, "ternary", 2, FOLDED, 1, 12, 1.15, 2, 2),
+    (128, "sign", 1, FOLDED, 1, 12, 1.15, 2, 2),
+    (128, "ternary", 2, RESCALED, 1, 12, 2.2, 2, 1),
 ]
-"""Channels, bits, queries, pages, and times the bound of memory and array."""
+"""Channels, rule, bits, axes of both sides, queries, pages, times the bound of memory and array, order."""
 
 
 @pytest.mark.quick

@@ -286,8 +286,15 @@ def random_attention(count: int, length: int, places: Sequence[str] | None = Non
 
 
 def native_attention(count: int, channels: int, bits: int, length: int) -> Attention:
-    """Pages of the native rule in groups of 32, keys by channel and values by token, of normal elements."""
-    formats = [Format("native", bits, axis, 32) for axis in ("channel", "token")]
+    """Pages of the native rule, whose scales are folded: keys by channel and values by token."""
+    return regular_attention(count, channels, "native", bits, ("channel", "token"), length)
+
+
+def regular_attention(
+    count: int, channels: int, rule: str, bits: int, axes: Sequence[str], length: int
+) -> Attention:
+    """Pages of one rule in groups of 32, all of the same normal elements; ``axes`` of keys and of values."""
+    formats = [Format(rule, bits, axis, 32) for axis in axes]
     rows, lanes, tokens = CONFIG.rows, CONFIG.lanes, CONFIG.kv.page_tokens
     layouts = tuple(
         PageLayout(form, side, tokens, channels, rows, lanes)
@@ -365,9 +372,9 @@ async def full_throughput(dut: Any) -> None:
     """List after list in so many times the cycles that memory or the array needs."""
     bench = Bench(await reset(dut, cycle_limit=2_000_000), "free_running")
     domain = bench.domain
-    for channels, bits, count, length, most, *order in RATES:
-        attention = native_attention(count, channels, bits, length)
-        bench.send([attention] * 4, *(order or (max(LAGS),)))
+    for channels, rule, bits, axes, count, length, most, lag, run in RATES:
+        attention = regular_attention(count, channels, rule, bits, axes, length)
+        bench.send([attention] * 4, lag, run)
         own = attention.queries.size
         ends = [bench.wanted["outputs"] - own * left for left in (3, 0)]
         cycles = []
@@ -375,7 +382,8 @@ async def full_throughput(dut: Any) -> None:
             await bench.sinks["outputs"].wait_for(end)
             cycles.append(domain.cycle)
         taken, least = (cycles[1] - cycles[0]) / 3, bound(attention)
-        print(f"{channels=} {bits=} {count=} {length=} {taken=} {least=} ratio={taken / least:.3f}")
-        assert taken <= most * least, (channels, bits, count, length, taken, least)
+        shape = f"{channels=} {rule=} {bits=} {axes=} {count=} {length=}"
+        print(f"{shape} {taken=} {least=} ratio={taken / least:.3f}")
+        assert taken <= most * least, (shape, taken, least)
         coverage_rate.hit(count=count)
     await bench.finish()
