@@ -17,7 +17,7 @@ from amaranth.lib import wiring
 
 from golden import optional
 
-__all__ = ["Refuted", "Undecided", "prove"]
+__all__ = ["Refuted", "Undecided", "prove", "prove_by_induction"]
 
 _SCRIPT = """
 read_rtlil design.il
@@ -25,6 +25,7 @@ hierarchy -top top
 proc
 flatten
 delete -output
+memory
 chformal -lower
 async2sync
 opt -full
@@ -64,6 +65,33 @@ def prove(design: wiring.Component, seconds: int = 300) -> int:
         Refuted: an assertion can fail.
         Undecided: no answer in time.
     """
+    log = _solve(design, f"scorr; dc2; pdr -T {seconds}")
+    if "Property proved" not in log:
+        raise Undecided(log[-2000:])
+    invariant = re.search(r"invariant with (\d+) clauses", log)
+    return int(invariant.group(1)) if invariant else 0
+
+
+def prove_by_induction(design: wiring.Component, depth: int) -> None:
+    """Prove the design's assertions where so many cycles without a failure lead to another one.
+
+    It serves where they compare numbers, of which reachability would look at single bits.
+
+    Args:
+        design: its inputs are chosen by the engine; reset is one of them.
+        depth: cycles from a reset and from any state, at least 1.
+
+    Raises:
+        Refuted: an assertion can fail.
+        Undecided: the step does not hold.
+    """
+    log = _solve(design, f"orpos; bmc3 -F {depth + 1}; scorr; dc2; ind -F {depth}")
+    if f"No output asserted in {depth + 1} frames" not in log or "Networks are equivalent" not in log:
+        raise Undecided(log[-2000:])
+
+
+def _solve(design: wiring.Component, commands: str) -> str:
+    """What ABC says to these commands for a design in which assumptions are folded into the assertions."""
     with tempfile.TemporaryDirectory(prefix="proof-") as name:
         folder = Path(name)
         (folder / "design.il").write_text(rtlil.convert(design, name="top", emit_src=False))
@@ -71,14 +99,10 @@ def prove(design: wiring.Component, seconds: int = 300) -> int:
         log = _run([sys.executable, "-c", _YOSYS, "design.ys"], folder)
         if not (folder / "design.aig").exists():
             raise Undecided(log[-2000:])
-        commands = f"read_aiger design.aig; fold; scorr; dc2; pdr -T {seconds}"
-        log = _run([str(_abc()), "-c", commands], folder)
+        log = _run([str(_abc()), "-c", f"read_aiger design.aig; fold; {commands}"], folder)
     if asserted := re.search(r"asserted in frame (\d+)", log):
         raise Refuted(int(asserted.group(1)))
-    if "Property proved" not in log:
-        raise Undecided(log[-2000:])
-    invariant = re.search(r"invariant with (\d+) clauses", log)
-    return int(invariant.group(1)) if invariant else 0
+    return log
 
 
 def _abc() -> Path:

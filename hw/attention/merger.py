@@ -35,7 +35,8 @@ class Merger(wiring.Component):
     """Merge query after query of ``config.kv.engines`` engines, engine 0 first, by one shifter.
 
     A query takes ``cycles``. All engines attend to the same queries, each to pages of its own, with the same
-    ``top``; engine 0's counts.
+    ``top``; engine 0's counts. Engines that took a bad page for the first one of a list may differ in its
+    channels; of such a query there are as many merged sums as the longest has.
 
     Members:
         divisors_{n}, sums_{n} (in streams): what engine n has found.
@@ -90,11 +91,15 @@ class Merger(wiring.Component):
         ]
         of_sums = phase == _Phase.SUMS
         ends = Signal()  # the last engine's sum is added in this cycle
+        done = Signal(self.engines)  # which engines have given all sums of the query
+        own_done = Signal()
         closes = Signal()
+        m.d.comb += [own_done.eq(done.bit_select(engine, 1)), closes.eq(done.all())]
         with m.If(of_sums):
             # What is merged may be overwritten only when it has left, and not by the next query's.
             leaves = ~ends & (~self.sums.valid | (self.sums.ready & ~closes))
-            m.d.comb += steps.eq(Array(one.valid for one in sums)[engine] & ((engine != 0) | leaves))
+            given = Array(one.valid for one in sums)[engine] | own_done
+            m.d.comb += steps.eq(given & ((engine != 0) | leaves))
         totals = Array(one.payload.total for one in divisors)
         values = Array(one.payload.sum for one in sums)
         fetches = Signal()
@@ -102,15 +107,16 @@ class Merger(wiring.Component):
         with m.If(fetches):
             m.d.sync += [
                 places.eq(Mux(behind > _MOST_PLACES, _MOST_PLACES, behind)),
-                value.eq(Mux(of_sums, values[engine], totals[engine])),
+                value.eq(Mux(of_sums, Mux(own_done, 0, values[engine]), totals[engine])),
                 first.eq(engine == 0),
             ]
         m.d.sync += placed.eq(fetches)
         with m.If(placed):
             m.d.sync += merged.eq(Mux(first, 0, merged) + rounded)
 
-        with m.If(fetches & of_sums & (engine == 0)):
-            m.d.sync += closes.eq(sums[0].payload.last)
+        lasts = Array(one.payload.last for one in sums)
+        with m.If(fetches & of_sums):
+            m.d.sync += done.bit_select(engine, 1).eq(own_done | lasts[engine])
         m.d.sync += ends.eq(fetches & last_engine & of_sums)
         out = self.sums
         m.d.comb += [out.payload.sum.eq(merged), out.payload.last.eq(closes)]
@@ -129,10 +135,12 @@ class Merger(wiring.Component):
         ]
         query_ends = Signal()
         m.d.comb += query_ends.eq(out.valid & out.ready & closes & of_sums)
+        with m.If(query_ends):
+            m.d.sync += done.eq(0)
         for one in divisors:
             m.d.comb += one.ready.eq(query_ends)
         for number, one in enumerate(sums):
-            m.d.comb += one.ready.eq(fetches & of_sums & (engine == number))
+            m.d.comb += one.ready.eq(fetches & of_sums & (engine == number) & ~own_done)
         advances = Signal()
         m.d.comb += advances.eq(fetches | (there & (phase == _Phase.MAXIMUM)))
         with m.If(advances):

@@ -43,6 +43,8 @@ class ScoreCollector(wiring.Component):
             result, later if the maximum has to wait. It is taken before its first score is read.
     """
 
+    converter = ScoreConverter
+
     def __init__(self, config: Config) -> None:
         self.config = config
         super().__init__(
@@ -63,7 +65,7 @@ class ScoreCollector(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.converter = converter = ScoreConverter()
+        m.submodules.converter = converter = self.converter()
         place = Signal.like(self.read_place)  # of the score of the result that is taken
         room = Signal()
         take = Signal()

@@ -48,7 +48,7 @@ def test_engines() -> None:
     config = TINY.changed(kv=TINY.kv.model_copy(update={"engines": 2}))
     parameters = {"config": config.model_dump(), "lists": 8}
     bench = "sim.benches.attention.attention_engines"
-    runner.run(AttentionTile(config), bench, "verilator", parameters, "stalls=[036]")
+    runner.run(AttentionTile(config), bench, "verilator", parameters, "stalls=[036]|damaged")
 
 
 @pytest.mark.slow

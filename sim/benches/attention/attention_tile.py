@@ -39,7 +39,7 @@ CONFIG = Config.model_validate(context.parameters()["config"])
 LISTS: int = context.parameters()["lists"]
 RATES: list = context.parameters().get("rates", [])
 INPUTS = {"queries": query_beat(CONFIG), "pages": attention_page(CONFIG), "words": word(CONFIG.memory_bits)}
-ERRORS = ErrorPlan("attention")
+ERRORS = ErrorPlan("attention") if CONFIG.kv.engines == 1 else ErrorPlan("attention_engines")
 OUTPUTS = {"outputs": quotient, "scores": score_beat, "found": softmax_state(CONFIG)}
 
 coverage = Coverage(
