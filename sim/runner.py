@@ -30,7 +30,7 @@ from sim.build import LIMIT_SECONDS, TOP, BenchFailure, Design, build, cocotb_ru
 from sim.context import parameters
 from sim.toolchain import available
 
-__all__ = ["BenchFailure", "Outcome", "available", "parameters", "run"]
+__all__ = ["BenchFailure", "Design", "Outcome", "available", "parameters", "run"]
 
 _SHOWN_LINES = 60  # of a failing log
 
@@ -56,7 +56,7 @@ class Outcome:
 
 
 def run(
-    component: wiring.Component,
+    component: wiring.Component | Design,
     bench: str,
     simulator: str,
     parameters: Mapping[str, Any] | None = None,
@@ -66,7 +66,8 @@ def run(
     """Build ``component`` if needed and run the cocotb tests of ``bench`` on it.
 
     Args:
-        component: becomes the top module; its ports are all that a bench can see.
+        component: becomes the top module; its ports are all that a bench can see. ``Design.of_type`` serves
+            runs that share a large one.
         bench: Python module with cocotb tests, such as ``sim.benches.skid_buffer``; or some, with commas.
         simulator: ``verilator`` or ``icarus``.
         parameters: read in the bench by ``sim.context.parameters()``; anything JSON or NumPy.
@@ -81,7 +82,7 @@ def run(
         raise BenchFailure(f"{simulator} cannot run: {problem}")
     if seed is None:
         seed = int(os.environ.get("KVLOOM_SEED") or random.SystemRandom().getrandbits(31))
-    design = Design.of(component)
+    design = component if isinstance(component, Design) else Design.of(component)
     directory = build(design, simulator)
 
     runs = toolchain.cache_directory() / "runs"

@@ -14,7 +14,7 @@ BENCH = "sim.benches.accelerator"
 def run(config: Config, simulator: str, only: str | None = None) -> str:
     """Run the bench, thoroughly on Verilator; returns the log."""
     parameters = {"config": config.model_dump(), "thorough": simulator == "verilator"}
-    return runner.run(Accelerator(config), BENCH, simulator, parameters, only).log
+    return runner.run(runner.Design.of_type(Accelerator, config), BENCH, simulator, parameters, only).log
 
 
 def show_cycles(log: str) -> None:

@@ -70,7 +70,7 @@ def run(config: Config, simulator: str, linears: list[Linear], rows: int) -> Non
 def stream(config: Config, simulator: str, given: list[dict[str, Any]]) -> None:
     """Stream products through the accelerator and compare."""
     parameters = {"config": config.model_dump(), "products": given}
-    outcome = runner.run(Accelerator(config), BENCH, simulator, parameters, "given")
+    outcome = runner.run(runner.Design.of_type(Accelerator, config), BENCH, simulator, parameters, "given")
     assert outcome.tests == 1
 
 

@@ -35,24 +35,34 @@ def test_names() -> None:
 
 def test_tiny(simulator: str) -> None:
     thorough = simulator == "verilator"
-    parameters = {"config": TINY.model_dump(), "lists": 40 if thorough else 2}
-    runner.run(AttentionTile(TINY), BENCH, simulator, parameters, None if thorough else "stalls=6|rising")
+    parameters = {"config": TINY.model_dump(), "lists": 28 if thorough else 1}
+    runner.run(
+        runner.Design.of_type(AttentionTile, TINY),
+        BENCH,
+        simulator,
+        parameters,
+        None if thorough else "stalls=6",
+    )
 
 
 def test_edge() -> None:
     parameters = {"config": EDGE.model_dump(), "lists": 6}
-    runner.run(AttentionTile(EDGE), BENCH, "verilator", parameters, "stalls=[05]|rising|reset")
+    runner.run(
+        runner.Design.of_type(AttentionTile, EDGE), BENCH, "verilator", parameters, "stalls=[05]|rising|reset"
+    )
 
 
 def test_engines() -> None:
     config = TINY.changed(kv=TINY.kv.model_copy(update={"engines": 2}))
     parameters = {"config": config.model_dump(), "lists": 8}
     bench = "sim.benches.attention.attention_engines"
-    runner.run(AttentionTile(config), bench, "verilator", parameters, "stalls=[036]|damaged")
+    runner.run(
+        runner.Design.of_type(AttentionTile, config), bench, "verilator", parameters, "stalls=[036]|damaged"
+    )
 
 
 @pytest.mark.slow
 def test_rates() -> None:
     """What README promises of `edge`."""
     parameters = {"config": EDGE.model_dump(), "lists": 1, "rates": RATES}
-    runner.run(AttentionTile(EDGE), BENCH, "verilator", parameters, "throughput")
+    runner.run(runner.Design.of_type(AttentionTile, EDGE), BENCH, "verilator", parameters, "throughput")

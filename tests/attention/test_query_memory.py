@@ -36,10 +36,10 @@ def test_tiny(simulator: str) -> None:
 
 @pytest.mark.parametrize(
     ("config", "stride"),
-    [(EDGE, 7), (WIDE, 1), (NARROW, 3), (SMALL, 3)],
+    [(EDGE, 7), (WIDE, 3), (NARROW, 3), (SMALL, 3)],
     ids=["edge", "wide", "narrow", "small"],
 )
 def test_other_shapes(config: Config, stride: int) -> None:
-    """Among them every float16 for every length of up to 256: 80, 160 and 176 have a significand that rounds
-    up to 2."""
+    """Among them every third float16, from a random one on, for every length of up to 256: 80, 160 and 176
+    have a significand that rounds up to 2."""
     runner.run(QueryMemory(config), BENCH, "verilator", parameters(config, 12, stride))

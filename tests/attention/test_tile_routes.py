@@ -19,7 +19,7 @@ def test_edge(simulator: str) -> None:
     """Finer by six bits."""
     config = preset("edge").changed(attention=True, types=TYPES)
     chosen = None if simulator == "verilator" else "steady|exact|stalls=(0|3)"
-    run(config, simulator, 10 if simulator == "verilator" else 2, chosen)
+    run(config, simulator, 10 if simulator == "verilator" else 1, chosen)
 
 
 @pytest.mark.parametrize(
@@ -27,12 +27,12 @@ def test_edge(simulator: str) -> None:
     [
         {"waiting_groups": 0, "offset_passes": 2, "rescale_units": 1},
         {"maximum_inputs": 128},
-        {"activation_lanes": 16},
+        {"activation_lanes": 4},
     ],
 )
 def test_other_shapes(fields: dict[str, object]) -> None:
     """No group waits; no vector is as long as 256; or a beat a chunk."""
-    run(preset("edge").changed(attention=True, types=TYPES, **fields), "verilator", 4)
+    run(preset("tiny").changed(attention=True, types=TYPES, **fields), "verilator", 4)
 
 
 def test_rejects() -> None:

@@ -31,7 +31,9 @@ def accelerate(rng: np.random.Generator) -> Accelerate:
             products.append(given)
         parameters = {"config": config.model_dump(), "products": products}
         bench = "sim.benches.accelerator"
-        outcome = runner.run(Accelerator(config), bench, "verilator", parameters, "given")
+        outcome = runner.run(
+            runner.Design.of_type(Accelerator, config), bench, "verilator", parameters, "given"
+        )
         assert outcome.tests == 1
 
     return run

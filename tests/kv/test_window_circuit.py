@@ -37,9 +37,9 @@ class Window(wiring.Component):
 @pytest.mark.parametrize(
     ("config", "simulator", "owners", "tokens"),
     [
-        pytest.param(preset("tiny"), "verilator", 16, 100, id="tiny-verilator"),
-        pytest.param(preset("tiny"), "icarus", 4, 33, id="tiny-icarus"),
-        pytest.param(LONGER, "verilator", 16, 70, id="longer", marks=pytest.mark.slow),
+        pytest.param(preset("tiny"), "verilator", 9, 100, id="tiny-verilator"),
+        pytest.param(preset("tiny"), "icarus", 2, 33, id="tiny-icarus"),
+        pytest.param(LONGER, "verilator", 9, 70, id="longer", marks=pytest.mark.slow),
     ],
     indirect=["simulator"],
 )

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hw.config import preset
+from hw.pe.rescaler import Rescaler
 from sim import build, runner, toolchain
 from sim.example import Fault, PassThrough, SkidBuffer
 
@@ -148,3 +150,12 @@ def test_lock_excludes(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(increment, range(200)))
     assert counter.read_text() == "200"
+
+
+def test_a_netlist_is_worked_out_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KVLOOM_BUILD", str(tmp_path))
+    config = preset("tiny")
+    first = build.Design.of_type(Rescaler, config)
+    assert first == build.Design.of(Rescaler(config))
+    monkeypatch.setattr(build.Design, "of", None)
+    assert build.Design.of_type(Rescaler, config) == first

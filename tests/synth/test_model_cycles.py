@@ -53,7 +53,13 @@ def check_layers(config: Config, blocks: tuple[tuple[int, float], ...], types: t
         for scale, offset in ((("int8", False), ("fp16", number % 2 == 1))[odd % 2],)
     ]
     parameters = {"config": config.model_dump(), "layers": asked}
-    log = runner.run(Accelerator(config), "sim.benches.accelerator", "verilator", parameters, "layers").log
+    log = runner.run(
+        runner.Design.of_type(Accelerator, config),
+        "sim.benches.accelerator",
+        "verilator",
+        parameters,
+        "layers",
+    ).log
     found = re.findall(r"layer (\d+) (\d+) (\w+) (\w+) (\d) (\d+): (\d+) cycles", log)
     assert len(found) == len(asked)
     for outputs, inputs, dtype, scale, offset, group, cycles in found:
@@ -101,7 +107,7 @@ def check_lists(config: Config, lists: list) -> None:
     """
     parameters = {"config": config.model_dump(), "lists": 0, "paces": lists}
     bench = "sim.benches.attention.attention_pace"
-    log = runner.run(AttentionTile(config), bench, "verilator", parameters).log
+    log = runner.run(runner.Design.of_type(AttentionTile, config), bench, "verilator", parameters).log
     found = re.findall(r"list \d+: (\d+) cycles alone, (\d+) more", log)
     assert len(found) == len(lists)
     for (queries, channels, *runs), (alone, more) in zip(lists, found, strict=True):
