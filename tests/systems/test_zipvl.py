@@ -109,6 +109,15 @@ def test_values_by_head(rng: np.random.Generator) -> None:
     np.testing.assert_array_equal(found.decompress(), np.stack(alone))
 
 
+def test_tokens_of_a_class_keep_their_order(rng: np.random.Generator) -> None:
+    """The n-th ones of all heads share a group."""
+    important = np.stack([rng.permutation(500) < 170 for _ in range(2)])
+    order = zipvl.quantize_keys(rng.standard_normal((2, 500, 4)), important).order
+    for head in range(2):
+        wanted = [t for chosen in (True, False) for t in range(500) if important[head, t] == chosen]
+        assert order[head].tolist() == wanted
+
+
 @pytest.mark.parametrize("shape", [(1, 1, 64), (8, 100, 128), (2, 33, 64)])
 def test_bits(rng: np.random.Generator, shape: tuple[int, int, int]) -> None:
     heads, tokens, channels = shape
