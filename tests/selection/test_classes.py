@@ -170,6 +170,7 @@ def test_top_is_that_of_the_steps_and_offsets() -> None:
     # 1024 over 255 steps: 4.0, exponent field 17; the offset is 0
     assert classes.top.tolist() == [17, 1]
     classes.move(range(32), 2)
+    classes.append(np.zeros_like(keys), np.zeros_like(keys), 0)
     assert classes.top.tolist() == [17, 1]
 
 
