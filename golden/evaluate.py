@@ -47,7 +47,6 @@ from rich.table import Table
 from golden import optional
 from golden.checkpoint import Checkpoint, ctranslate2, locate, open_checkpoint
 from golden.command_line import Parser, positive
-from golden.kv.schemes import SCHEMES
 from golden.model import configuration, mel, tables, tokenizer
 from golden.model.capture import manual
 from golden.model.evaluation import Result, Setting, Subject, evaluate
@@ -58,6 +57,7 @@ from golden.model.results import Damaged, Results
 from golden.model.sampling import samples
 from golden.model.subjects import Sounds, Text
 from golden.numbers import scales
+from golden.systems import registry
 from golden.weights import search
 
 __all__ = ["ACTIVATIONS", "main", "name_of", "settings"]
@@ -158,7 +158,7 @@ def settings(options: argparse.Namespace, channels: int) -> list[Setting]:
     else:
         able = options.calibration or not options.model.startswith("whisper")
         names = [name for name, recipe in RECIPES.items() if able or not recipe.calibrated]
-        schemes = [name for name, scheme in SCHEMES.items() if scheme.fits(channels)]
+        schemes = [name for name, scheme in registry.names().items() if scheme.fits(channels)]
         pairs = [(name, "none") for name in names] + [("none", name) for name in schemes]
         pairs += [pair for pair in _PAIRS if pair[0] in names and pair[1] in schemes]
         own = {name: _free(RECIPES[name], changes) for name in names}
@@ -312,7 +312,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--activations", choices=ACTIVATIONS, default="fp32", metavar="A", help="fp32, fp16, 8..16"
     )
-    parser.add_argument("--kv", type=name_of(SCHEMES), nargs="+", metavar="NAME", help="schemes")
+    parser.add_argument("--kv", type=name_of(registry.names()), nargs="+", metavar="NAME", help="schemes")
     parser.add_argument(
         "--attention",
         choices=ACTIVATIONS[2:],

@@ -46,14 +46,19 @@ class Text:
         return {"model": self.checkpoint.sha256, "text": digest(self.parts), "calibration": calibration}
 
     def prepare(
-        self, setting: Setting, note: Callable[[Quantized], object]
+        self, setting: Setting, note: Callable[[Quantized], object], made: Callable[[Memory], object]
     ) -> Callable[[], Iterator[Window]]:
         """Make the model; what is returned reads."""
         linear = setting.linear(note, self._importance, self.checkpoint.__getitem__)
         model = Llama(self.checkpoint, linear, output=setting.output)
 
+        def memory(heads: int, channels: int) -> Memory:
+            own = setting.memory(heads, channels)
+            made(own)
+            return own
+
         def read() -> Iterator[Window]:
-            for loss in losses(model, self.parts, setting.memory):
+            for loss in losses(model, self.parts, memory):
                 yield len(loss), float(loss.mean()), None
 
         return read
@@ -122,7 +127,7 @@ class Sounds:
         return said, np.array(rows)
 
     def prepare(
-        self, setting: Setting, note: Callable[[Quantized], object]
+        self, setting: Setting, note: Callable[[Quantized], object], made: Callable[[Memory], object]
     ) -> Callable[[], Iterator[Window]]:
         """Make the model; what is returned reads."""
         if setting.head is not None:

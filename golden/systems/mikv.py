@@ -18,10 +18,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from golden.kv.formats import Format
 from golden.selection import top_k
 from golden.systems.tiers import HALF, Grouping, Tiered, compress, selected
 
-__all__ = ["GROUPING", "Balanced", "accumulate", "balancer", "important", "quantize_keys", "quantize_values"]
+__all__ = [
+    "GROUPING",
+    "Balanced",
+    "accumulate",
+    "balancer",
+    "formats",
+    "important",
+    "quantize_keys",
+    "quantize_values",
+]
 
 GROUPING = Grouping("mikv", "token", 2)
 """Half a head is a group, so that the two halves that a rotary embedding pairs are apart."""
@@ -146,6 +156,12 @@ def quantize_keys(
 def quantize_values(v: ArrayLike, important: ArrayLike, high: int = 16, low: int = 2) -> Tiered:
     """Values of a layer in two tiers, as ``quantize_keys`` without a balancer."""
     return compress(v, important, (high, low), GROUPING)
+
+
+def formats(channels: int, bits: int) -> tuple[Format, Format]:
+    """Formats of a tier's keys and values in pages: half a head is a group, by the rule ``native``."""
+    form = Format("native", bits, "token", channels // 2)
+    return form, form
 
 
 def _largest(x: ArrayLike) -> NDArray[np.float64]:

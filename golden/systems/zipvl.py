@@ -25,6 +25,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from golden.kv.formats import Format
 from golden.selection import top_p
 from golden.systems.tiers import HALF, Grouping, Tiered, compress, selected
 
@@ -33,6 +34,8 @@ __all__ = [
     "VALUES",
     "VALUES_BY_HEAD",
     "Separable",
+    "channel_scales",
+    "formats",
     "normalised",
     "quantize_keys",
     "quantize_values",
@@ -64,6 +67,26 @@ class Separable:
     def decompress(self) -> NDArray[np.float16]:
         """Values ``[H, T, D]``."""
         return self.tiers.decompress() * self.scale
+
+
+def formats(bits: int, page_tokens: int = 32) -> tuple[Format, Format]:
+    """Formats of a class in pages: keys have a step for a channel of a page, values for a token of a head."""
+    return Format("native", bits, "channel", page_tokens), Format("native", bits, "token", None)
+
+
+def channel_scales(v: ArrayLike) -> NDArray[np.float32]:
+    """Scales of value channels in the hardware form: sqrt(max |x|) as the power of two 2^round(e / 2).
+
+    Args:
+        v: real ``[H, T, D]``; e = floor(log2 max |x|), halves rounded to even.
+
+    Returns:
+        float32 ``[H, 1, D]``, 1 for a channel of zeros. Dividing by them is exact unless a quotient is
+        subnormal.
+    """
+    largest = np.abs(np.asarray(v, np.float64)).max(1, keepdims=True)
+    exponents = np.frexp(np.where(largest > 0, largest, 1))[1] - 1
+    return np.ldexp(np.float32(1), np.rint(exponents / 2).astype(np.int32))
 
 
 def ratio(scores: ArrayLike, tau: float | Fraction) -> int:
