@@ -37,6 +37,7 @@ __all__ = [
     "channel_scales",
     "formats",
     "normalised",
+    "prefill",
     "quantize_keys",
     "quantize_values",
     "ratio",
@@ -123,6 +124,28 @@ def normalised(scores: ArrayLike) -> NDArray[np.float64]:
     if rows.ndim != 2:
         raise ValueError(f"scores of shape {rows.shape} must be [probes, T]")
     return rows.sum(0) / np.arange(rows.shape[1], 0, -1)
+
+
+def prefill(q: ArrayLike, k: ArrayLike, v: ArrayLike, important: ArrayLike) -> NDArray[np.float32]:
+    """Attention of a prompt among its important tokens only.
+
+    Args:
+        q: real ``[H, R, T, D]``, R query heads for every KV head; k, v: ``[H, T, D]``.
+        important: bool ``[H, T]``.
+
+    Returns:
+        float32 ``[H, R, T, D]``: an important token's attention to the important ones up to itself, zeros for
+        the others, whose residual passes the layer alone.
+    """
+    queries, keys, values = (np.asarray(x, np.float32) for x in (q, k, v))
+    result = np.zeros_like(queries)
+    for head, chosen in enumerate(np.asarray(important, bool)):
+        index = np.flatnonzero(chosen)
+        scores = queries[head][:, index] @ keys[head, index].T * np.float32(queries.shape[-1] ** -0.5)
+        scores[:, ~np.tri(len(index), dtype=bool)] = -np.inf
+        weights = np.exp(scores - scores.max(-1, keepdims=True, initial=np.finfo(np.float32).min))
+        result[head][:, index] = weights / weights.sum(-1, keepdims=True) @ values[head, index]
+    return result
 
 
 def quantize_keys(k: ArrayLike, important: ArrayLike, high: int = 4, low: int = 2) -> Tiered:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from golden.kv.pages import PageLayout
 from golden.systems import zipvl
 
 pytestmark = pytest.mark.quick
@@ -154,6 +155,45 @@ def test_published_ratios(share: Fraction, published: float) -> None:
     bits = [payload + (keys.bits_per_element - payload) / 4, payload + 32 / 1024 + 16 / 4000]
     assert values.bits_per_element == pytest.approx(payload + 32 / 1024 + 16 / 1000)
     assert published * 0.985 < 16 / (sum(bits) / 2) < published
+
+
+@pytest.mark.parametrize("channels", [64, 128])
+def test_pages_of_a_class(channels: int) -> None:
+    """What a class costs in pages: 32 bits for 32 keys of a channel, and for the values of a token."""
+    for bits in (4, 2):
+        keys, values = (
+            PageLayout(form, side, 32, channels)
+            for form, side in zip(zipvl.formats(bits), ("key", "value"), strict=True)
+        )
+        assert keys.bits_per_element == bits + 1
+        assert values.bits_per_element == bits + 32 / channels
+
+
+@given(arrays.arrays(np.float16, (2, 3, 4), elements=st.floats(-65504, 65504, width=16)))
+def test_channel_scales(v: np.ndarray) -> None:
+    scales = zipvl.channel_scales(v)
+    for head, channel in np.ndindex(2, 4):
+        largest = max(abs(Fraction(float(x))) for x in v[head, :, channel])
+        power = round(Fraction(math.floor(math.log2(largest)), 2)) if largest else 0
+        assert scales[head, 0, channel] == 2.0**power
+        assert largest / Fraction(2) ** power <= 512  # never far from a square root
+
+
+def test_prefill(rng: np.random.Generator) -> None:
+    """All tokens: attention. Some: as if there were no others, whose outputs are zero."""
+    q = rng.standard_normal((2, 2, 20, 8))
+    k, v = rng.standard_normal((2, 2, 20, 8))
+    important = np.stack([rng.permutation(20) < 7 for _ in range(2)])
+    found = zipvl.prefill(q, k, v, important)
+    for head, row, token in np.ndindex(2, 2, 20):
+        if not important[head, token]:
+            assert not found[head, row, token].any()
+            continue
+        seen = [t for t in range(token + 1) if important[head, t]]
+        weights = np.exp(k[head, seen] @ q[head, row, token] / 8**0.5)
+        wanted = weights / weights.sum() @ v[head, seen]
+        np.testing.assert_allclose(found[head, row, token], wanted, rtol=0, atol=1e-5)
+    assert not zipvl.prefill(q, k, v, np.zeros((2, 20), bool)).any()
 
 
 SCORES = arrays.arrays(np.float32, st.integers(1, 20), elements=st.floats(0, 1, width=16))
