@@ -13,6 +13,9 @@ With ``--attention A`` caches are read with the attention engine's exact numeric
 Recipes that are calibrated run the model over 1,024 tokens first: of the files of ``--calibration``, else the
 manual's end or other samples. Whisper has no such text and needs the files.
 
+``--needles N`` puts a fact early into each of N windows of ``--context`` tokens, asks for it at the end, and
+scores the answer's tokens only (``golden.model.needles``).
+
 ``--table`` measures every recipe of weights with the full cache, every KV scheme with the weights as stored,
 and a few pairs of the two; or all pairs of the names given. It writes Markdown, JSON and pictures. Every
 result is a file in DIR/cells, so that an interrupted table goes on where it was. A single setting with
@@ -47,17 +50,18 @@ from rich.table import Table
 from golden import optional
 from golden.checkpoint import Checkpoint, ctranslate2, locate, open_checkpoint
 from golden.command_line import Parser, positive
-from golden.kv.schemes import SCHEMES
 from golden.model import configuration, mel, tables, tokenizer
 from golden.model.capture import manual
 from golden.model.evaluation import Result, Setting, Subject, evaluate
 from golden.model.llama import Llama
+from golden.model.needles import needles
 from golden.model.perplexity import windows
 from golden.model.recipes import RECIPES, Recipe
 from golden.model.results import Damaged, Results
 from golden.model.sampling import samples
 from golden.model.subjects import Sounds, Text
 from golden.numbers import scales
+from golden.systems import registry
 from golden.weights import search
 
 __all__ = ["ACTIVATIONS", "main", "name_of", "settings"]
@@ -112,7 +116,14 @@ def _reading(options: argparse.Namespace) -> _Reading:
         checkpoint = open_checkpoint(locate(options.model))
         channels = configuration.read(checkpoint).channels  # a model that does not run is refused at once
         parts, what = _parts(checkpoint, options)
-        subject = Text(checkpoint, parts, channels, cache(partial(_calibration, checkpoint, options)))
+        scored = None
+        if options.needles:
+            text = np.concatenate(parts).tolist()
+            made = needles(tokenizer.of(checkpoint), text, options.needles, options.context)
+            parts, scored = map(list, zip(*made, strict=True))
+            what = f"{options.needles} needles in {what}"
+        calibration = cache(partial(_calibration, checkpoint, options))
+        subject = Text(checkpoint, parts, channels, calibration, scored)
         count = sum(map(len, parts))
     name = f"{checkpoint.path.parent.name}/{checkpoint.path.name}"
     return _Reading(subject, f"{name}, {what}, {count} tokens")
@@ -158,7 +169,7 @@ def settings(options: argparse.Namespace, channels: int) -> list[Setting]:
     else:
         able = options.calibration or not options.model.startswith("whisper")
         names = [name for name, recipe in RECIPES.items() if able or not recipe.calibrated]
-        schemes = [name for name, scheme in SCHEMES.items() if scheme.fits(channels)]
+        schemes = [name for name, scheme in registry.names().items() if scheme.fits(channels)]
         pairs = [(name, "none") for name in names] + [("none", name) for name in schemes]
         pairs += [pair for pair in _PAIRS if pair[0] in names and pair[1] in schemes]
         own = {name: _free(RECIPES[name], changes) for name in names}
@@ -312,7 +323,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--activations", choices=ACTIVATIONS, default="fp32", metavar="A", help="fp32, fp16, 8..16"
     )
-    parser.add_argument("--kv", type=name_of(SCHEMES), nargs="+", metavar="NAME", help="schemes")
+    parser.add_argument("--kv", type=name_of(registry.names()), nargs="+", metavar="NAME", help="schemes")
     parser.add_argument(
         "--attention",
         choices=ACTIVATIONS[2:],
@@ -323,6 +334,9 @@ def _parser() -> Parser:
     parser.add_argument("--calibration", nargs="+", default=[], metavar="FILE", help="for calibrated recipes")
     parser.add_argument("--tokens", type=positive, default=2048, metavar="N", help="first tokens of the text")
     parser.add_argument("--context", type=positive, default=1024, metavar="N", help="tokens of a window")
+    parser.add_argument(
+        "--needles", type=positive, metavar="N", help="score N facts asked for at the end of a window, only"
+    )
     parser.add_argument("--group", type=positive, metavar="N", help="instead of the recipe's group")
     parser.add_argument("--scale", choices=[form.name for form in scales.FORMATS], help="likewise")
     parser.add_argument("--search", choices=search.SEARCHES, help="likewise")

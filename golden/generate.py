@@ -13,13 +13,13 @@ from collections.abc import Iterator
 from golden.checkpoint import Checkpoint, locate, open_checkpoint
 from golden.command_line import Parser, positive
 from golden.evaluate import ACTIVATIONS, name_of
-from golden.kv.schemes import SCHEMES
 from golden.model import configuration, tokenizer
 from golden.model.evaluation import Setting
 from golden.model.llama import Llama
 from golden.model.recipes import RECIPES
 from golden.model.sampling import continuation
 from golden.model.tokenizer import Tokenizer
+from golden.systems import registry
 
 __all__ = ["main", "prompt_ids"]
 
@@ -75,7 +75,9 @@ def _parser() -> Parser:
     parser.add_argument(
         "--activations", choices=ACTIVATIONS, default="fp32", metavar="A", help="fp32, fp16, 8..16"
     )
-    parser.add_argument("--kv", type=name_of(SCHEMES), default="none", metavar="NAME", help="KV scheme")
+    parser.add_argument(
+        "--kv", type=name_of(registry.names()), default="none", metavar="NAME", help="KV scheme"
+    )
     parser.add_argument("--tokens", type=positive, default=56, metavar="N", help="most tokens of an answer")
     parser.add_argument("--plain", action="store_true", help="continue the prompt instead of answering it")
     return parser

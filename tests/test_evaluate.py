@@ -27,6 +27,7 @@ from golden.model.recipes import RECIPES
 from golden.model.sampling import continuation, samples
 from golden.model.subjects import Sounds, Text
 from golden.model.tokenizer import of
+from golden.systems.registry import SYSTEMS
 
 BASELINES = ("ant4", "ant3", "olive4", "olive3", "mxfp4", "mxfp3")
 
@@ -212,7 +213,11 @@ def test_a_cluster(tiny_file: Checkpoint, tmp_path: Path, capsys: pytest.Capture
     chosen = ["--weights", "int4", "stored", "--kv", "none", "atom4"]
     folders = tmp_path / "here", tmp_path / "there"
     few = {name: RECIPES[name] for name in ("int4", "stored")}
-    with patch.dict(RECIPES, few, clear=True), patch.dict(SCHEMES, {"atom4": SCHEMES["atom4"]}, clear=True):
+    with (
+        patch.dict(RECIPES, few, clear=True),
+        patch.dict(SCHEMES, {"atom4": SCHEMES["atom4"]}, clear=True),
+        patch.dict(SYSTEMS, clear=True),
+    ):
         assert evaluate.main([*arguments, "--out", str(folders[0])]) == 0
         with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
             address = ["--scheduler", cluster.scheduler_address]
@@ -232,7 +237,7 @@ def test_a_whole_table_has_every_recipe_and_every_scheme_that_fits(tmp_path: Pat
     asked = evaluate.settings(options, 64)
     assert asked[0] == Setting()
     assert {one.weights for one in asked} == {"none", *RECIPES}
-    assert {one.kv for one in asked} == {"none", *SCHEMES}
+    assert {one.kv for one in asked} == {"none", *SCHEMES, *SYSTEMS}
     assert {one.scale for one in asked if one.weights == "none"} == {None}
     scales = {one.weights: one.scale for one in asked if one.weights != "none"}
     assert {name for name, scale in scales.items() if scale != "fp16"} == {
@@ -244,7 +249,8 @@ def test_a_whole_table_has_every_recipe_and_every_scheme_that_fits(tmp_path: Pat
     }
     small = {one.kv for one in evaluate.settings(options, 8)}
     assert "native4" not in small
-    assert {"atom4", "ternary"} < small
+    assert {"atom4", "ternary", "mikv", "zipvl", "kvcrush"} < small
+    assert not {"mikv4_paged", "zipvl_paged", "kvcrush4_block"} & small
 
 
 @pytest.mark.quick
@@ -255,7 +261,11 @@ def test_a_whole_table_leaves_out_what_does_not_fit(
 ) -> None:
     arguments = ["--model", str(tiny_file.path), "--text", "self", "--tokens", "40", "--table"]
     few = {"int4": RECIPES["int4"], "q4_0": RECIPES["q4_0"]}
-    with patch.dict(RECIPES, few, clear=True), patch.dict(SCHEMES, {"atom4": SCHEMES["atom4"]}, clear=True):
+    with (
+        patch.dict(RECIPES, few, clear=True),
+        patch.dict(SCHEMES, {"atom4": SCHEMES["atom4"]}, clear=True),
+        patch.dict(SYSTEMS, clear=True),
+    ):
         assert evaluate.main([*arguments, "--group", "64", "--out", str(tmp_path)]) == 0
     problem = capsys.readouterr().err
     assert (

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from golden.checkpoint import Tensor
-from golden.kv.schemes import SCHEMES
+from golden.kv.schemes import Scheme
 from golden.model.attention import Memory, Plain
 from golden.model.calibration import Importance
 from golden.model.engine_memory import EngineMemory
@@ -22,7 +22,9 @@ from golden.model.kv_schemes import QuantizedMemory
 from golden.model.linear import Factory, dense
 from golden.model.perplexity import Difference, compare
 from golden.model.recipes import RECIPES, Quantized, Recipe, factory
+from golden.model.system_memory import SystemMemory
 from golden.numbers.numerics import Numerics
+from golden.systems import registry
 
 __all__ = ["Result", "Setting", "Subject", "Window", "evaluate"]
 
@@ -37,7 +39,7 @@ class Setting:
     Attributes:
         weights: a name in ``golden.model.recipes.RECIPES``, or "none".
         activations: "fp32", "fp16", or the width "8".."16" they are aligned to.
-        kv: a name in ``golden.kv.schemes.SCHEMES``, or "none".
+        kv: a name in ``golden.systems.registry.names()``, or "none".
         group, scale, search: replace those of the recipe.
         attention: width "8".."16" of the attention engine's activations, with a scheme of whole pages; None
             for attention in float32 on the same numbers.
@@ -92,7 +94,7 @@ class Setting:
             "setting": asdict(self),
             "recipe": recipe.definition if recipe else None,
             "head": self._recipe(self.head).definition if self.head else None,
-            "scheme": None if self.kv == "none" else asdict(SCHEMES[self.kv]),
+            "scheme": None if self.kv == "none" else asdict(registry.get(self.kv)),
             "numerics": asdict(Numerics()) if exact or self.attention else None,
         }
 
@@ -120,11 +122,16 @@ class Setting:
         """A layer's memory of keys and values."""
         if self.kv == "none":
             return Plain(heads, channels, causal)
+        scheme = registry.get(self.kv)
+        if not isinstance(scheme, Scheme):
+            if not causal or self.attention is not None:
+                raise ValueError(f"cache system {self.kv!r} must read causal attention, in float32")
+            return SystemMemory(scheme.layer(heads, channels))
         if self.attention is not None:
             if not causal:
                 raise ValueError("the attention engine's numerics must be those of causal attention")
-            return EngineMemory(heads, channels, SCHEMES[self.kv], Numerics(int(self.attention)))
-        return QuantizedMemory(heads, channels, SCHEMES[self.kv], causal)
+            return EngineMemory(heads, channels, scheme, Numerics(int(self.attention)))
+        return QuantizedMemory(heads, channels, scheme, causal)
 
 
 @dataclass(frozen=True)
@@ -135,7 +142,8 @@ class Result:
         setting: the setting.
         windows: one for each piece of what was read.
         bits_per_weight: of the linear layers, metadata included; None where they are as stored.
-        kv_bits: of a quantised element of the cache, metadata included; None without quantisation.
+        kv_bits: of a quantised element of the cache, metadata included; None without quantisation. Of a
+            system that of all elements, evicted ones too, at the end of the windows.
         prepared, seconds: time to make the layers, and to read.
         memory: largest resident memory of the process so far, in bytes.
     """
@@ -195,8 +203,10 @@ class Subject(Protocol):
         ...
 
     def prepare(
-        self, setting: Setting, note: Callable[[Quantized], object]
-    ) -> Callable[[], Iterator[Window]]: ...
+        self, setting: Setting, note: Callable[[Quantized], object], made: Callable[[Memory], object]
+    ) -> Callable[[], Iterator[Window]]:
+        """Make the model, and what reads; ``note`` is told of quantised weights, ``made`` of memories."""
+        ...
 
 
 def evaluate(
@@ -212,25 +222,40 @@ def evaluate(
     Raises:
         ValueError: a recipe or scheme does not fit the model.
     """
-    begin, bits = time.monotonic(), [0.0, 0]
+    begin, bits, layers, cached = time.monotonic(), [0.0, 0], [], [0.0, 0]
 
     def note(q: Quantized) -> None:
         size = math.prod(q.shape)
         bits[0] += q.bits_per_weight * size
         bits[1] += size
 
-    read = subject.prepare(setting, note)
+    def made(memory: Memory) -> None:
+        if isinstance(memory, SystemMemory):
+            layers.append(memory.layer)
+
+    read = subject.prepare(setting, note, made)
     middle, found = time.monotonic(), []
     for window in read():
         found.append(window)
+        cached[0] += sum(layer.bits for layer in layers)
+        cached[1] += sum(layer.closed_elements for layer in layers)
+        layers.clear()
         if step is not None:
             step(found)
     return Result(
         setting,
         found,
         bits[0] / bits[1] if bits[1] else None,
-        SCHEMES[setting.kv].bits_per_element(subject.channels) if setting.kv != "none" else None,
+        _cache_bits(setting, subject.channels, *cached),
         round(middle - begin, 3),
         round(time.monotonic() - middle, 3),
         resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     )
+
+
+def _cache_bits(setting: Setting, channels: int, bits: float, elements: int) -> float | None:
+    """Bits of an element: what a scheme has for each, or what was counted."""
+    scheme = None if setting.kv == "none" else registry.get(setting.kv)
+    if isinstance(scheme, Scheme):
+        return scheme.bits_per_element(channels)
+    return bits / elements if elements else None

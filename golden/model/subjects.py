@@ -30,12 +30,16 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Text:
-    """A llama model and windows of token ids, and what makes other ones to calibrate with."""
+    """A llama model and windows of token ids, and what makes other ones to calibrate with.
+
+    With ``scored`` only so many of each window's last tokens count.
+    """
 
     checkpoint: Checkpoint
     parts: Sequence[NDArray[np.int64]]
     channels: int
     calibration: Callable[[], Sequence[NDArray[np.int64]]] = tuple
+    scored: Sequence[int] | None = None
 
     def __len__(self) -> int:
         return len(self.parts)
@@ -43,18 +47,27 @@ class Text:
     def identity(self, setting: Setting) -> dict[str, Any]:
         """Hashes of the model's file and of the windows' ids."""
         calibration = digest(self.calibration()) if setting.calibrated else None
-        return {"model": self.checkpoint.sha256, "text": digest(self.parts), "calibration": calibration}
+        scored = {} if self.scored is None else {"scored": list(self.scored)}
+        own = {"model": self.checkpoint.sha256, "text": digest(self.parts), "calibration": calibration}
+        return own | scored
 
     def prepare(
-        self, setting: Setting, note: Callable[[Quantized], object]
+        self, setting: Setting, note: Callable[[Quantized], object], made: Callable[[Memory], object]
     ) -> Callable[[], Iterator[Window]]:
         """Make the model; what is returned reads."""
         linear = setting.linear(note, self._importance, self.checkpoint.__getitem__)
         model = Llama(self.checkpoint, linear, output=setting.output)
 
+        def memory(heads: int, channels: int) -> Memory:
+            own = setting.memory(heads, channels)
+            made(own)
+            return own
+
         def read() -> Iterator[Window]:
-            for loss in losses(model, self.parts, setting.memory):
-                yield len(loss), float(loss.mean()), None
+            counts = self.scored or map(len, self.parts)
+            for loss, count in zip(losses(model, self.parts, memory), counts, strict=True):
+                own = loss[-count:]
+                yield len(own), float(own.mean()), None
 
         return read
 
@@ -122,7 +135,7 @@ class Sounds:
         return said, np.array(rows)
 
     def prepare(
-        self, setting: Setting, note: Callable[[Quantized], object]
+        self, setting: Setting, note: Callable[[Quantized], object], made: Callable[[Memory], object]
     ) -> Callable[[], Iterator[Window]]:
         """Make the model; what is returned reads."""
         if setting.head is not None:

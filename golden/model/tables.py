@@ -27,6 +27,8 @@ Perplexity over all windows, first tokens of windows not counted. dNLL: paired d
 that of the row where it is 0, nats a token; +-: its standard error over windows, which covers the choice of
 text and nothing else. KL: divergence from full precision, nats a token, less that of the same row. Seconds:
 to quantise and to read. Bits include scales, zeros and selectors; those of a cache do not include its window.
+Those of a cache system count maps, page tables, scores and factors too, at the end of the windows, for each
+element of a cache of all tokens.
 "engine A": read with the attention engine's numerics, activations of A bits.
 """
 
