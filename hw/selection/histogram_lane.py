@@ -1,6 +1,6 @@
 """A lane of the selector: the histogram of the scores that it sees, in a memory of its own."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, memory, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for
@@ -81,7 +81,7 @@ class HistogramLane(wiring.Component):
             found.eq(self.present & matches.all()),
             digit.eq(score[self.place]),
             address.eq(Mux(self.scans, self.bin, digit ^ self.lowest.replicate(BIN_BITS))),
-            weight.eq(Mux(self.by_sum | self.chooses, self.score, 1)),
+            weight.eq(Mux(self.by_sum | self.chooses, self.score, 1) & (~self.scans).replicate(SCORE_BITS)),
             read.addr.eq(address),
         ]
 
@@ -90,18 +90,19 @@ class HistogramLane(wiring.Component):
         equal = hold(m, None, "equal", found, reset=True)
         clears = hold(m, None, "clears", self.scans & self.clears, reset=True)
         held_address = hold(m, None, "address", address)
-        again = hold(m, None, "again", self.chooses | (equal & (address == held_address)))
+        again = hold(m, None, "again", self.chooses | self.scans | (equal & (address == held_address)))
         latest = Signal(width, reset_less=True)
         total = Signal(width)
-        # The adder tells that a score is above the border by its carry if it adds the border's complement.
+        # What a score is added to comes from the memory, or else from ``latest``: what is written at present;
+        # 0 in a scan, so that 0 is written; the border's complement, so that a carry tells of a larger score.
         m.d.comb += [
             total.eq(Mux(again, latest, read.data) + taken),
             write.addr.eq(held_address),
-            write.data.eq(Mux(clears, 0, total)),
+            write.data.eq(total),
             write.en.eq((equal & ~self.chooses) | clears),
             self.equal.eq(equal),
             self.beyond.eq(present & ~equal & (total[SCORE_BITS] ^ self.lowest)),
             self.mass.eq(read.data),
         ]
-        m.d.sync += latest.eq(Mux(self.chooses, Cat(~self.border, Const(0, width - SCORE_BITS)), total))
+        m.d.sync += latest.eq(Mux(self.chooses, ~self.border, Mux(self.scans, 0, total)))
         return m

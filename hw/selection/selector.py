@@ -98,7 +98,7 @@ class _State:
         self.met = Signal(reset_less=True)
         self.digit = Signal(BIN_BITS, reset_less=True)
         self.all = Signal(reset_less=True)
-        self.chooses = Signal(reset_less=True)
+        self.chooses = Signal()  # low while bins are cleared
         self.left = Signal(bits_for(MOST_TOKENS), reset_less=True)
         self.step = Signal(range(SHARE_BITS + 1), reset_less=True)
 
