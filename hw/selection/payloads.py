@@ -11,6 +11,8 @@ __all__ = [
     "SHARE_BITS",
     "Measure",
     "found_tokens",
+    "importance_page",
+    "importance_sum",
     "score_lanes",
     "score_pass",
     "score_words",
@@ -70,3 +72,23 @@ found_tokens = data.StructLayout({"count": bits_for(MOST_TOKENS), "first": range
 
 ``error``: the request was no legal one, nothing was read and no bitmap leaves.
 """
+
+
+def importance_page(config: Config) -> data.StructLayout:
+    """A page whose sums change, by the scores of queries 0 to ``last_query``.
+
+    ``opens``: the first page of these queries, their states come ahead of its scores; ``fresh``: all sums
+    were 0, none come; ``live``: a bit for each token that is there, the sums of others become 0.
+    """
+    return data.StructLayout(
+        {
+            "last_query": range(config.kv.queries),
+            "opens": 1,
+            "fresh": 1,
+            "live": config.kv.page_tokens,
+        }
+    )
+
+
+importance_sum = data.StructLayout({"sum": SCORE_BITS, "last": 1})
+"""A sum in units of 2^-20; ``last`` closes a page's."""

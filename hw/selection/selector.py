@@ -106,7 +106,16 @@ class _State:
 class Selector(wiring.Component):
     """Choose tokens by their scores, of equal scores those of the lowest index.
 
-    A request asks for the scores again and again, ``passes``, until the border is known, then once more.
+    A request asks for all scores again and again, ``passes``, until the border is known, at most four times,
+    and then once more. It takes a word of scores a cycle, whatever they are, and ``cycles`` from request to
+    answer: for each digit 256 and a few beside the words, twice that for the first one of a share. After a
+    reset the bins are cleared, which takes as many. The least score of all (``lowest``, a count of 1) needs
+    as many digits as tell it from the others; the indicator of a median is a count of half the tokens.
+
+    Each lane has a histogram of its own, 256 bins of 32 bits and ``log2(65,536 / lanes)``: equal bins side by
+    side are the rule (all sums of attention begin with zeros), and a histogram that is shared would wait for
+    them. One in registers would take 256 x 48 flops. A bin is a count or a sum, never both, since a share is
+    looked for to its last digit and the number of tokens at the border follows by a division.
 
     Members:
         requests (in stream): which tokens are wanted.

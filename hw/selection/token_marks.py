@@ -11,7 +11,7 @@ from hw.numbers.pipeline import hold
 from hw.selection.border_search import WANTED_BITS
 from hw.selection.payloads import MOST_TOKENS, score_lanes, selected_tokens
 
-__all__ = ["UNDER_WAY", "TokenMarks"]
+__all__ = ["UNDER_WAY", "TokenMarks", "count_ones"]
 
 UNDER_WAY = 4
 """Words of scores between being taken and leaving as bits: as many as keep the rate of a word a cycle."""
@@ -64,7 +64,7 @@ class TokenMarks(wiring.Component):
         present = hold(m, None, "taken", self.takes, reset=True)
         spends = hold(m, None, "present", present, reset=True)
         m.d.comb += [
-            self.used.eq(_count(self.equal)),
+            self.used.eq(count_ones(self.equal)),
             self.present.eq(present),
             self.spends.eq(spends),
             self.room.eq(under_way < UNDER_WAY),
@@ -86,7 +86,7 @@ class TokenMarks(wiring.Component):
             before = Signal(range(self.lanes), name=f"before_{number}")
             some = many | (before <= self.wanted[:place_bits]) if number else Const(1)
             m.d.comb += [
-                before.eq(_count(equal[:number])),
+                before.eq(count_ones(equal[:number])),
                 bits.chosen[number].eq(beyond[number] | (equal[number] & some & ~self.wanted[-1])),
             ]
         self._summarise(m, leaves, place_bits)
@@ -104,7 +104,7 @@ class TokenMarks(wiring.Component):
                 m.d.comb += place.eq(number)
         m.d.comb += self.first.eq(Mux(found, Cat(first_place, words), 0))
         with m.If(leaves):
-            m.d.sync += self.count.eq(self.count + _count(chosen))
+            m.d.sync += self.count.eq(self.count + count_ones(chosen))
             with m.If(~found):
                 m.d.sync += [found.eq(chosen.any()), first_place.eq(place)]
                 m.d.sync += words.eq(words + (chosen == 0))
@@ -112,7 +112,7 @@ class TokenMarks(wiring.Component):
             m.d.sync += [self.count.eq(0), found.eq(0), words.eq(0)]
 
 
-def _count(bits: Value) -> Value:
+def count_ones(bits: Value) -> Value:
     """How many bits are set."""
     ones = [bits[number] for number in range(len(bits))]
     while len(ones) > 1:

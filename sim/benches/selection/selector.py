@@ -1,5 +1,6 @@
 """Selector: every bitmap equal to golden, whatever the scores, the request and the stalls."""
 
+import itertools
 import random
 from collections import deque
 from fractions import Fraction
@@ -249,6 +250,24 @@ async def every_amount(dut: Any) -> None:
             for count in (0, 1, LANES, random_count()):
                 chosen = random_amount(amount, measure, count)
                 bench.send(Request(random_scores("few", count), measure, chosen, random.random() < 0.5))
+    await bench.finish()
+
+
+@cocotb.test()
+async def every_order(dut: Any) -> None:
+    """All orders that up to three scores can have, equal ones included, and all numbers of them: the count
+    is the number wanted, or all.
+    """
+    bench = await start(dut)
+    for count in range(1, 4):
+        for ranks in itertools.product(range(count), repeat=count):
+            if {*ranks} != {*range(max(ranks) + 1)}:
+                continue  # another one has this order
+            values = np.sort(np.unique(random_scores("any", 4 * count)))[:count]
+            for amount, lowest in itertools.product(range(count + 2), (False, True)):
+                request = Request(values[list(ranks)], Measure.COUNT, amount, lowest)
+                assert request.chosen().sum() == min(amount, count)
+                bench.send(request)
     await bench.finish()
 
 
