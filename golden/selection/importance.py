@@ -5,10 +5,11 @@
 which is the softmax of ``golden.attention``, from its scores and its final state. Sums are 32-bit integers in
 units of 2^-20 and stay at their largest, nearly 4,096, once they are there. New tokens start at 0.
 
-A weight must wait for its query's final sum. Scores are therefore looked at once that is known: those of a
-step when the next one reads the same keys, or those of a probe in a second reading. A step costs 4 bytes read
-and 4 written for each token, 8.3 % of the 96 bytes of its key and value (D = 128, native2, closed pages). A
-probe reads the keys once more, 56 bytes: every 32nd step 1.8 %.
+A weight must wait for its query's final sum, so scores are looked at once that is known. Either the queries
+of a step are asked again beside those of the next one, as rows that share the pages of a list, and the array
+works twice while nothing is read twice; or a probe reads the keys once more. A sum costs 4 bytes read and 4
+written, 8.3 % of the 96 bytes of a token's key and value (D = 128, native2, closed pages); a probe of every
+32nd step with its 48 bytes of keys 1.8 %.
 
 Roundings, in order:
 

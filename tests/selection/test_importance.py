@@ -6,6 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from golden.attention import engine
+from golden.attention.decode import decode
+from golden.kv import schemes
+from golden.numbers.numerics import Numerics
 from golden.selection import importance
 from golden.selection.importance import FRACTION_BITS, LARGEST, accumulate, normalisers, of_lifetime, weights
 
@@ -69,6 +72,19 @@ def test_evicted_tokens_are_cleared(rng: np.random.Generator) -> None:
     found = accumulate(np.full(10, 7), scores, *state(scores), live)
     assert not found[~live].any()
     assert (found[live] >= 7).all()
+
+
+def test_three_steps_of_attention(rng: np.random.Generator) -> None:
+    """Scores, maxima and sums of the engine's own, tokens coming in between; sums of a group's weights."""
+    scheme, sums, exact = schemes.get("native2_paged"), np.zeros(0, np.uint32), np.zeros(70)
+    keys, values = rng.standard_normal((2, 1, 70, 64)) * 2
+    for tokens in (33, 64, 70):
+        cache = scheme.compress(keys[:, :tokens], values[:, :tokens], 32)
+        found = decode(cache, rng.standard_normal((3, 64)), Numerics())
+        sums = accumulate(sums, found.scores, found.maximum, found.total)
+        exact[:tokens] += softmax(found.scores).sum(0)
+    assert np.all(np.abs(sums * UNIT - exact) <= 1.4e-3 * exact + 9 * UNIT / 2)
+    assert abs(sums.sum() * UNIT - 9) < 0.01
 
 
 def test_sums_saturate() -> None:
