@@ -66,7 +66,9 @@ class Importance(wiring.Component):
         m.submodules.tables = tables = TableEngine([EXP2, LOG2])
         rows = self.config.kv.page_tokens + self.config.kv.queries
         m.submodules.numbers = numbers = memory.Memory(shape=NORMALISER_BITS, depth=rows, init=[])
-        of_query, of_token, write = numbers.read_port(), numbers.read_port(), numbers.write_port()
+        of_query = numbers.read_port()
+        of_token = numbers.read_port()
+        write = numbers.write_port()
         advance = Signal()
         known = Signal()  # normalisers of the page's queries are
         taken = Signal()
@@ -148,12 +150,12 @@ class Importance(wiring.Component):
         page = self.pages.payload
         count = Signal(range(self.config.kv.queries))
         written = Signal()  # all of them, in the cycle before
-        whole = Signal()
+        complete = Signal()
         works = Signal()
         connect(m, flipped(self.states), normaliser.states)
         m.d.comb += [
-            works.eq(self.pages.valid & page.opens & ~written & ~whole & ~under_way),
-            known.eq(~page.opens | whole),
+            works.eq(self.pages.valid & page.opens & ~written & ~complete & ~under_way),
+            known.eq(~page.opens | complete),
             normaliser.works.eq(works),
             normaliser.value.eq(tables.value),
         ]
@@ -161,9 +163,9 @@ class Importance(wiring.Component):
         with m.If(normaliser.writes):
             m.d.sync += count.eq(Mux(count == page.last_query, 0, count + 1))
         with m.If(written):
-            m.d.sync += whole.eq(1)
+            m.d.sync += complete.eq(1)
         with m.If(self.pages.ready):
-            m.d.sync += whole.eq(0)
+            m.d.sync += complete.eq(0)
         return works
 
     def _weigh(self, m: Module, advance: Value, normaliser: Value, works: Value) -> Value:
