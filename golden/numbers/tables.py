@@ -7,15 +7,14 @@ multiplier for all functions:
     value = intercept[segment] * 2^8 + slope[segment] * place        in units of 2^-24
 
 Nothing is rounded but the rows, to 16 fraction bits. They are the lines with the least largest error in
-their segment: the slope of the chord, halfway between the chord and the tangent parallel to it. Relative
-errors over all 4,096 arguments, absolute ones of log2, for the function of the truncated argument:
+their segment: for a convex function the slope of the chord, halfway between the chord and the tangent
+parallel to it. Relative errors over all 4,096 arguments, for the function of the truncated argument:
 
 ============  ====================  =============
 function      value                 largest error
 ============  ====================  =============
 exp2          2^fraction            1.3e-4
 reciprocal    1 / (1 + fraction)    5.0e-4
-log2          log2(1 + fraction)    3.4e-4
 ============  ====================  =============
 
 ``exp2`` is used as it is. A reciprocal is corrected once (``golden.attention.division``).
@@ -28,7 +27,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["ARGUMENT_BITS", "EXP2", "LOG2", "RECIPROCAL", "SEGMENT_BITS", "VALUE_BITS", "Table"]
+__all__ = ["ARGUMENT_BITS", "EXP2", "RECIPROCAL", "SEGMENT_BITS", "VALUE_BITS", "Table"]
 
 ARGUMENT_BITS = 12
 """Fraction bits of an argument."""
@@ -66,7 +65,7 @@ class Table:
 
 
 def _table(name: str, function: Callable[[float], float], touches: Callable[[float], float]) -> Table:
-    """The rows of a function that is convex, or concave.
+    """The rows of a convex function.
 
     Args:
         name: of the function.
@@ -87,4 +86,3 @@ def _table(name: str, function: Callable[[float], float], touches: Callable[[flo
 
 EXP2 = _table("exp2", lambda x: 2.0**x, lambda slope: math.log2(slope / math.log(2)))
 RECIPROCAL = _table("reciprocal", lambda x: 1 / (1 + x), lambda slope: (-slope) ** -0.5 - 1)
-LOG2 = _table("log2", lambda x: math.log2(1 + x), lambda slope: 1 / (slope * math.log(2)) - 1)

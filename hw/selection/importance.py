@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import bits_for, exact_log2
 
 from golden.attention.widths import SCORE_FRACTION
-from golden.numbers.tables import EXP2, LOG2, VALUE_BITS
+from golden.numbers.tables import EXP2, VALUE_BITS
 from golden.selection.importance import FRACTION_BITS
 from hw.attention.payloads import score_beat, softmax_state
 from hw.config import Config
@@ -63,7 +63,7 @@ class Importance(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.tables = tables = TableEngine([EXP2, LOG2])
+        m.submodules.powers = powers = TableEngine([EXP2])
         rows = self.config.kv.page_tokens + self.config.kv.queries
         m.submodules.numbers = numbers = memory.Memory(shape=NORMALISER_BITS, depth=rows, init=[])
         of_query = numbers.read_port()
@@ -84,8 +84,7 @@ class Importance(wiring.Component):
         gathered = Signal(self._gathered_bits())
         normaliser = m.submodules.normaliser
         m.d.comb += [
-            tables.advance.eq(advance | works),
-            tables.chosen.eq(works),
+            powers.advance.eq(advance | works),
             of_query.addr.eq(self._row(next_query, of_query=True)),
             of_query.en.eq(advance),
             of_token.addr.eq(self._row(items[3].token)),
@@ -146,7 +145,7 @@ class Importance(wiring.Component):
     def _normalise(self, m: Module, known: Signal, under_way: Value) -> Value:
         """Take the states of a list's queries ahead of its first page; returns whether that goes on."""
         m.submodules.normaliser = normaliser = Normaliser(self.config)
-        tables = m.submodules.tables
+        powers = m.submodules.powers
         page = self.pages.payload
         count = Signal(range(self.config.kv.queries))
         written = Signal()  # all of them, in the cycle before
@@ -157,7 +156,7 @@ class Importance(wiring.Component):
             works.eq(self.pages.valid & page.opens & ~written & ~complete & ~under_way),
             known.eq(~page.opens | complete),
             normaliser.works.eq(works),
-            normaliser.value.eq(tables.value),
+            normaliser.value.eq(powers.value),
         ]
         m.d.sync += written.eq(normaliser.writes & (count == page.last_query))
         with m.If(normaliser.writes):
@@ -170,7 +169,7 @@ class Importance(wiring.Component):
 
     def _weigh(self, m: Module, advance: Value, normaliser: Value, works: Value) -> Value:
         """Score and normaliser to a weight, four cycles later."""
-        tables = m.submodules.tables
+        powers = m.submodules.powers
         exact = Signal(signed(NORMALISER_BITS + 1))
         m.d.comb += exact.eq(self.scores.payload.score - normaliser.as_signed())
         distance = hold(m, advance, "distance", exact)
@@ -179,7 +178,7 @@ class Importance(wiring.Component):
         whole = Signal(NORMALISER_BITS + 1 - SCORE_FRACTION)
         m.d.comb += [
             whole.eq(Mux(above, 0, ~distance[SCORE_FRACTION:] + 1)),
-            tables.argument.eq(Mux(works, m.submodules.normaliser.argument, fraction)),
+            powers.argument.eq(Mux(works, m.submodules.normaliser.argument, fraction)),
         ]
         far = whole[_BELOW_BITS:].any()
         below = whole[:_BELOW_BITS]
@@ -187,7 +186,7 @@ class Importance(wiring.Component):
             below = hold(m, advance, f"below_{stage}", below)
             far = hold(m, advance, f"far_{stage}", far)
         # The lowest bit of the window is half a unit.
-        window = Mux(far, 0, tables.value[VALUE_BITS - FRACTION_BITS - 1 :])
+        window = Mux(far, 0, powers.value[VALUE_BITS - FRACTION_BITS - 1 :])
         for level in range(_BELOW_BITS):
             lowered = Signal(len(window), name=f"lowered_{level}")
             m.d.comb += lowered.eq(Mux(below[level], window[1 << level :], window))

@@ -5,12 +5,12 @@ import re
 import numpy as np
 import pytest
 
-from golden.numbers.tables import ARGUMENT_BITS, EXP2, LOG2, RECIPROCAL, Table
+from golden.numbers.tables import ARGUMENT_BITS, EXP2, RECIPROCAL, Table
 from hw import verilog
 from hw.numbers.table_engine import TableEngine, value_bits
 from sim import runner
 
-SETS = ([EXP2], [RECIPROCAL], [EXP2, LOG2], [EXP2, RECIPROCAL])
+SETS = ([EXP2], [RECIPROCAL], [EXP2, RECIPROCAL])
 BENCH = "sim.benches.numbers.table_engine"
 
 together = pytest.mark.parametrize("functions", SETS, ids=lambda chosen: "_".join(one.name for one in chosen))

@@ -34,15 +34,15 @@ def test_weights_are_softmax(rng: np.random.Generator, tokens: int, spread: floa
     scores = np.rint(rng.normal(0, spread, (4, tokens)) + rng.normal(0, 1e5, (4, 1))).astype(np.int64)
     found = weights(scores, normalisers(*state(scores))) * UNIT
     exact = softmax(scores)
-    assert np.all(np.abs(found - exact) <= 7e-4 * exact + UNIT / 2)
-    assert abs(found.sum(1) - 1).max() < 7e-4 + tokens * UNIT / 2
+    assert np.all(np.abs(found - exact) <= 5e-4 * exact + UNIT / 2)
+    assert abs(found.sum(1) - 1).max() < 5e-4 + tokens * UNIT / 2
 
 
 @given(st.integers(1, (1 << 49) + 1), st.integers(-(1 << 19), (1 << 19) - 1))
 def test_normaliser(total: int, maximum: int) -> None:
     (found,) = normalisers([maximum], [total])
     exact = maximum + float(np.log2(np.longdouble(total))) - 32
-    assert abs(found / 4096 - exact) < 3.4e-4 + 2.0**-13 + 2.0**-12 / np.log(2) + 1e-9
+    assert -(2.0**-12) - 1.9e-4 < found / 4096 - exact < 1.9e-4
 
 
 def test_totals_next_to_powers_of_two() -> None:
@@ -83,7 +83,7 @@ def test_three_steps_of_attention(rng: np.random.Generator) -> None:
         found = decode(cache, rng.standard_normal((3, 64)), Numerics())
         sums = accumulate(sums, found.scores, found.maximum, found.total)
         exact[:tokens] += softmax(found.scores).sum(0)
-    assert np.all(np.abs(sums * UNIT - exact) <= 1.4e-3 * exact + 9 * UNIT / 2)
+    assert np.all(np.abs(sums * UNIT - exact) <= 1.2e-3 * exact + 9 * UNIT / 2)
     assert abs(sums.sum() * UNIT - 9) < 0.01
 
 
