@@ -7,9 +7,9 @@ for the one in which enough has been seen. The last pass compares all scores wit
 """
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
-from amaranth.lib import data, enum, stream, wiring
+from amaranth.lib import enum, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
-from amaranth.utils import bits_for, exact_log2
+from amaranth.utils import exact_log2
 
 from hw.config import Config
 from hw.numbers.pipeline import hold
@@ -28,6 +28,7 @@ from hw.selection.payloads import (
     selected_tokens,
     selection_request,
 )
+from hw.selection.selection_state import SelectionState
 from hw.selection.token_marks import TokenMarks
 
 __all__ = ["Selector", "cycles"]
@@ -70,37 +71,6 @@ class _Phase(enum.Enum, shape=4):
     DIVIDE = 7
     MARK = 8
     TELL = 9
-
-
-class _State:
-    """Registers: what is known of a request.
-
-    Attributes:
-        request: the request; the share leaves it bit by bit.
-        error: it is no legal one.
-        border: score of the border: of the digits those at the places ``known`` are found, the one at
-            ``place`` is looked for, those behind it are the last ones that a digit can be.
-        totals: the next scan is for the sum of all scores.
-        met: the border's bin has been seen in this scan; ``digit`` is its number, otherwise the present one.
-        all: all tokens of the border's bin are wanted.
-        chooses: the border is known.
-        left: tokens that are still to be read.
-        step: steps of a calculation that are still to come, less 1.
-    """
-
-    def __init__(self) -> None:
-        self.request = Signal(selection_request, reset_less=True)
-        self.error = Signal(reset_less=True)
-        self.border = Signal(data.ArrayLayout(BIN_BITS, PLACES), reset_less=True)
-        self.known = Signal(PLACES, reset_less=True)
-        self.place = Signal(range(PLACES), reset_less=True)
-        self.totals = Signal(reset_less=True)
-        self.met = Signal(reset_less=True)
-        self.digit = Signal(BIN_BITS, reset_less=True)
-        self.all = Signal(reset_less=True)
-        self.chooses = Signal()  # low while bins are cleared
-        self.left = Signal(bits_for(MOST_TOKENS), reset_less=True)
-        self.step = Signal(range(SHARE_BITS + 1), reset_less=True)
 
 
 class Selector(wiring.Component):
@@ -147,7 +117,7 @@ class Selector(wiring.Component):
         m.submodules.marks = marks = TokenMarks(self.config)
         connect(m, marks.selected, flipped(self.selected))
         phase = Signal(_Phase)
-        state = _State()
+        state = SelectionState()
         starts = Signal(init=1)  # after a reset
         ends = self._read(m, phase == _Phase.READ, state)
         bin_ends, stands = self._scan(m, phase == _Phase.SCAN, state, starts)
@@ -184,7 +154,7 @@ class Selector(wiring.Component):
         ]
         return m
 
-    def _accept(self, m: Module, phase: Signal, state: _State) -> None:
+    def _accept(self, m: Module, phase: Signal, state: SelectionState) -> None:
         """Take a request; where none or all tokens are wanted no border is needed."""
         request = self.requests.payload
         by_sum = Signal()
@@ -210,7 +180,7 @@ class Selector(wiring.Component):
             phase.eq(Mux(bad | (request.tokens == 0), _Phase.TELL, _Phase.ASK)),
         ]
 
-    def _read(self, m: Module, reads: Value, state: _State) -> Value:
+    def _read(self, m: Module, reads: Value, state: SelectionState) -> Value:
         """Take words of scores; returns whether the last one of a pass is taken."""
         histogram, marks, search = m.submodules.histogram, m.submodules.marks, m.submodules.search
         place_bits = exact_log2(self.lanes)
@@ -246,7 +216,7 @@ class Selector(wiring.Component):
             m.d.comb += search.step.eq(Step.SUBTRACT)
         return taken & last
 
-    def _scan(self, m: Module, scans: Value, state: _State, starts: Value) -> tuple[Value, Value]:
+    def _scan(self, m: Module, scans: Value, state: SelectionState, starts: Value) -> tuple[Value, Value]:
         """Look through the bins; returns whether the last one is looked up, and whether none is under way."""
         histogram, search = m.submodules.histogram, m.submodules.search
         number = Signal(BIN_BITS, init=_LAST_BIN)
@@ -270,7 +240,7 @@ class Selector(wiring.Component):
                 m.d.sync += state.digit.eq(state.digit - 1)
         return number == 0, ~looked_up & ~added
 
-    def _decide(self, m: Module, phase: Signal, state: _State) -> None:
+    def _decide(self, m: Module, phase: Signal, state: SelectionState) -> None:
         """What comes after a scan."""
         search = m.submodules.search
         by_sum = state.request.measure == Measure.SHARE
@@ -299,7 +269,7 @@ class Selector(wiring.Component):
                 phase.eq(Mux(divides, _Phase.DIVIDE, _Phase.ASK)),
             ]
 
-    def _calculate(self, m: Module, phase: Signal, state: _State) -> None:
+    def _calculate(self, m: Module, phase: Signal, state: SelectionState) -> None:
         """Multiply the sum of all scores by the share, or divide what is wanted by the border."""
         search = m.submodules.search
         scales = phase == _Phase.SCALE

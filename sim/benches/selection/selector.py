@@ -24,6 +24,7 @@ from hw.selection.payloads import (
 )
 from hw.selection.selector import cycles
 from sim import context
+from sim.benches.selection.score_sets import KINDS, MOST, random_scores, words_of
 from sim.coverage import Coverage
 from sim.errors import ErrorCounter, ErrorPlan
 from sim.spacing import SPACINGS, every_pair, send_spaced
@@ -32,9 +33,7 @@ from sim.streams import SITUATIONS, Domain, Scoreboard, StreamSink, StreamSource
 config = Config.model_validate(context.parameters()["config"])
 COUNT: int = context.parameters()["requests"]
 LANES = score_lanes(config)
-MOST = (1 << 32) - 1
 
-KINDS = ("any", "few", "equal", "zero", "largest", "one", "last_digit", "runs", "powers")
 AMOUNTS = ("none", "least", "some", "most", "all", "beyond")
 MEASURES = tuple(measure.name.lower() for measure in Measure)
 coverage = Coverage("selector", {"scores": KINDS, "measure": MEASURES, "lowest": (False, True)})
@@ -149,7 +148,7 @@ class Bench:
         self.board.expect({"count": count, "first": int(chosen.argmax()) if count else 0, "error": False})
         if not len(chosen):
             return
-        self.memory.append((request, words_of(request.scores)))
+        self.memory.append((request, words_of(request.scores, LANES)))
         flags = np.pad(chosen, (0, -len(chosen) % LANES)).reshape(-1, LANES)
         for number, word in enumerate((flags << np.arange(LANES)).sum(1).tolist()):
             self.bits.expect({"chosen": word, "last": number == len(flags) - 1})
@@ -164,32 +163,6 @@ class Bench:
         self.bits.finish()
         self.board.finish()
         assert self.asked == 0
-
-
-def words_of(scores: np.ndarray) -> list[list[int]]:
-    """Words of scores, behind the last one anything."""
-    rest = [random.choice((0, MOST, random.getrandbits(32))) for _ in range(-len(scores) % LANES)]
-    return np.append(scores, np.array(rest, np.uint32)).reshape(-1, LANES).tolist()
-
-
-def random_scores(kind: str, count: int) -> np.ndarray:
-    """Scores that are hard to tell apart, or far apart, or always of the same bins."""
-    rng = np.random.default_rng(random.getrandbits(32))
-    value = random.getrandbits(32)
-    found = {
-        "any": rng.integers(0, 1 << 32, count),
-        "few": rng.choice(rng.integers(0, 1 << 32, 3), count),
-        "equal": np.full(count, value),
-        "zero": np.zeros(count, int),
-        "largest": np.full(count, MOST) - (rng.random(count) < 0.2),
-        "one": np.where(np.arange(count) == rng.integers(0, max(count, 1)), MOST, 0),
-        "last_digit": (value & ~255) + rng.integers(0, 256, count),
-        "runs": np.repeat(rng.choice([value, value ^ 1 << 24, 255, 0], count), rng.integers(1, 4 * LANES))[
-            :count
-        ],
-        "powers": 1 << rng.integers(0, 32, count),
-    }
-    return found[kind].astype(np.uint32)
 
 
 def random_amount(amount: str, measure: Measure, count: int) -> int:
