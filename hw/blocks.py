@@ -109,6 +109,12 @@ _BLOCKS = {
     "attention_division": _Block(
         "attention.division", "Division", "value sums over sums of weights, to float16"
     ),
+    "selector": _Block(
+        "selection.selector", "Selector", "exact top-k and top-p of up to 65,536 scores, as a bitmap"
+    ),
+    "importance": _Block(
+        "selection.importance", "Importance", "attention that tokens have had, a score a cycle"
+    ),
     "fp16_mac": _Block(
         "baseline.fp16_mac",
         "Fp16Mac",

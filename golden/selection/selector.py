@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["descending", "top_k", "top_p"]
+__all__ = ["ascending", "descending", "top_k", "top_p"]
 
 
 def _checked(scores: ArrayLike) -> NDArray[Any]:
@@ -27,6 +27,15 @@ def _checked(scores: ArrayLike) -> NDArray[Any]:
     if not np.all(np.isfinite(values)) or np.any(values < 0):
         raise ValueError("scores must be finite and at least 0")
     return values if values.dtype.kind == "f" else values.astype(np.uint64)
+
+
+def ascending(scores: ArrayLike) -> NDArray[np.intp]:
+    """Indices of ``scores[T]`` from the smallest to the largest, equal ones in ascending order.
+
+    Raises:
+        ValueError: scores that are not a vector of finite numbers of at least 0.
+    """
+    return np.argsort(_checked(scores), kind="stable")
 
 
 def descending(scores: ArrayLike) -> NDArray[np.intp]:
@@ -47,12 +56,13 @@ def _chosen(order: NDArray[np.intp], count: int) -> NDArray[np.bool_]:
     return mask
 
 
-def top_k(scores: ArrayLike, k: int) -> NDArray[np.bool_]:
+def top_k(scores: ArrayLike, k: int, lowest: bool = False) -> NDArray[np.bool_]:
     """The k largest scores.
 
     Args:
         scores: ``[T]``, at least 0: unsigned integers or floats.
         k: how many, at least 0; all where k >= T.
+        lowest: the k smallest ones instead; still of equal scores the lowest indices.
 
     Returns:
         ``bool[T]``.
@@ -62,7 +72,7 @@ def top_k(scores: ArrayLike, k: int) -> NDArray[np.bool_]:
     """
     if k < 0:
         raise ValueError(f"k {k} must be at least 0")
-    return _chosen(descending(scores), k)
+    return _chosen((ascending if lowest else descending)(scores), k)
 
 
 def _integers(scores: NDArray[Any]) -> list[int]:
@@ -77,7 +87,7 @@ def _integers(scores: NDArray[Any]) -> list[int]:
     return [significand << shift for significand, shift in zip(significands, shifts, strict=True)]
 
 
-def top_p(scores: ArrayLike, tau: float | Fraction) -> NDArray[np.bool_]:
+def top_p(scores: ArrayLike, tau: float | Fraction, lowest: bool = False) -> NDArray[np.bool_]:
     """The fewest tokens whose scores sum to at least ``tau`` of the total.
 
     The total and every partial sum are exact.
@@ -86,9 +96,11 @@ def top_p(scores: ArrayLike, tau: float | Fraction) -> NDArray[np.bool_]:
     Args:
         scores: ``[T]``, at least 0: unsigned integers or floats.
         tau: share of the total, 0..1, taken as the exact number that it is.
+        lowest: take the smallest scores first, which needs the most tokens instead.
 
     Returns:
-        ``bool[T]``: a prefix of the tokens in descending order of scores.
+        ``bool[T]``: the shortest prefix that is enough of the tokens in descending order of scores, or
+        ascending order.
 
     Raises:
         ValueError: tau outside 0..1, or scores that ``descending`` refuses.
@@ -97,7 +109,7 @@ def top_p(scores: ArrayLike, tau: float | Fraction) -> NDArray[np.bool_]:
     if not 0 <= share <= 1:
         raise ValueError(f"tau {tau} must be between 0 and 1")
     values = _checked(scores)
-    order = descending(values)
+    order = (ascending if lowest else descending)(values)
     sums = list(accumulate(_integers(values[order]), initial=0))
     # In integers: sum / total >= numerator / denominator.
     needed = share.numerator * sums[-1]

@@ -19,13 +19,14 @@ FLOATS = st.lists(
 SHARES = st.integers(0, 1 << 16).map(lambda numerator: Fraction(numerator, 1 << 16))
 
 
-def ranked(scores: list[float]) -> list[int]:
-    return sorted(range(len(scores)), key=lambda token: (-Fraction(scores[token]), token))
+def ranked(scores: list[float], lowest: bool) -> list[int]:
+    sign = 1 if lowest else -1
+    return sorted(range(len(scores)), key=lambda token: (sign * Fraction(scores[token]), token))
 
 
-def fewest(scores: list[float], share: Fraction) -> set[int]:
+def fewest(scores: list[float], share: Fraction, lowest: bool) -> set[int]:
     """Shortest prefix that reaches the share, sums in fractions."""
-    order = ranked(scores)
+    order = ranked(scores, lowest)
     needed = share * sum(map(Fraction, scores))
     count = 0
     while sum((Fraction(scores[token]) for token in order[:count]), Fraction(0)) < needed:
@@ -33,18 +34,18 @@ def fewest(scores: list[float], share: Fraction) -> set[int]:
     return set(order[:count])
 
 
-@given(INTEGERS | FLOATS, st.integers(0, 45))
-def test_top_k(scores: list[float], k: int) -> None:
+@given(INTEGERS | FLOATS, st.integers(0, 45), st.booleans())
+def test_top_k(scores: list[float], k: int, lowest: bool) -> None:
     kind = np.uint32 if all(isinstance(score, int) for score in scores) else np.float64
-    chosen = top_k(np.array(scores, kind), k)
+    chosen = top_k(np.array(scores, kind), k, lowest)
     assert chosen.dtype == bool
-    assert set(np.flatnonzero(chosen)) == set(ranked(scores)[:k])
+    assert set(np.flatnonzero(chosen)) == set(ranked(scores, lowest)[:k])
 
 
-@given(INTEGERS | FLOATS, SHARES)
-def test_top_p(scores: list[float], share: Fraction) -> None:
+@given(INTEGERS | FLOATS, SHARES, st.booleans())
+def test_top_p(scores: list[float], share: Fraction, lowest: bool) -> None:
     kind = np.uint32 if all(isinstance(score, int) for score in scores) else np.float64
-    assert set(np.flatnonzero(top_p(np.array(scores, kind), share))) == fewest(scores, share)
+    assert set(np.flatnonzero(top_p(np.array(scores, kind), share, lowest))) == fewest(scores, share, lowest)
 
 
 def test_order_of_large_integers() -> None:

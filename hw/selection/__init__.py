@@ -1,0 +1,1 @@
+"""Circuits that choose tokens: what the cache systems share."""
