@@ -17,10 +17,10 @@ from golden.numbers import datatypes, floats
 __all__ = ["DECODES", "Format"]
 
 DECODES: dict[str, tuple[str, str]] = {
-    "sign": ("sign", "signed"),
+    "sign": ("sign", "scaled"),
     "sign_published": ("sign", "published"),
     "ternary": ("ternary", "kept"),
-    "ternary_mean": ("ternary", "mean"),
+    "ternary_scaled": ("ternary", "scaled"),
     "ternary_published": ("ternary", "published"),
 }
 """Rules beside the affine ones: their kind and their decoding."""

@@ -3,11 +3,11 @@
     code  = 1 if x >= 0, -0 included, else 0
     scale = mean |x| of the group, rounded once (``golden.kv.magnitudes``)
 
-A code decodes to -scale or scale ("signed", the default), or to 0 or scale ("published": the formula as VidKV
+A code decodes to -scale or scale ("scaled", the default), or to 0 or scale ("published": the formula as VidKV
 prints and runs it, although that misses the negative half). VidKV adds magnitudes in float32 where the sum
 here is exact: the scales differ by one unit in the last place at most.
 
-As ``code * step + offset`` a signed code has step 2 * scale and offset -scale.
+As ``code * step + offset`` a scaled code has step 2 * scale and offset -scale.
 """
 
 import numpy as np
@@ -18,7 +18,7 @@ from golden.kv.affine import grouped, per_group
 
 __all__ = ["DECODES", "dequantize", "line", "quantize"]
 
-DECODES = ("signed", "published")
+DECODES = ("scaled", "published")
 
 
 def quantize(
@@ -48,7 +48,7 @@ def dequantize(
     scale: NDArray[np.float16],
     axis: str = "channel",
     group: int | None = 32,
-    decode: str = "signed",
+    decode: str = "scaled",
 ) -> NDArray[np.float16]:
     """Decode, exactly: float16 [..., T, D].
 
@@ -61,9 +61,9 @@ def dequantize(
     return (elements * step + offset).astype(np.float16).reshape(codes.shape)
 
 
-def line(scale: NDArray[np.float16], decode: str = "signed") -> tuple[NDArray, NDArray]:
+def line(scale: NDArray[np.float16], decode: str = "scaled") -> tuple[NDArray, NDArray]:
     """Step and offset, float64, so that a code stands for ``code * step + offset``."""
     if decode not in DECODES:
         raise ValueError(f"decode {decode!r} must be one of {', '.join(DECODES)}")
     wide = scale.astype(np.float64)
-    return (2 * wide, -wide) if decode == "signed" else (wide, np.zeros_like(wide))
+    return (2 * wide, -wide) if decode == "scaled" else (wide, np.zeros_like(wide))

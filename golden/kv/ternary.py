@@ -10,7 +10,7 @@ A trit decodes to
 
 * itself times the mean of the magnitudes above the threshold ("kept", the default, our repair: it is the
   scale with the least squared error for these trits);
-* itself times the mean of all magnitudes ("mean");
+* itself times the mean of all magnitudes ("scaled");
 * itself ("published": VidKV computes a scale but does not apply it).
 
 Means are exact quotients, rounded once (``golden.kv.magnitudes``); a circuit divides by a count of at most
@@ -27,7 +27,7 @@ from golden.kv.affine import grouped, per_group
 
 __all__ = ["DECODES", "TRITS", "dequantize", "line", "quantize"]
 
-DECODES = ("kept", "mean", "published")
+DECODES = ("kept", "scaled", "published")
 TRITS = np.array([0, 1, -1], np.int8)
 """Trit of every code, as the data type ``ternary`` has them."""
 
@@ -63,7 +63,7 @@ def quantize(
     codes = large.astype(np.uint8) << (elements < 0)
     if decode == "kept":
         scale = magnitudes.mean((sizes * large).sum(reduced), large.sum(reduced))
-    elif decode == "mean":
+    elif decode == "scaled":
         scale = magnitudes.mean(total.squeeze(reduced), length)
     else:
         scale = np.ones(total.squeeze(reduced).shape, np.float16)

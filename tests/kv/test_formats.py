@@ -15,7 +15,7 @@ pytestmark = pytest.mark.quick
 GROUP = 16
 UNIT = Fraction(1, 2**24)
 FORMATS = [*(Format("native", bits, "token", GROUP) for bits in (1, 2, 3, 4, 8))] + [
-    Format(rule, bits, "token", GROUP) for rule, bits in (("sign", 1), ("ternary_mean", 2), ("ternary", 2))
+    Format(rule, bits, "token", GROUP) for rule, bits in (("sign", 1), ("ternary_scaled", 2), ("ternary", 2))
 ]
 
 
@@ -87,8 +87,8 @@ def test_numbers_that_are_read_off() -> None:
     assert decode(native, 1, 16.0, 65504.0) == np.inf  # 65520, the tie between the largest and the next
     assert decode(native, 15, 1.0, 65504.0) == 65504
     assert decode(Format("sign", 1, "token", GROUP), 0, 0.25) == -0.25
-    assert decode(Format("ternary_mean", 2, "token", GROUP), 2, 0.25) == -0.25
-    assert not np.signbit(decode(Format("ternary_mean", 2, "token", GROUP), 2, 0.0))
+    assert decode(Format("ternary_scaled", 2, "token", GROUP), 2, 0.25) == -0.25
+    assert not np.signbit(decode(Format("ternary_scaled", 2, "token", GROUP), 2, 0.0))
     assert not np.signbit(decode(native, 0, 1.0, -0.0))
 
 

@@ -76,8 +76,8 @@ def test_groups_lie_along_the_axis(rng: np.random.Generator, name: str, axis: st
         # measured beforehand
         ("ternary_published", 1.0, 0.20, 0.24),
         ("ternary_published", 0.05, 170, 230),
-        ("ternary_mean", 1.0, 0.24, 0.28),
-        ("ternary_mean", 0.05, 0.24, 0.28),
+        ("ternary_scaled", 1.0, 0.24, 0.28),
+        ("ternary_scaled", 0.05, 0.24, 0.28),
         ("ternary_kept", 1.0, 0.17, 0.21),
         ("ternary_kept", 0.05, 0.17, 0.21),
     ],

@@ -61,12 +61,12 @@ def test_decodings() -> None:
     codes, scale = sign.quantize(x, "token", None)
     assert codes[0, :4].tolist() == [1, 0, 1, 1]
     assert scale.tolist() == [[1.25]]
-    signed = sign.dequantize(codes, scale, "token", None)
+    scaled = sign.dequantize(codes, scale, "token", None)
     published = sign.dequantize(codes, scale, "token", None, "published")
-    assert signed[0, :4].tolist() == [1.25, -1.25, 1.25, 1.25]
+    assert scaled[0, :4].tolist() == [1.25, -1.25, 1.25, 1.25]
     assert published[0, :4].tolist() == [1.25, 0, 1.25, 1.25]
 
 
 def test_unknown_decodings() -> None:
-    with pytest.raises(ValueError, match=r"^decode 'both' must be one of signed, published$"):
+    with pytest.raises(ValueError, match=r"^decode 'both' must be one of scaled, published$"):
         sign.dequantize(*sign.quantize(np.zeros((32, 32))), decode="both")

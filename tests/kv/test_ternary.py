@@ -39,7 +39,7 @@ def test_trits_and_scales_are_exact(patterns: list[int], mask: int, signs: int, 
     words = [pattern & mask | (signs >> place & 1) << 15 for place, pattern in enumerate(patterns)]
     x = np.array([words], np.uint16).view(np.float16)
     trits, kept, mean = slow([Fraction(float(value)) for value in x[0]], Fraction(gamma, 256))
-    for decode, expected in ("kept", half(kept)), ("mean", half(mean)), ("published", Fraction(1)):
+    for decode, expected in ("kept", half(kept)), ("scaled", half(mean)), ("published", Fraction(1)):
         codes, scale = ternary.quantize(x, "token", None, gamma / 256, decode)
         assert ternary.TRITS[codes[0]].tolist() == trits
         assert Fraction(float(scale[0, 0])) == expected
@@ -79,7 +79,7 @@ def test_illegal_arguments() -> None:
     for gamma in 1.0, -0.1, float("nan"):
         with pytest.raises(ValueError, match=rf"^gamma {gamma} must be 0\.\.255/256$"):
             ternary.quantize(x, gamma=gamma)
-    with pytest.raises(ValueError, match=r"^decode 'half' must be one of kept, mean, published$"):
+    with pytest.raises(ValueError, match=r"^decode 'half' must be one of kept, scaled, published$"):
         ternary.quantize(x, decode="half")
     with pytest.raises(ValueError, match=r"^code 3 must be 0\.\.2$"):
         ternary.dequantize(np.full((32, 32), 3, np.uint8), np.ones((1, 32), np.float16))
