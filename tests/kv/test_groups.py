@@ -119,7 +119,7 @@ def test_bad_input_is_refused(name: str, change: dict, message: str) -> None:
 @pytest.mark.parametrize("name", ["sign", "ternary_kept"])
 def test_groups_whose_sums_have_room(name: str) -> None:
     quantiser = QUANTISERS[name]
-    _, scale = quantiser.quantize(np.full((16384, 1), 65504.0), "channel", None)
+    _, scale, _ = quantiser.quantize(np.full((16384, 1), 65504.0), "channel", None)
     assert scale.tolist() == [[65504.0]]
     with pytest.raises(ValueError, match=r"^group of 16385 elements must have at most 16384$"):
         quantiser.quantize(np.zeros((16385, 1)), "channel", None)

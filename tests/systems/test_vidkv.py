@@ -99,6 +99,14 @@ def test_columns_of_odd_numbers_of_channels(rng: np.random.Generator, length: in
     assert np.abs(found - expected).max() <= 1e-3 * np.abs(expected).max()
 
 
+def test_a_zero_counts_as_positive() -> None:
+    """A token without any key among others: its columns are exactly 0."""
+    k = np.ones((1, 32, 64), np.float16)
+    k[0, 5] = 0
+    for transformed in False, True:
+        assert vidkv.quantize_keys(k, np.zeros(64, bool), transform=transformed).signs[0, 5].all()
+
+
 @pytest.mark.parametrize("tokens", TOKENS)
 def test_published_arithmetic_of_two_bits(rng: np.random.Generator, tokens: int) -> None:
     k = rng.standard_normal((2, tokens, 64)).astype(np.float16)

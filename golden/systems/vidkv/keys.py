@@ -158,7 +158,7 @@ def _one_bit(
     if not x.size:
         return x.astype(np.uint8), np.empty((heads, tokens // GROUP, channels), np.float16), exponent
     if not transformed:
-        return *sign.quantize(x, "channel", GROUP), exponent
+        return *sign.quantize(x, "channel", GROUP)[:2], exponent
     columns = _columns(x.astype(np.float64))
     mean = np.abs(columns).reshape(heads, -1, GROUP, channels).mean(2)
     # The largest scale of a head and group comes to 2^14..2^15, so that small ones keep their 11 bits.

@@ -93,5 +93,5 @@ def _trits(
 ) -> tuple[NDArray[np.uint8], NDArray[np.float16]]:
     """Trits and scales of [H, 32 G, D], possibly of nothing."""
     groups = (x.shape[0], x.shape[1] // GROUP, x.shape[2])
-    codes, scale = ternary.quantize(x if x.size else np.zeros((GROUP, 1)), "channel", GROUP, gamma, decode)
+    codes, scale, _ = ternary.quantize(x if x.size else np.zeros((GROUP, 1)), "channel", GROUP, gamma, decode)
     return (codes, scale) if x.size else (np.empty(x.shape, np.uint8), np.empty(groups, np.float16))
