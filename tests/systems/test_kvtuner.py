@@ -174,3 +174,42 @@ def test_tables_of_our_own(tmp_path: Path) -> None:
             kvtuner.load(path)
     with pytest.raises(ValueError, match=r"bits 5 of layer 0"):
         kvtuner.save(path, [[5, 2]])
+
+
+@given(st.integers(1, 3), st.data())
+@settings(max_examples=30)
+def test_front_of_tables(layers: int, data: st.DataObject) -> None:
+    """Every mean width that is worth its bits, with the table that the search finds under it."""
+    pairs = np.array([[2, 2], [4, 2], [2, 4], [4, 4]])
+    rows = st.lists(NUMBERS, min_size=4, max_size=4)
+    errors = np.array(data.draw(st.lists(rows, min_size=layers, max_size=layers)))
+    every = every_table(errors, pairs, 16)
+    found = kvtuner.front(errors, pairs)
+    assert found.shape[1:] == (layers, 2)
+    widths = found.sum((1, 2)).tolist()
+    totals = {tuple(chosen): (pairs[list(chosen)].sum(), error) for error, chosen in every}
+    best = {
+        width: min(error for own, error in totals.values() if own <= width)
+        for width in range(4 * layers, 8 * layers + 1)
+    }
+    assert widths == [width for width in best if width == 4 * layers or best[width] < best[width - 1]]
+    for table, width in zip(found, widths, strict=True):
+        np.testing.assert_array_equal(table, kvtuner.search(errors, pairs, width / (2 * layers)))
+    with pytest.raises(ValueError, match=r"^errors must leave every layer a pair$"):
+        kvtuner.front(np.full((layers, 4), np.inf), pairs)
+
+
+def test_schemes_of_a_table() -> None:
+    kivi = kvtuner.schemes([[8, 4], [2, 2]], "kivi")
+    assert [(one.key.bits, one.value.bits) for one in kivi] == [(8, 4), (2, 2)]
+    assert {(one.key.rule, one.key.axis, one.value.axis, one.residual) for one in kivi} == {
+        ("kivi", "channel", "token", 32)
+    }
+    assert [kvtuner.schemes([[4, 2]], base)[0].bits_per_element(128) for base in ("kivi", "per_token")] == [
+        3 + 1,
+        3 + 0.25,
+    ]
+    with pytest.raises(ValueError, match=r"^base 'atom' must be one of"):
+        kvtuner.schemes([[4, 2]], "atom")
+    with pytest.raises(ValueError, match=r"^bits 16 of rule"):
+        kvtuner.schemes([[16, 2]])
