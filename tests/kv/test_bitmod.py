@@ -8,13 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from golden.attention import decode
 from golden.kv import bitmod
 from golden.kv.affine import Quantized
 from golden.kv.attention import attend
 from golden.kv.cache import PagedCache
 from golden.kv.formats import Format
 from golden.kv.pages import PageLayout
-from golden.kv.schemes import Scheme
+from golden.kv.schemes import WINDOW, Scheme
+from golden.numbers.numerics import Numerics
 
 pytestmark = pytest.mark.quick
 
@@ -173,3 +175,13 @@ def test_integers_need_selectors() -> None:
     form = Format("bitmod4", 4, "token", 32)
     with pytest.raises(ValueError, match=r"^rule 'bitmod4' must have selectors$"):
         form.integers(np.zeros((1, 32), np.uint8))
+
+
+@pytest.mark.parametrize(("bits", "axes"), [(3, ("channel", "token")), (4, ("token", "channel"))])
+def test_the_engines_numerics(rng: np.random.Generator, bits: int, axes: tuple[str, str]) -> None:
+    """Attention in fixed point next to float32 on the same pages."""
+    key, value = (Format(f"bitmod{bits}", bits, axis, 32) for axis in axes)
+    cache = Scheme(key, value, "paged", 0, WINDOW).compress(*rng.standard_normal((2, 2, 70, 64)))
+    q = rng.standard_normal((4, 64)).astype(np.float16)
+    exact, found = attend(cache, q), decode.attend(cache, q, Numerics()).astype(np.float64)
+    assert np.sqrt(np.square(found - exact).mean() / np.square(exact).mean()) < 5e-3
