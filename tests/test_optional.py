@@ -13,7 +13,19 @@ from pathlib import Path
 import pytest
 
 from golden import optional
-from golden.optional import DASK, GGUF, ICARUS, MATPLOTLIB, MODELS, NEXTPNR, OPENSTA, PARTS, YOSYS, Part
+from golden.optional import (
+    DASK,
+    GGUF,
+    ICARUS,
+    MATPLOTLIB,
+    MODELS,
+    NEXTPNR,
+    OPENSTA,
+    OPTUNA,
+    PARTS,
+    YOSYS,
+    Part,
+)
 from synth import yosys
 
 pytestmark = pytest.mark.quick
@@ -49,6 +61,9 @@ REFUSALS = [
     ("golden.evaluate", "--scheduler tcp://127.0.0.1:1", DASK),
     ("golden.evaluate", "--model whisper-tiny.en --text speech.wav", WHISPER),
     ("golden.generate", "prompt", SMOLLM2),
+    ("golden.tune", "--out out.toml", SMOLLM2),
+    ("golden.tune", "--out out.toml --picture front.png", MATPLOTLIB),
+    ("golden.tune", "--out out.toml --trials 3", OPTUNA),
     ("golden.accuracy", "--out out", SMOLLM2),
     ("golden.agreement", "", SMOLLM2),
 ]

@@ -49,8 +49,8 @@ def decode(cache: PagedCache, q: ArrayLike, numerics: Numerics) -> Attended:
 
     Args:
         cache: at least one token, its own included; formats whose steps and offsets are float16 numbers:
-            native, kivi, quanto, zipcache, mikv, signs and trits; and a window format unless there is no
-            window.
+            native, kivi, quanto, zipcache, mikv, signs, trits and BitMoD's; and a window format unless there
+            is no window.
         q: real [N, D], rounded to float16; query head n reads KV head ``n // (N / H)``.
         numerics: widths.
 

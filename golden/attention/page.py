@@ -56,5 +56,5 @@ def read(form: Format, quantized: Quantized) -> Page:
         step, offset = (part.astype(np.float16) for part in exact)
     if not all(np.array_equal(part, rounded) for part, rounded in zip(exact, (step, offset), strict=True)):
         raise ValueError(f"format {form.rule!r} has steps or offsets that are not float16 numbers")
-    page = Page(form.axis, form.dtype, form.integers(quantized.codes), step, offset)
+    page = Page(form.axis, form.dtype, form.integers(quantized.codes, quantized.zero), step, offset)
     return page._replace(integers=page.integers - np.int16(page.centre))

@@ -4,6 +4,7 @@ A group is consecutive channels of one token (axis "token") or consecutive token
 """
 
 from collections.abc import Iterator
+from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,19 @@ from numpy.typing import ArrayLike, NDArray
 
 from golden.kv.rules import RULES, Rule
 
-__all__ = ["AXES", "BITS", "RULES", "Quantized", "dequantize", "grouped", "line", "per_group", "quantize"]
+__all__ = [
+    "AXES",
+    "BITS",
+    "RULES",
+    "Quantized",
+    "check_group",
+    "dequantize",
+    "grouped",
+    "is_integer",
+    "line",
+    "per_group",
+    "quantize",
+]
 
 AXES = ("token", "channel")
 BITS = (1, 2, 3, 4, 8)
@@ -24,12 +37,18 @@ class Quantized(NamedTuple):
     Attributes:
         codes: uint8 [..., T, D], each in 0..2^bits - 1.
         scale, zero: [..., T, D / group] for axis "token", [..., T / group, D] for "channel"; float16, or
-            float32 where the rule keeps that.
+            float32 where the rule keeps that. Without a zero it is all zeros; of BitMoD's types it is the
+            number of the group's special value, uint8 (``selector``).
     """
 
     codes: NDArray[np.uint8]
     scale: NDArray[np.floating]
-    zero: NDArray[np.floating]
+    zero: NDArray
+
+    @property
+    def selector(self) -> NDArray:
+        """``zero`` by its meaning where the format is one of BitMoD's types."""
+        return self.zero
 
 
 def quantize(
@@ -70,7 +89,8 @@ def dequantize(
     """Decode as the rule does, every operation rounded to its precision.
 
     Returns:
-        Values [..., T, D] in the rule's precision; those of ``native`` are exact, in float64.
+        Values [..., T, D] in the rule's precision; those of ``native`` are exact, in float64, and saturate
+        at 65504.
 
     Raises:
         ValueError: an argument out of range.
@@ -118,13 +138,27 @@ def grouped(x: NDArray, axis: str, group: int | None) -> tuple[NDArray, int]:
         raise ValueError(f"shape {x.shape} must be [..., tokens, channels], without an empty axis")
     length = x.shape[-1 if axis == "token" else -2]
     size = length if group is None else group
-    if group is not None and not 16 <= group <= 128:
-        raise ValueError(f"group {group} must be 16..128, or None for the whole axis")
+    check_group(group)
     if length % size:
         raise ValueError(f"{axis} axis of {length} elements must be a multiple of the group {size}")
     if axis == "token":
         return x.reshape(-1, length // size, size), 2
     return x.reshape(-1, size, x.shape[-1]), 1
+
+
+def is_integer(value: object) -> bool:
+    """Whether a value is an integer, which True and False are not."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def check_group(group: int | None) -> None:
+    """Refuse what is no number of elements of a group.
+
+    Raises:
+        ValueError: not None and not an integer 16..128.
+    """
+    if group is not None and not (is_integer(group) and 16 <= group <= 128):
+        raise ValueError(f"group {group} must be 16..128, or None for the whole axis")
 
 
 def per_group(values: NDArray, shape: tuple[int, ...], axis: str) -> NDArray:
@@ -138,7 +172,7 @@ def per_group(values: NDArray, shape: tuple[int, ...], axis: str) -> NDArray:
 def _checked(rule: str, bits: int) -> Rule:
     if rule not in RULES:
         raise ValueError(f"rule {rule!r} must be one of {', '.join(RULES)}")
-    if bits not in BITS:
+    if not is_integer(bits) or bits not in BITS:
         raise ValueError(f"bits {bits} must be one of {', '.join(map(str, BITS))}")
     if bits < RULES[rule].least_bits:
         raise ValueError(f"bits {bits} of rule {rule!r} must be at least {RULES[rule].least_bits}")

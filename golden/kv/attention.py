@@ -62,7 +62,7 @@ def _parts(cache: PagedCache, side: str) -> tuple[str, NDArray, NDArray, NDArray
     """Axis of a side, its integers [H, B, P, D], and steps and offsets [H, B, ..], all float32."""
     form, pages = cache.layouts[side].format, cache.pages(side)
     step, offset = form.line(pages.scale, pages.zero)
-    integers = form.integers(pages.codes).astype(np.float32)
+    integers = form.integers(pages.codes, pages.zero).astype(np.float32)
     return form.axis, integers, step.astype(np.float32), offset.astype(np.float32)
 
 

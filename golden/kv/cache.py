@@ -6,13 +6,15 @@ one KV head and one side, so that keys and values can have different formats:
 
     table[side, head, n] = number of the page with tokens n * P .. n * P + P - 1 of that head
 
+Pages are taken as they are needed, so that a cache grows with its tokens; a list of free pages limits it.
+
 With a window format, attention reads the tokens of the window quantised too, each by itself as it is
 appended, in pages of that format. The float16 copies are read only when a page closes.
 """
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import product
 
 import numpy as np
@@ -21,19 +23,12 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from golden.kv import magnitudes
-from golden.kv.affine import Quantized
+from golden.kv.affine import Quantized, is_integer
 from golden.kv.formats import Format
 from golden.kv.pages import SIDES, PageLayout
+from golden.kv.pool import PagePool
 
 __all__ = ["PagedCache"]
-
-
-@dataclass(frozen=True)
-class _Pool:
-    """Memory of one side: page number n lies at byte n * pitch."""
-
-    memory: NDArray[np.uint8]
-    free: list[int]
 
 
 class PagedCache:
@@ -45,7 +40,8 @@ class PagedCache:
         channels: D, elements of a head.
         page_tokens: P, 32 or 64.
         residual: newest tokens that always stay float16, 0 or more.
-        free: numbers of the free pages of a side, in the order in which they are taken.
+        free: numbers of the free pages of a side, in the order in which they are taken; None: as many as are
+            needed, from 0 up.
         rows, lanes: of the array that reads the pages (``golden.kv.pages``).
         window_format: format in which attention reads the window, axis "token"; None: as it is.
 
@@ -66,16 +62,13 @@ class PagedCache:
         channels: int = 128,
         page_tokens: int = 32,
         residual: int = 0,
-        free: Iterable[int] = range(1024),
+        free: Iterable[int] | None = None,
         rows: int = 8,
         lanes: int = 16,
         window_format: Format | None = None,
     ) -> None:
         if heads < 1 or residual < 0:
             raise ValueError(f"heads {heads} must be at least 1 and residual {residual} at least 0")
-        numbers = [int(number) for number in free]
-        if len(set(numbers)) < len(numbers) or min(numbers, default=0) < 0:
-            raise ValueError("free pages must be different numbers from 0 up")
         self.heads, self.channels, self.residual = heads, channels, residual
         formats = dict(zip(SIDES, (key, value), strict=True))
         self.layouts = {
@@ -89,11 +82,8 @@ class PagedCache:
             for form, side in product([window_format] if window_format else [], SIDES)
         ]
         self.top = np.ones((len(SIDES), heads), np.int64)
-        size = max(numbers, default=-1) + 1
-        self._pools = {
-            side: _Pool(np.zeros((size, layout.bytes), np.uint8), numbers[::-1])
-            for side, layout in self.layouts.items()
-        }
+        numbers = None if free is None else list(free)
+        self._pools = {side: PagePool(layout.bytes, numbers) for side, layout in self.layouts.items()}
         self._table: dict[str, list[list[int]]] = {side: [] for side in SIDES}
         self._window = {side: np.zeros((heads, 0, channels), np.float16) for side in SIDES}
 
@@ -141,8 +131,7 @@ class PagedCache:
                 raise ValueError(f"{side} of shape {x.shape} must be [{self.heads}, n, {self.channels}]")
         window = {side: np.concatenate([self._window[side], x], 1) for side, x in new.items()}
         blocks = max(window["key"].shape[1] - self.residual, 0) // self.page_tokens
-        if blocks * self.heads > len(self._pools["key"].free):
-            raise ValueError(f"{blocks * self.heads} pages needed, only {len(self._pools['key'].free)} free")
+        self._pools["key"].check(blocks * self.heads)
         leaving = blocks * self.page_tokens
         shape = (self.heads, blocks, self.page_tokens, self.channels)
         quantized = {
@@ -162,7 +151,7 @@ class PagedCache:
     def pages(self, side: str) -> Quantized:
         """Read all pages of a side: codes [H, pages, P, D] and their metadata [H, pages, ..]."""
         numbers = self.table[SIDES.index(side)]
-        return self.layouts[side].unpack(self._pools[side].memory[numbers])
+        return self.layouts[side].unpack(self._pools[side].read(numbers))
 
     def window(self, side: str) -> NDArray[np.float16]:
         """Tokens that are in no page yet, float16 [H, n, D]."""
@@ -189,17 +178,20 @@ class PagedCache:
             return window.astype(np.float32)
         return self.window_format.decode(self.window_format.quantize(window))
 
-    def decompress(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Keys and values as attention reads them, float32 [H, T, D]: steps times codes plus offsets.
+    def decompress(self, decode: str = "scaled") -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Keys and values, float32 [H, T, D], as attention reads them: steps times codes plus offsets.
 
         Without a window format the window is as it is.
+
+        Args:
+            decode: of the pages: "scaled", or "published" as the system's own code does (``Format.decode``).
+
+        Raises:
+            ValueError: another decoding.
         """
         keys, values = (
             np.concatenate(
-                [
-                    _joined(self.layouts[side].format.decode(self.pages(side))),
-                    self.seen_window(side),
-                ],
+                [_joined(self.layouts[side].format.decode(self.pages(side), decode)), self.seen_window(side)],
                 1,
             )
             for side in SIDES
@@ -214,7 +206,7 @@ class PagedCache:
         table = self.table
         arrays: dict[str, NDArray] = {"table": table, "top": self.top}
         for number, side in enumerate(SIDES):
-            arrays[f"{side}_pages"] = self._pools[side].memory[table[number]]
+            arrays[f"{side}_pages"] = self._pools[side].read(table[number])
             arrays[f"{side}_window"] = self._window[side]
         layout = self.layouts["key"]
         about = {
@@ -227,34 +219,67 @@ class PagedCache:
         return save(contiguous, {"kvloom": json.dumps(about)})
 
     @classmethod
-    def from_bytes(cls, buf: bytes) -> "PagedCache":
-        """Read ``to_bytes`` back; every page keeps its number.
+    def from_bytes(cls, buf: bytes, free: Iterable[int] | None = None) -> "PagedCache":
+        """Read ``to_bytes`` back; every page keeps its number, and tokens can be appended.
+
+        Args:
+            buf: the file.
+            free: as of a new cache; the numbers of pages that are there are not free.
 
         Raises:
-            ValueError: not such a file.
+            ValueError: not such a file, or one whose parts do not fit together.
         """
         try:
             length = int.from_bytes(buf[:8], "little")
             about = json.loads(json.loads(buf[8 : 8 + length])["__metadata__"]["kvloom"])
             arrays = load(buf)
-            table = arrays["table"]
             key, value = (Format(**about["formats"][side]) for side in SIDES)
             window_format = about["window_format"] and Format(**about["window_format"])
-            top = arrays["top"]
-        except (SafetensorError, KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            sizes = {name: about[name] for name in ("channels", "tokens", "residual", "rows", "lanes")}
+            for name, size in sizes.items():
+                if not is_integer(size) or size < 0:
+                    raise ValueError(f"{name} {size} must be an integer of at least 0")
+            channels, tokens, residual, rows, lanes = sizes.values()
+            heads = arrays["table"].shape[1]
+            cache = cls(
+                key, value, heads, channels, tokens, residual, free, rows, lanes, window_format or None
+            )
+            cache._restore(arrays)
+        except (SafetensorError, LookupError, TypeError, ArithmeticError, ValueError) as error:
             raise ValueError(f"not a stored KV cache: {error}") from None
-        pages = range(int(table.max(initial=-1)) + 1)
-        sizes = (about["channels"], about["tokens"], about["residual"], pages, about["rows"], about["lanes"])
-        cache = cls(key, value, table.shape[1], *sizes, window_format)
-        cache.top = top
-        for number, side in enumerate(SIDES):
-            pool = cache._pools[side]
-            pool.memory[table[number]] = arrays[f"{side}_pages"]
-            taken = set(table[number].ravel().tolist())
-            pool.free[:] = [page for page in pool.free if page not in taken]
-            cache._table[side] = table[number].T.tolist()
-            cache._window[side] = arrays[f"{side}_window"]
         return cache
+
+    def _restore(self, arrays: dict[str, NDArray]) -> None:
+        """Take over what a file has.
+
+        Raises:
+            ValueError: an array of another shape or type, or with numbers that no cache has.
+            KeyError: an array is missing.
+        """
+        table, top, window = arrays["table"], arrays["top"], arrays["key_window"]
+        blocks, recent = table.shape[2], (self.heads, window.shape[1], self.channels)
+        shapes: dict[str, tuple[str, tuple[int, ...]]] = {
+            "table": ("int32", (len(SIDES), self.heads, blocks)),
+            "top": ("int64", (len(SIDES), self.heads)),
+        }
+        for side, layout in self.layouts.items():
+            shapes[f"{side}_pages"] = "uint8", (self.heads, blocks, layout.bytes)
+            shapes[f"{side}_window"] = "float16", recent
+        for name, (kind, shape) in shapes.items():
+            if (arrays[name].dtype.name, arrays[name].shape) != (kind, shape):
+                raise ValueError(
+                    f"{name}, {arrays[name].dtype.name} {arrays[name].shape}, must be {kind} {shape}"
+                )
+        if any(len(np.unique(own)) < own.size for own in table) or table.min(initial=0) < 0:
+            raise ValueError("table must have different numbers from 0 up")
+        if top.min() < 1 or top.max() > 31:
+            raise ValueError("top must be 1..31")
+        for number, side in enumerate(SIDES):
+            self._window[side] = magnitudes.finite_half(arrays[f"{side}_window"])
+            pages = arrays[f"{side}_pages"].reshape(-1, self.layouts[side].bytes)
+            self._pools[side].write(table[number].ravel().tolist(), pages)
+            self._table[side] = table[number].T.tolist()
+        self.top = top
 
     def _raise_top(self, number: int, form: Format, quantized: Quantized) -> None:
         fields = form.largest_field(quantized.scale, quantized.zero).reshape(self.heads, -1)
@@ -263,8 +288,8 @@ class PagedCache:
     def _write(self, side: str, pages: NDArray[np.uint8]) -> None:
         pool = self._pools[side]
         for block in range(pages.shape[1]):
-            numbers = [pool.free.pop() for _ in range(self.heads)]
-            pool.memory[numbers] = pages[:, block]
+            numbers = pool.take(self.heads)
+            pool.write(numbers, pages[:, block])
             self._table[side].append(numbers)
 
 

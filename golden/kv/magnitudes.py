@@ -10,10 +10,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from golden.kv.affine import grouped
 
-__all__ = ["LONGEST_GROUP", "finite_half", "grouped_half", "integers", "mean"]
+__all__ = ["LARGEST", "LONGEST_GROUP", "finite_half", "grouped_half", "integers", "mean"]
 
 LONGEST_GROUP = 1 << 14
 """Elements of a group: with it every product below is less than 2^63."""
+
+LARGEST = 65504.0
+"""Largest finite float16."""
 
 _UNITS = 2.0**24
 _SIGNIFICANT = 11

@@ -8,7 +8,10 @@ field      bits                     order and meaning
 =========  =======================  ==========================================================================
 scale      16 (32: hqq, kvquant)    one float a group; absent for ``ternary_published``
            for each group
-zero       as scale                 one float a group; absent for ``kvtuner_symmetric``, signs and trits
+zero       as scale                 one float a group; absent for the ``_symmetric`` rules, signs, trits and
+                                    BitMoD's types
+selector   2 for each group         number of the group's special value; only BitMoD's types have it, and the
+                                    last byte is filled up with zeros
 codes      b P D, or five trits     chunk by chunk; of a chunk all codes of its first token, then of the next
            a byte
 =========  =======================  ==========================================================================
@@ -22,7 +25,7 @@ The outputs of a key page are its tokens, those of a value page its channels:
 * values: chunks of ``lanes`` tokens x ``rows`` channels, all tokens of the first ``rows`` channels first.
 
 Unsigned codes of 2, 3, 4 and 8 bits lie there as the array's codes for the integer ``code - 2^(bits - 1)``
-(data types ``int2_asym`` to ``int8_asym``), signs and trits as they are.
+(data types ``int2_asym`` to ``int8_asym``), signs, trits and BitMoD's codes as they are.
 
 Worked example: keys, P = 32, D = 2, rule native, 2 bits, axis channel, group 32, 8 rows, 2 lanes. Channel 0
 is 0, 1, 2, 3 eight times over (scale 1, zero 0), channel 1 is 0.5 everywhere (scale 0, zero 0.5). The codes
@@ -100,7 +103,13 @@ class PageLayout:
     @property
     def metadata_bytes(self) -> int:
         """Bytes before the codes."""
-        return self.groups * sum(kind.itemsize for _, kind in self.format.fields)
+        numbers = sum(kind.itemsize for _, kind in self.format.fields)
+        return self.groups * numbers + self._selectors
+
+    @property
+    def _selectors(self) -> int:
+        """Bytes of selectors."""
+        return -(-self.groups * self.format.selector_bits // 8)
 
     @property
     def bytes(self) -> int:
@@ -136,6 +145,12 @@ class PageLayout:
                 raise ValueError(f"{name} has shape {field.shape}, must be {expected}")
             flat = np.ascontiguousarray(field, kind).reshape(*leading, self.groups)
             parts.append(flat.view(np.uint8))
+        if self._selectors:
+            if quantized.selector.shape != expected:
+                raise ValueError(f"selector has shape {quantized.selector.shape}, must be {expected}")
+            parts.append(
+                codings.pack(quantized.selector.reshape(*leading, self.groups), self._selector_coding)
+            )
         if codes.max(initial=0) >= len(self.format.stored):
             raise ValueError(f"codes reach {codes.max()}, must be 0..{len(self.format.stored) - 1}")
         stored = self.format.stored[codes.reshape(*leading, self.elements)[..., self.order]]
@@ -144,6 +159,8 @@ class PageLayout:
     def unpack(self, pages: NDArray[np.uint8]) -> Quantized:
         """Read pages back: the inverse of ``pack``; an absent zero is all zeros, an absent scale all ones.
 
+        Selectors come in the place of zeros.
+
         Raises:
             ValueError: a wrong length, or an illegal byte of trits.
         """
@@ -151,17 +168,28 @@ class PageLayout:
             raise ValueError(f"page length {pages.shape[-1]} bytes must be {self.bytes}")
         leading = pages.shape[:-1]
         shape = (*leading, *self.format.groups(self.tokens, self.channels))
-        fields = {"scale": np.ones(shape, np.float16), "zero": np.zeros(shape, np.float16)}
+        fields: dict[str, NDArray] = {
+            "scale": np.ones(shape, np.float16),
+            "zero": np.zeros(shape, np.float16),
+        }
         first = 0
         for name, kind in self.format.fields:
             last = first + self.groups * kind.itemsize
             part = np.ascontiguousarray(pages[..., first:last]).view(kind)
             fields[name] = part.reshape(shape).astype(kind.newbyteorder("="))
             first = last
+        if self._selectors:
+            last = first + self._selectors
+            own = codings.unpack(pages[..., first:last], self._selector_coding, self.groups)
+            fields["zero"], first = own.reshape(shape), last
         stored = codings.unpack(pages[..., first:], self.format.coding, self.elements)
         codes = np.empty_like(stored)
         codes[..., self.order] = np.argsort(self.format.stored).astype(np.uint8)[stored]
         return Quantized(codes.reshape(*leading, self.tokens, self.channels), **fields)
+
+    @property
+    def _selector_coding(self) -> codings.Coding:
+        return codings.of_width(self.format.selector_bits)
 
     @property
     def _shape(self) -> tuple[int, int]:

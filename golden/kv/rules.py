@@ -21,15 +21,16 @@ qserve             fp32    saturate(rint(x * (1/s) + z), 255) mod 2^b,       (q 
                            s = fp16((high - low)/top),
                            z = fp16(-top * low/(high - low))
 hqq                fp32    clamp(rint(x * r + z)), z = -low * r,             (q - z) * s, s = 1/r
-                           r = min(top/(high - low), 2e4)
+                           r = min(1/(high - low) * top, 2e4)
 kvquant            fp32    clamp(rint(r * x - z)), z = low * r,              (q + z) / r; r is kept as scale
-                           r = top/(high - low)
-native             exact   see below                                         q * s + low, not rounded
-native_symmetric   exact   clamp(rint(x/s), +-(half - 1)) + half, s below    (q - half) * s, not rounded
+                           r = 1/(high - low) * top
+native             exact   see below                                         q * s + low, see below
+native_symmetric   exact   clamp(rint(x/s), +-(half - 1)) + half, s below    (q - half) * s, likewise
 =================  ======  ================================================  =================================
 
 "works" is the precision to which every single operation rounds; a clamp without bounds is to 0..top. Codes
-are always unsigned. Sources are named in ``RULES``. What the publications leave open is settled here:
+are always unsigned. The r of hqq and kvquant rounds twice, as PyTorch divides a number by a tensor. Sources
+are named in ``RULES``. What the publications leave open is settled here:
 
 * a group whose scale is 0 (all elements equal, or a range so small that the scale underflows) has code 0,
   scale 0 and its minimum as zero, and decodes to it whatever the rule; ``kvtuner_symmetric`` has no zero and
@@ -43,7 +44,7 @@ float16 (41 bits for an element, sign included, and 41 for a range):
     scale = the range / top, rounded to nearest even to 11 significant bits and to whole units; at least one
             unit unless the range is 0, at most 65504: a finite float16, mantissa m < 2^11 times 2^e units
     code  = (x - low) / scale, rounded to nearest even, at most top
-    value = code * scale + low, exact
+    value = code * scale + low, exact; at most +-65504, which a scale that was rounded up can pass
 
 **native_symmetric** is the same with the largest magnitude in place of the range, half - 1 in place of top
 and no minimum.
@@ -129,14 +130,18 @@ def _qserve(x, low, high, bits: int):
     return np.fmod(np.clip(rounded, 0, 255), _top(bits) + 1), scale, zero
 
 
+def _reciprocal(low, high, bits: int):
+    return 1 / (high - low) * _top(bits)
+
+
 def _hqq(x, low, high, bits: int):
-    reciprocal = np.minimum(_top(bits) / (high - low), np.float32(2e4))
+    reciprocal = np.minimum(_reciprocal(low, high, bits), np.float32(2e4))
     zero = -low * reciprocal
     return np.rint(x * reciprocal + zero), 1 / reciprocal, zero
 
 
 def _kvquant(x, low, high, bits: int):
-    reciprocal = _top(bits) / (high - low)
+    reciprocal = _reciprocal(low, high, bits)
     zero = low * reciprocal
     return np.rint(reciprocal * x - zero), reciprocal, zero
 
@@ -161,6 +166,11 @@ def _top(bits: int) -> int:
 
 def _half(bits: int) -> int:
     return 1 << bits - 1
+
+
+def _within_half(decode: Callable) -> Callable:
+    """A decoding whose values saturate at the largest float16 numbers."""
+    return lambda *stored: np.clip(decode(*stored), -_LARGEST_HALF, _LARGEST_HALF)
 
 
 def _from_low(codes, scale, zero, bits: int):
@@ -225,10 +235,17 @@ RULES: dict[str, Rule] = {
         inverted=True,
     ),
     "mikv": Rule(*_LOW, "MiKV (arXiv 2402.18096), equation 1; float16 is our reading"),
-    "native": Rule(_native, _from_low, lambda scale, zero, bits: zero, np.float64, np.float16, "this file"),
+    "native": Rule(
+        _native,
+        _within_half(_from_low),
+        lambda scale, zero, bits: zero,
+        np.float64,
+        np.float16,
+        "this file",
+    ),
     "native_symmetric": Rule(
         _native_symmetric,
-        lambda codes, scale, zero, bits: (codes - _half(bits)) * scale,
+        _within_half(lambda codes, scale, zero, bits: (codes - _half(bits)) * scale),
         lambda scale, zero, bits: -_half(bits) * scale,
         np.float64,
         np.float16,

@@ -13,6 +13,7 @@ token quantised by itself when it is appended, its own included.
 R is the scheme's residual and P its page, the tokens of a group.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import lcm
 
@@ -76,20 +77,28 @@ class Scheme:
         return leaving, leaving
 
     def compress(
-        self, keys: ArrayLike, values: ArrayLike, page_tokens: int = 32, rows: int = 8, lanes: int = 16
+        self,
+        keys: ArrayLike,
+        values: ArrayLike,
+        page_tokens: int = 32,
+        rows: int = 8,
+        lanes: int = 16,
+        free: Iterable[int] | None = None,
     ) -> PagedCache:
         """Cache keys and values in pages, the newest tokens and what fills no page as they are.
+
+        More can be appended.
 
         Args:
             keys, values: real [H, T, D], rounded to float16.
             page_tokens: tokens of a page, 32 or 64.
             rows, lanes: of the array that reads the pages (``golden.kv.pages``).
+            free: numbers of the pages that may be taken; None: as many as are needed.
 
         Raises:
             ValueError: a shape that does not fit, or an element that is not finite in float16.
         """
-        heads, tokens, channels = np.shape(keys)
-        free = range(heads * (tokens // page_tokens))
+        heads, _, channels = np.shape(keys)
         cache = PagedCache(
             self.key,
             self.value,
@@ -112,7 +121,8 @@ class Scheme:
 
 def _bits(form: Format, channels: int) -> float:
     size = form.group or (channels if form.axis == "token" else 32)
-    return form.coding.packed_bits + sum(8 * kind.itemsize for _, kind in form.fields) / size
+    numbers = sum(8 * kind.itemsize for _, kind in form.fields) + form.selector_bits
+    return form.coding.packed_bits + numbers / size
 
 
 def _pair(rule: str, bits: int, value_bits: int | None = None) -> tuple[Format, Format]:

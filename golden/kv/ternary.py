@@ -10,7 +10,7 @@ A trit decodes to
 
 * itself times the mean of the magnitudes above the threshold ("kept", the default, our repair: it is the
   scale with the least squared error for these trits);
-* itself times the mean of all magnitudes ("mean");
+* itself times the mean of all magnitudes ("scaled");
 * itself ("published": VidKV computes a scale but does not apply it).
 
 Means are exact quotients, rounded once (``golden.kv.magnitudes``); a circuit divides by a count of at most
@@ -23,11 +23,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from golden.kv import magnitudes
-from golden.kv.affine import grouped, per_group
+from golden.kv.affine import Quantized, grouped, per_group
 
-__all__ = ["DECODES", "TRITS", "dequantize", "line", "quantize"]
+__all__ = ["DECODES", "TRITS", "dequantize", "gamma_units", "line", "quantize"]
 
-DECODES = ("kept", "mean", "published")
+DECODES = ("kept", "scaled", "published")
 TRITS = np.array([0, 1, -1], np.int8)
 """Trit of every code, as the data type ``ternary`` has them."""
 
@@ -35,8 +35,8 @@ _GAMMA_UNITS = 256
 
 
 def quantize(
-    x: ArrayLike, axis: str = "channel", group: int | None = 32, gamma: float = 0.7, decode: str = "kept"
-) -> tuple[NDArray[np.uint8], NDArray[np.float16]]:
+    x: ArrayLike, axis: str = "token", group: int | None = 32, gamma: float = 0.7, decode: str = "kept"
+) -> Quantized:
     """Quantise keys or values to trits.
 
     Args:
@@ -46,13 +46,12 @@ def quantize(
         decode: which scale to keep, one of ``DECODES``; "published" keeps ones.
 
     Returns:
-        Codes, uint8 [..., T, D] in 0..2, and scales, float16 [..., T, D / group] for axis "token" or
-        [..., T / group, D] for "channel".
+        Codes 0..2 and scales; the zeros are all 0.
 
     Raises:
         ValueError: an argument out of range, or an element that is not finite in float16.
     """
-    factor = _gamma_units(gamma)
+    factor = gamma_units(gamma)
     if decode not in DECODES:
         raise ValueError(f"decode {decode!r} must be one of {', '.join(DECODES)}")
     half, elements, reduced = magnitudes.grouped_half(x, axis, group)
@@ -63,17 +62,22 @@ def quantize(
     codes = large.astype(np.uint8) << (elements < 0)
     if decode == "kept":
         scale = magnitudes.mean((sizes * large).sum(reduced), large.sum(reduced))
-    elif decode == "mean":
+    elif decode == "scaled":
         scale = magnitudes.mean(total.squeeze(reduced), length)
     else:
         scale = np.ones(total.squeeze(reduced).shape, np.float16)
-    return codes.reshape(half.shape), per_group(scale, half.shape, axis)
+    scale = per_group(scale, half.shape, axis)
+    return Quantized(codes.reshape(half.shape), scale, np.zeros_like(scale))
 
 
 def dequantize(
-    codes: NDArray[np.uint8], scale: NDArray[np.float16], axis: str = "channel", group: int | None = 32
+    codes: NDArray[np.uint8],
+    scale: NDArray[np.float16],
+    zero: NDArray[np.float16],
+    axis: str = "token",
+    group: int | None = 32,
 ) -> NDArray[np.float16]:
-    """Decode, exactly: float16 [..., T, D].
+    """Decode, exactly: float16 [..., T, D]; zeros have no meaning.
 
     Raises:
         ValueError: an argument out of range, or a code above 2.
@@ -91,7 +95,12 @@ def line(scale: NDArray[np.float16]) -> tuple[NDArray[np.float64], NDArray[np.fl
     return wide, np.zeros_like(wide)
 
 
-def _gamma_units(gamma: float) -> int:
+def gamma_units(gamma: float) -> int:
+    """A threshold in whole 256ths.
+
+    Raises:
+        ValueError: not within 0..255/256.
+    """
     units = round(Fraction(gamma) * _GAMMA_UNITS) if np.isfinite(gamma) else -1
     if not 0 <= units < _GAMMA_UNITS:
         raise ValueError(f"gamma {gamma} must be 0..{_GAMMA_UNITS - 1}/{_GAMMA_UNITS}")

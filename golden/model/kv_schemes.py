@@ -1,4 +1,8 @@
-"""KV caches of a model that reads a text: quantised as a scheme has it (``golden.kv.schemes``)."""
+"""KV caches of a model that reads a text: quantised as a scheme has it (``golden.kv.schemes``).
+
+Every perplexity decodes as attention computes, codes times steps plus offsets, rounded once ("scaled" of
+``golden.kv.formats.Format.decode``), whatever the system's own code rounds in between ("published").
+"""
 
 import numpy as np
 from numpy.typing import NDArray

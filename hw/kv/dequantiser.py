@@ -48,7 +48,7 @@ class Dequantiser(wiring.Component):
 
     A header is taken when its page begins to leave, and waits until the numbers of its page have come. These
     are finite, and scales are not negative; elements of a group where that is not so are undefined. Rounding
-    is to nearest even, values out of range become infinite, and zeros are +0.
+    is to nearest even, values out of range become the largest, and zeros are +0.
 
     Members:
         headers (in stream): formats of the pages, legal ones.

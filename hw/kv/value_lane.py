@@ -21,11 +21,11 @@ __all__ = ["LATENCY", "ValueLane"]
 LATENCY = 5
 """Cycles, with ``advance``, from a code to its value; the numbers of its group follow it by one."""
 
-_INFINITE = 0x7C00
+_LARGEST = 0x7BFF
 
 _PRODUCT_BITS = CODE_BITS + MANTISSA_BITS
 _PLACED_BITS = FINITE_BITS + 1
-"""Of a product in units; with more of them the sum is infinite whatever the minimum."""
+"""Of a product in units; with more of them the sum is too large whatever the minimum."""
 
 _SUM_BITS = FINITE_BITS + 2
 
@@ -120,8 +120,8 @@ class ValueLane(wiring.Component):
         exponent = Cat(late, early)  # one less, and 0 where the leading bit is missing: the mantissa has it
         finite = Signal(HALF_BITS - 1)
         m.d.comb += finite.eq(Cat(kept[1:], Const(0, len(exponent) - 1)) + Cat(Const(0, 10), exponent) + up)
-        infinite = above | exponent[1:].all()
-        magnitude = Mux(infinite, _INFINITE, finite)
+        large = above | exponent[1:].all() | finite[10:].all()  # the latter by rounding up
+        magnitude = Mux(large, _LARGEST, finite)
         m.d.comb += self.value.eq(hold(m, self.advance, "value", Cat(magnitude, sign)))
         return m
 

@@ -37,7 +37,7 @@ _TOKEN = Format("native", 2, "token", None)
 KV: dict[str, Scheme] = {
     **{name: scheme for name, scheme in SCHEMES.items() if scheme.window_format is not None},
     "native2_token": Scheme(_TOKEN, _TOKEN, "strict", 0),
-    "ternary_folded": _scheme("ternary_mean", 2),
+    "ternary_folded": _scheme("ternary_scaled", 2),
     "sign_folded": _scheme("sign", 1),
 }
 """KV schemes by name that the attention engine reads: those of ``golden.kv.schemes`` whose window lies in

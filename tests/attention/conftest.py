@@ -64,7 +64,7 @@ class Cells:
     """Elements of one page: integer, centre, step and offset of each."""
 
     def __init__(self, form: Format, quantized: Quantized) -> None:
-        self.form, self.integers = form, form.integers(quantized.codes).astype(int)
+        self.form, self.integers = form, form.integers(quantized.codes, quantized.zero).astype(int)
         self.tokens, self.channels = self.integers.shape
         line = form.line(quantized.scale, quantized.zero)
         self.step, self.offset = (form.spread(part, self.tokens, self.channels) for part in line)

@@ -15,19 +15,19 @@ pytestmark = pytest.mark.quick
 GROUP = 16
 UNIT = Fraction(1, 2**24)
 FORMATS = [*(Format("native", bits, "token", GROUP) for bits in (1, 2, 3, 4, 8))] + [
-    Format(rule, bits, "token", GROUP) for rule, bits in (("sign", 1), ("ternary_mean", 2), ("ternary", 2))
+    Format(rule, bits, "token", GROUP) for rule, bits in (("sign", 1), ("ternary_scaled", 2), ("ternary", 2))
 ]
 
 
 def half_pattern(value: Fraction) -> int:
-    """Bit pattern of the nearest float16, ties to even; infinity above, no negative zero."""
+    """Bit pattern of the nearest float16, ties to even; the largest one above, no negative zero."""
     sign, units = (0x8000 if value < 0 else 0), abs(value) / UNIT
     assert units.denominator == 1
     shift = max(int(units).bit_length() - 11, 0)
     mantissa = round(units / 2**shift)  # Fraction rounds ties to even
     if mantissa == 0x800:
         mantissa, shift = 0x400, shift + 1
-    return sign | min((shift << 10) + mantissa, 0x7C00)
+    return sign | min((shift << 10) + mantissa, 0x7BFF)
 
 
 def exact(form: Format, code: int, scale: Fraction, zero: Fraction) -> Fraction:
@@ -83,12 +83,12 @@ def test_numbers_that_are_read_off() -> None:
     assert decode(native, 2, 1.0, 2049 - 1.0) == 2050  # 2050 itself
     assert decode(native, 1, 1.0, 2048.0) == 2048  # a tie goes to the even mantissa
     assert decode(native, 3, 1.0, 2048.0) == 2052
-    assert decode(native, 255, 65504.0, 0.0) == np.inf
-    assert decode(native, 1, 16.0, 65504.0) == np.inf  # 65520, the tie between the largest and the next
+    assert decode(native, 255, 65504.0, 0.0) == 65504
+    assert decode(native, 1, 16.0, 65504.0) == 65504  # 65520, the tie between the largest and the next
     assert decode(native, 15, 1.0, 65504.0) == 65504
     assert decode(Format("sign", 1, "token", GROUP), 0, 0.25) == -0.25
-    assert decode(Format("ternary_mean", 2, "token", GROUP), 2, 0.25) == -0.25
-    assert not np.signbit(decode(Format("ternary_mean", 2, "token", GROUP), 2, 0.0))
+    assert decode(Format("ternary_scaled", 2, "token", GROUP), 2, 0.25) == -0.25
+    assert not np.signbit(decode(Format("ternary_scaled", 2, "token", GROUP), 2, 0.0))
     assert not np.signbit(decode(native, 0, 1.0, -0.0))
 
 

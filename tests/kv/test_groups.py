@@ -76,8 +76,8 @@ def test_groups_lie_along_the_axis(rng: np.random.Generator, name: str, axis: st
         # measured beforehand
         ("ternary_published", 1.0, 0.20, 0.24),
         ("ternary_published", 0.05, 170, 230),
-        ("ternary_mean", 1.0, 0.24, 0.28),
-        ("ternary_mean", 0.05, 0.24, 0.28),
+        ("ternary_scaled", 1.0, 0.24, 0.28),
+        ("ternary_scaled", 0.05, 0.24, 0.28),
         ("ternary_kept", 1.0, 0.17, 0.21),
         ("ternary_kept", 0.05, 0.17, 0.21),
     ],
@@ -119,7 +119,7 @@ def test_bad_input_is_refused(name: str, change: dict, message: str) -> None:
 @pytest.mark.parametrize("name", ["sign", "ternary_kept"])
 def test_groups_whose_sums_have_room(name: str) -> None:
     quantiser = QUANTISERS[name]
-    _, scale = quantiser.quantize(np.full((16384, 1), 65504.0), "channel", None)
+    _, scale, _ = quantiser.quantize(np.full((16384, 1), 65504.0), "channel", None)
     assert scale.tolist() == [[65504.0]]
     with pytest.raises(ValueError, match=r"^group of 16385 elements must have at most 16384$"):
         quantiser.quantize(np.zeros((16385, 1)), "channel", None)

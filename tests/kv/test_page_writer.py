@@ -20,7 +20,7 @@ WIDE = Config(kv=KvConfig(lanes=4))
 FORMATS = [
     *(Format("native", bits, "token", 32) for bits in (2, 3, 4)),
     Format("sign", 1),
-    Format("ternary_mean", 2),
+    Format("ternary_scaled", 2),
 ]
 Cache = list[tuple[np.ndarray, np.ndarray]]
 

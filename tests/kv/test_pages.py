@@ -172,8 +172,16 @@ def test_unreadable_pages() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"rule": "fp4"}, r"rule 'fp4' must be one of kivi, .*, ternary_published"),
+        ({"rule": "fp4"}, r"rule 'fp4' must be one of kivi, .*, bitmod4"),
         ({"rule": "sign", "bits": 2}, r"bits 2 of rule 'sign' must be one of 1"),
+        ({"rule": "bitmod4", "bits": 3}, r"bits 3 of rule 'bitmod4' must be one of 4"),
+        ({"rule": "native_symmetric", "bits": 1}, r"bits 1 of rule .* must be one of 2, 3, 4, 8"),
+        ({"bits": True}, r"bits True of rule 'native' must be one of 1, 2, 3, 4, 8"),
+        ({"bits": 4.0}, r"bits 4.0 of rule 'native' must be one of 1, 2, 3, 4, 8"),
+        ({"group": 5}, r"group 5 must be 16..128, or None for the whole axis"),
+        ({"group": 32.0}, r"group 32.0 must be 16..128, or None for the whole axis"),
+        ({"group": True}, r"group True must be 16..128, or None for the whole axis"),
+        ({"gamma": 7}, r"gamma 7 must be 0..255/256"),
         ({"bits": 6}, r"bits 6 of rule 'native' must be one of 1, 2, 3, 4, 8"),
         ({"axis": "head"}, r"axis 'head' must be one of token, channel"),
     ],

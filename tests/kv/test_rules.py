@@ -71,12 +71,12 @@ def slow_group(rule: str, group: list[Fraction], bits: int):
         codes = [clamp(round(single(single(x * inverse) + zero)), 0, 255) & top for x in group]
         values = [single(single(q - zero) * scale) for q in codes]
     elif rule == "hqq":
-        reciprocal = min(single(top / single(high - low)), Fraction(20000))
+        reciprocal = min(single(single(1 / single(high - low)) * top), Fraction(20000))
         zero, scale = single(-low * reciprocal), single(1 / reciprocal)
         codes = [clamp(round(single(single(x * reciprocal) + zero)), 0, top) for x in group]
         values = [single(single(q - zero) * scale) for q in codes]
     elif rule == "kvquant":
-        scale = single(top / single(high - low))
+        scale = single(single(1 / single(high - low)) * top)
         zero = single(low * scale)
         codes = [clamp(round(single(single(scale * x) - zero)), 0, top) for x in group]
         values = [single(single(q + zero) / scale) for q in codes]

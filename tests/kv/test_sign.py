@@ -30,7 +30,7 @@ def rounded_mean(magnitudes_of_group: list[Fraction], count: int) -> Fraction:
 def test_scale_is_the_exact_mean_rounded_once(patterns: list[int], mask: int, signs: int) -> None:
     words = [pattern & mask | (signs >> place & 1) << 15 for place, pattern in enumerate(patterns)]
     x = np.array([words], np.uint16).view(np.float16)
-    codes, scale = sign.quantize(x, "token", None)
+    codes, scale, _ = sign.quantize(x, "token", None)
     values = [Fraction(float(value)) for value in x[0]]
     assert Fraction(float(scale[0, 0])) == rounded_mean([abs(value) for value in values], len(values))
     assert codes[0].tolist() == [int(value >= 0) for value in values]
@@ -58,15 +58,15 @@ def test_means_around_every_tie() -> None:
 
 def test_decodings() -> None:
     x = np.array([[1.0, -1.0, 3.0, -0.0] * 4], np.float16)
-    codes, scale = sign.quantize(x, "token", None)
+    codes, scale, zero = sign.quantize(x, "token", None)
     assert codes[0, :4].tolist() == [1, 0, 1, 1]
     assert scale.tolist() == [[1.25]]
-    signed = sign.dequantize(codes, scale, "token", None)
-    published = sign.dequantize(codes, scale, "token", None, "published")
-    assert signed[0, :4].tolist() == [1.25, -1.25, 1.25, 1.25]
+    scaled = sign.dequantize(codes, scale, zero, "token", None)
+    published = sign.dequantize(codes, scale, zero, "token", None, "published")
+    assert scaled[0, :4].tolist() == [1.25, -1.25, 1.25, 1.25]
     assert published[0, :4].tolist() == [1.25, 0, 1.25, 1.25]
 
 
 def test_unknown_decodings() -> None:
-    with pytest.raises(ValueError, match=r"^decode 'both' must be one of signed, published$"):
+    with pytest.raises(ValueError, match=r"^decode 'both' must be one of scaled, published$"):
         sign.dequantize(*sign.quantize(np.zeros((32, 32))), decode="both")

@@ -39,23 +39,23 @@ def test_trits_and_scales_are_exact(patterns: list[int], mask: int, signs: int, 
     words = [pattern & mask | (signs >> place & 1) << 15 for place, pattern in enumerate(patterns)]
     x = np.array([words], np.uint16).view(np.float16)
     trits, kept, mean = slow([Fraction(float(value)) for value in x[0]], Fraction(gamma, 256))
-    for decode, expected in ("kept", half(kept)), ("mean", half(mean)), ("published", Fraction(1)):
-        codes, scale = ternary.quantize(x, "token", None, gamma / 256, decode)
+    for decode, expected in ("kept", half(kept)), ("scaled", half(mean)), ("published", Fraction(1)):
+        codes, scale, zero = ternary.quantize(x, "token", None, gamma / 256, decode)
         assert ternary.TRITS[codes[0]].tolist() == trits
         assert Fraction(float(scale[0, 0])) == expected
-        values = ternary.dequantize(codes, scale, "token", None)
+        values = ternary.dequantize(codes, scale, zero, "token", None)
         assert [Fraction(float(value)) for value in values[0]] == [trit * expected for trit in trits]
 
 
 def test_an_element_at_the_threshold_is_zero() -> None:
     """Mean 1, threshold exactly one half: only what is larger counts."""
     x = np.array([[0.5, -0.5, 0.501, -0.501, 1.5, -1.5, 1.5, 1.498] * 2], np.float16)
-    codes, _ = ternary.quantize(x, "token", None, 0.5)
+    codes, *_ = ternary.quantize(x, "token", None, 0.5)
     trits, _, _ = slow([Fraction(float(value)) for value in x[0]], Fraction(1, 2))
     assert ternary.TRITS[codes[0]].tolist() == trits
     x[:] = np.array([1, 1, 2, 2] * 4) * np.where(np.arange(16) % 3, 1, -1)
     x[0, :2] = 0.75, 2.25
-    codes, _ = ternary.quantize(x, "token", None, 128 / 256)
+    codes, *_ = ternary.quantize(x, "token", None, 128 / 256)
     assert codes[0, 0] == 0  # mean 1.5, gamma * mean = 0.75
 
 
@@ -70,7 +70,7 @@ def test_few_codes_differ_from_float16_thresholds(rng: np.random.Generator) -> N
     for gamma, most in (0.5, 0.0005), (0.7, 0.003):
         threshold = np.float16(gamma) * mean
         published = (x > threshold).astype(int) - (x < -threshold)
-        codes, _ = ternary.quantize(x, "token", None, gamma)
+        codes, *_ = ternary.quantize(x, "token", None, gamma)
         assert (ternary.TRITS[codes] != published).mean() < most
 
 
@@ -79,7 +79,7 @@ def test_illegal_arguments() -> None:
     for gamma in 1.0, -0.1, float("nan"):
         with pytest.raises(ValueError, match=rf"^gamma {gamma} must be 0\.\.255/256$"):
             ternary.quantize(x, gamma=gamma)
-    with pytest.raises(ValueError, match=r"^decode 'half' must be one of kept, mean, published$"):
+    with pytest.raises(ValueError, match=r"^decode 'half' must be one of kept, scaled, published$"):
         ternary.quantize(x, decode="half")
     with pytest.raises(ValueError, match=r"^code 3 must be 0\.\.2$"):
-        ternary.dequantize(np.full((32, 32), 3, np.uint8), np.ones((1, 32), np.float16))
+        ternary.dequantize(np.full((32, 32), 3, np.uint8), *np.ones((2, 32, 1), np.float16))

@@ -19,7 +19,7 @@ FORMATS = (
     *(Format("native", bits, axis, 32) for bits in (1, 2, 3, 4, 8) for axis in ("token", "channel")),
     Format("native_symmetric", 4, "channel", 32),
     Format("sign", 1, "channel", 32),
-    Format("ternary_mean", 2, "token", 32),
+    Format("ternary_scaled", 2, "token", 32),
 )
 
 

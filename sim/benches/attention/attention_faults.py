@@ -143,7 +143,7 @@ def damaged_list(fault: str, place: str, variant: int) -> SentList:
     intact = intact_list(length)
     layout = intact.pages[number, side].layout
     if fault == "error_trits":
-        layout = _layout(SIDES[side], "ternary_mean", [layout.channels])
+        layout = _layout(SIDES[side], "ternary_scaled", [layout.channels])
     page = _misfit(layout, variant) if fault == "error_format" else bad_page(CONFIG, layout, fault, variant)
     return SentList(intact.attention, intact.queries, {**intact.pages, (number, side): page})
 

@@ -116,7 +116,7 @@ def pages_of_every_fault(
     """
     variants = {fault: itertools.count(variant) for fault in FAULTS}
     for fault in every_pair((None, *FAULTS)):
-        layout = layout_of("ternary_mean" if fault == "error_trits" else None)
+        layout = layout_of("ternary_scaled" if fault == "error_trits" else None)
         if fault is None:
             yield intact_page(layout, config.memory_bits)
         else:

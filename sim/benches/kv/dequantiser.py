@@ -30,7 +30,7 @@ coverage_rate = Coverage("kv_dequantiser_rate", {"format": NAMES})
 coverage_stalls = Coverage("kv_dequantiser_stalls", {"situation": SITUATIONS, "error": (False, True)})
 coverage_values = Coverage(
     "kv_dequantiser_values",
-    {"value": ("zero", "subnormal", "normal", "infinite"), "negative": (False, True)},
+    {"value": ("zero", "subnormal", "normal", "largest"), "negative": (False, True)},
     impossible=lambda value, negative: negative and value == "zero",
 )
 
@@ -80,9 +80,9 @@ class Bench:
 def cover_values(values: np.ndarray) -> None:
     patterns = values.view(np.uint16)
     negative, field = patterns >> 15, patterns >> 10 & 31
-    classes = np.select([patterns << 1 == 0, field == 0, field == 31], [0, 1, 3], 2)
+    classes = np.select([patterns << 1 == 0, field == 0, patterns & 0x7FFF == 0x7BFF], [0, 1, 3], 2)
     for which, sign in {*zip(classes.ravel().tolist(), negative.ravel().tolist(), strict=True)}:
-        coverage_values.hit(value=("zero", "subnormal", "normal", "infinite")[which], negative=bool(sign))
+        coverage_values.hit(value=("zero", "subnormal", "normal", "largest")[which], negative=bool(sign))
 
 
 def quantized_page(layout: PageLayout, kind: str) -> Quantized:

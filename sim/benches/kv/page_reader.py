@@ -141,7 +141,7 @@ async def illegal_trits(dut: Any) -> None:
     """A byte that stands for no trits gives some codes of trits all the same."""
     bench = await start(dut, checked=False)
     for variant in range(13):
-        page = bad_page(config, random_layout(config, "ternary_mean"), "error_trits", variant)
+        page = bad_page(config, random_layout(config, "ternary_scaled"), "error_trits", variant)
         bench.send(page)
         beats = await bench.sinks["beats"].receive(page.layout.elements // WIDTH)
         assert [beat["error"] for beat in beats] == [0] * (len(beats) - 1) + [1]

@@ -28,14 +28,14 @@ __all__ = [
     "words_of",
 ]
 
-RULES = ("native", "native_symmetric", "sign", "ternary_mean")
+RULES = ("native", "native_symmetric", "sign", "ternary_scaled")
 """Rules that the hardware has."""
 
 FORMATS = (
     *(("native", bits) for bits in (1, 2, 3, 4, 8)),
     *(("native_symmetric", bits) for bits in (2, 3, 4, 8)),
     ("sign", 1),
-    ("ternary_mean", 2),
+    ("ternary_scaled", 2),
 )
 """Rules with the bits of their codes."""
 
