@@ -102,7 +102,6 @@ def test_nothing_complains(name: str, block: str, tool: Tool, tmp_path: Path) ->
     tool(write(made(name, block), tmp_path), block, tmp_path)
 
 
-@pytest.mark.quick
 def test_same_bytes(tmp_path: Path) -> None:
     """Runs of other processes, with other hash seeds and folders, give the same files."""
     written = []

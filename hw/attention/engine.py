@@ -193,13 +193,16 @@ class Engine(wiring.Component):
         config = self.config
         m.submodules.folding = folding = Folding(config)
         connect(m, vectors.beats, folding.beats)
-        beat, out = vectors.beats, self.beats.payload
+        beat, out = vectors.beats, Signal(payloads.activation_beat(config), name="folded_beat")
         about = data.StructLayout({"halvings": payloads.HALVING_BITS, "side": Side})
         vector = Signal(about)
         folded = Signal(about)
         opening = Signal(init=1)
         m.submodules.vectors_under_way = under_way = SyncFIFO(width=about.size, depth=4)
         m.submodules.terms_under_way = sides = SyncFIFO(width=1, depth=2)
+        # Between the aligner's room and the halting of all lanes.
+        m.submodules.waiting_beats = beats = SyncFIFO(width=Shape.cast(out.shape()).width, depth=2)
+        connect(m, beats.r_stream, flipped(self.beats))
         accepted = beat.valid & beat.ready
         ends = Signal()
         with m.If(accepted):
@@ -210,12 +213,13 @@ class Engine(wiring.Component):
             folded.eq(under_way.r_data),
             under_way.w_data.eq(vector),
             under_way.w_en.eq(accepted & opening),
-            folding.folded.ready.eq(self.beats.ready),
-            self.beats.valid.eq(folding.folded.valid),
+            folding.folded.ready.eq(beats.w_rdy),
+            beats.w_en.eq(folding.folded.valid),
+            beats.w_data.eq(out),
             out.last.eq(folding.folded.payload.last),
             out.format.eq(ActivationFormat.BF16),
             out.halvings.eq(folded.halvings),
-            ends.eq(self.beats.valid & self.beats.ready & out.last),
+            ends.eq(folding.folded.valid & beats.w_rdy & out.last),
             under_way.r_en.eq(ends),
             sides.w_data.eq(folded.side),
             sides.w_en.eq(ends),

@@ -16,7 +16,7 @@ __all__ = ["OutputsInOrder", "PagesInOrder", "RisingMaximum"]
 
 _ANSWER = 6
 """Cycles in which a maximum is found."""
-_INSIDE = 10
+_INSIDE = 7
 """Pages or sums inside, at most."""
 
 

@@ -25,7 +25,6 @@ RATES = [
 """Channels, rule, bits, axes of both sides, queries, pages, times the bound of memory and array, order."""
 
 
-@pytest.mark.quick
 def test_names() -> None:
     modules = verilog.modules(AttentionTile(TINY), "top")
     for text in modules.texts.values():

@@ -19,8 +19,6 @@ from synth.compare.results import Comparison, Measured
 from synth.power.energy import Energy
 from synth.timing import Timing
 
-pytestmark = pytest.mark.quick
-
 
 class Toggle(wiring.Component):
     """A flip-flop that changes with its input."""

@@ -11,8 +11,6 @@ from hw.kv.token_writer import token_cycles
 from synth.model import networks
 from synth.model.window_timeline import closings, window_cycles
 
-pytestmark = pytest.mark.quick
-
 
 @pytest.mark.parametrize(("heads", "phases"), [(3, 32), (3, 1), (70, 32), (40, 7)])
 def test_closings_of_caches(heads: int, phases: int) -> None:

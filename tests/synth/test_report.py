@@ -19,8 +19,6 @@ from synth.compare import __main__ as compare
 from synth.measure import measure
 from synth.model import areas
 
-pytestmark = pytest.mark.quick
-
 NF = (asic.Recipe(mapper="nf"),)
 
 
