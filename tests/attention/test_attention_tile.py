@@ -2,8 +2,13 @@
 
 import re
 
+import numpy as np
 import pytest
 
+from golden.checkpoint import Checkpoint
+from golden.model import tokenizer
+from golden.model.capture import attention_inputs, manual
+from golden.model.llama import Llama
 from hw import verilog
 from hw.attention.attention_tile import AttentionTile
 from hw.config import preset
@@ -65,3 +70,16 @@ def test_rates() -> None:
     """What README promises of `edge`."""
     parameters = {"config": EDGE.model_dump(), "lists": 1, "rates": RATES}
     runner.run(runner.Design.of_type(AttentionTile, EDGE), BENCH, "verilator", parameters, "throughput")
+
+
+@pytest.mark.llm
+def test_queries_keys_and_values_of_smollm2(smollm2: Llama, smollm2_file: Checkpoint) -> None:
+    """The first, a middle and the last layer, a KV head of each with its three query heads."""
+    ids = tokenizer.of(smollm2_file).encode(manual(1000))[:100]
+    layers = attention_inputs(smollm2, ids)
+    given = []
+    for head, (layer, bits) in enumerate(zip((0, 15, 29), (2, 4, 8), strict=True)):
+        queries, keys, values = (part[head].astype(np.float16).view(np.uint16) for part in layers[layer])
+        given += [(bits, queries[:, token], keys[: token + 1], values[: token + 1]) for token in (40, 99)]
+    parameters = {"config": EDGE.model_dump(), "lists": 1, "given": given}
+    runner.run(runner.Design.of_type(AttentionTile, EDGE), BENCH, "verilator", parameters, "given")

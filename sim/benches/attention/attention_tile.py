@@ -1,7 +1,8 @@
 """Attention tile: outputs, scores and states of lists of pages equal golden ones, whatever the stalls.
 
 Parameters: ``config``, the fields of the configuration; ``lists``, how many of them in a test; ``rates``,
-channels, bits, queries, pages and how often the bound of memory and array a list may take.
+channels, rule, bits, axes of both sides, queries, pages, how often the bound of memory and array a list may
+take, and the order; ``given``, lists of bits, queries [N, D], keys and values [T, D], patterns of float16.
 """
 
 import random
@@ -38,6 +39,7 @@ QUERIES = ("normal", "normal", "equal", "huge", "subnormal", "special")
 CONFIG = Config.model_validate(context.parameters()["config"])
 LISTS: int = context.parameters()["lists"]
 RATES: list = context.parameters().get("rates", [])
+GIVEN: list = context.parameters().get("given", [])
 INPUTS = {"queries": query_beat(CONFIG), "pages": attention_page(CONFIG), "words": word(CONFIG.memory_bits)}
 ERRORS = ErrorPlan("attention") if CONFIG.kv.engines == 1 else ErrorPlan("attention_engines")
 OUTPUTS = {"outputs": quotient, "scores": score_beat, "found": softmax_state(CONFIG)}
@@ -309,6 +311,20 @@ def regular_attention(
     return Attention(random_queries(count, channels, "normal"), [pair] * length, False)
 
 
+def given_attention(bits: int, queries: Any, keys: Any, values: Any) -> Attention:
+    """Pages of the native rule, of given tokens; the last page may have fewer."""
+    halves = [np.array(part, np.uint16).view(np.float16) for part in (queries, keys, values)]
+    count, tokens = len(halves[1]), CONFIG.kv.page_tokens
+    layouts = native_attention(1, halves[0].shape[1], bits, 1).pairs[0].layouts
+    pairs = []
+    for start in range(0, count, tokens):
+        parts = (part[start : start + tokens] for part in halves[1:])
+        filled = (np.pad(part, ((0, tokens - len(part)), (0, 0))) for part in parts)
+        quantized = [layout.format.quantize(part) for layout, part in zip(layouts, filled, strict=True)]
+        pairs.append(Pair(layouts, tuple(quantized), 0, min(count - start, tokens) - 1))
+    return Attention(halves[0], pairs, True)
+
+
 def bound(attention: Attention) -> int:
     """Cycles that memory or the array needs for a list, whichever needs more."""
     words = macs = 0
@@ -365,6 +381,15 @@ async def reset_forgets(dut: Any) -> None:
         await bench.reset()
         bench.send([random_attention(random.randint(1, CONFIG.kv.queries), 2)])
         await bench.finish()
+
+
+@cocotb.test(skip=not GIVEN)
+@cocotb.parametrize(stalls=("free_running", "both_random"))
+async def given_tokens(dut: Any, stalls: str) -> None:
+    """Lists of tokens that a model cached, back to back."""
+    bench = Bench(await reset(dut, cycle_limit=400_000), stalls)
+    bench.send([given_attention(*one) for one in GIVEN], max(LAGS))
+    await bench.finish()
 
 
 @cocotb.test(skip=not RATES)
