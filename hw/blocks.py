@@ -115,6 +115,11 @@ _BLOCKS = {
     "importance": _Block(
         "selection.importance", "Importance", "attention that tokens have had, a score a cycle"
     ),
+    "signatures": _Block(
+        "systems.signatures",
+        "Signatures",
+        "KVCrush's representatives of up to 65,536 signatures, as a bitmap",
+    ),
     "fp16_mac": _Block(
         "baseline.fp16_mac",
         "Fp16Mac",

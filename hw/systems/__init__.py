@@ -1,0 +1,1 @@
+"""Circuits that one cache system has for itself."""

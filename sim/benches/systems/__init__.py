@@ -1,0 +1,1 @@
+"""Benches of the circuits that one cache system has for itself."""
