@@ -52,7 +52,11 @@ def test_tiny(simulator: str) -> None:
 def test_edge() -> None:
     parameters = {"config": EDGE.model_dump(), "lists": 6}
     runner.run(
-        runner.Design.of_type(AttentionTile, EDGE), BENCH, "verilator", parameters, "stalls=[05]|rising|reset"
+        runner.Design.of_type(AttentionTile, EDGE),
+        BENCH,
+        "verilator",
+        parameters,
+        "stalls=[05]|rising|terms|reset",
     )
 
 

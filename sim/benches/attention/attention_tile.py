@@ -293,10 +293,10 @@ def native_attention(count: int, channels: int, bits: int, length: int) -> Atten
 
 
 def regular_attention(
-    count: int, channels: int, rule: str, bits: int, axes: Sequence[str], length: int
+    count: int, channels: int, rule: str, bits: int, axes: Sequence[str], length: int, group: int = 32
 ) -> Attention:
-    """Pages of one rule in groups of 32, all of the same normal elements; ``axes`` of keys and of values."""
-    formats = [Format(rule, bits, axis, 32) for axis in axes]
+    """Pages of one rule, all of the same normal elements; ``axes`` of keys and of values."""
+    formats = [Format(rule, bits, axis, group) for axis in axes]
     rows, lanes, tokens = CONFIG.rows, CONFIG.lanes, CONFIG.kv.page_tokens
     layouts = tuple(
         PageLayout(form, side, tokens, channels, rows, lanes)
@@ -368,6 +368,18 @@ async def rising_maximum(dut: Any) -> None:
             )
             pairs.append(replace(pair, quantized=(keys, pair.quantized[1])))
         bench.send([replace(attention, pairs=pairs)])
+    await bench.finish()
+
+
+@cocotb.test()
+async def most_terms_wait(dut: Any) -> None:
+    """The most queries, two vectors of keys each: their terms wait until values behind them are multiplied."""
+    bench = Bench(await reset(dut, cycle_limit=200_000), "free_running")
+    channels = max(CONFIG.kv.channels // 2, SHORTEST_GROUP)
+    attention = regular_attention(
+        CONFIG.kv.queries, channels, "native", 2, ("channel", "token"), 6, SHORTEST_GROUP
+    )
+    bench.send([attention], max(LAGS))
     await bench.finish()
 
 
