@@ -50,7 +50,7 @@ def test_tiny(simulator: str) -> None:
 
 
 def test_edge() -> None:
-    parameters = {"config": EDGE.model_dump(), "lists": 6}
+    parameters, chosen = {"config": EDGE.model_dump(), "lists": 6}, "stalls=[05]|rising|terms|reset"
     runner.run(
         runner.Design.of_type(AttentionTile, EDGE),
         BENCH,

@@ -373,7 +373,7 @@ async def rising_maximum(dut: Any) -> None:
 
 @cocotb.test()
 async def most_terms_wait(dut: Any) -> None:
-    """The most queries, two vectors of keys each: their terms wait until values behind them are multiplied."""
+    """The most queries, two vectors of keys each: their terms wait until values behind them are worked on."""
     bench = Bench(await reset(dut, cycle_limit=200_000), "free_running")
     channels = max(CONFIG.kv.channels // 2, SHORTEST_GROUP)
     attention = regular_attention(
