@@ -51,13 +51,7 @@ def test_tiny(simulator: str) -> None:
 
 def test_edge() -> None:
     parameters, chosen = {"config": EDGE.model_dump(), "lists": 6}, "stalls=[05]|rising|terms|reset"
-    runner.run(
-        runner.Design.of_type(AttentionTile, EDGE),
-        BENCH,
-        "verilator",
-        parameters,
-        "stalls=[05]|rising|terms|reset",
-    )
+    runner.run(runner.Design.of_type(AttentionTile, EDGE), BENCH, "verilator", parameters, chosen)
 
 
 def test_engines() -> None:
