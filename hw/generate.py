@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from golden.command_line import Parser
+from golden.command_line import Parser, program
 from hw import blocks, config, manifest, verilog
 from hw.bus import registers
 from hw.config import Config, ConfigurationError
@@ -129,6 +129,7 @@ def _say(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
+@program
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status.
 
@@ -149,8 +150,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         publish(files, chosen.out)
     except (ConfigurationError, OSError) as error:
         parser.error(str(error))
-    except KeyboardInterrupt:
-        parser.exit(130, f"{parser.prog}: interrupted\n")
     for name in files:
         print(chosen.out / name)
     return 0
