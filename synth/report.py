@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from golden import optional
-from golden.command_line import Parser, program
+from golden.command_line import Parser, count, program
 from synth import command, picture, place, render, targets
 from synth.measure import AreaReport, Component, measure
 
@@ -97,8 +97,8 @@ def _report(arguments: argparse.Namespace) -> None:
     console = Console()
     results = []
     jobs = list(itertools.product(configs.items(), blocks, chosen))
-    for count, ((name, config), block, target) in enumerate(jobs, 1):
-        with _progress(console, f"[{count}/{len(jobs)}] {name}: ") as progress:
+    for number, ((name, config), block, target) in enumerate(jobs, 1):
+        with _progress(console, f"[{number}/{len(jobs)}] {name}: ") as progress:
             report = measure(
                 command.build(block, config),
                 block,
