@@ -61,7 +61,7 @@ def program(main: _Main) -> _Main:
             print(f"{_name(main)}: interrupted", file=sys.stderr)
             return _INTERRUPTED
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())  # Python flushes once more
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more
             return _BROKEN_PIPE
 
     return guarded  # type: ignore[return-value]

@@ -6,6 +6,13 @@ They are the very packages ``golden``, ``hw``, ``sim`` and ``synth``, loaded whe
 
 import importlib
 from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import golden
+    import hw
+    import sim
+    import synth
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "golden", "hw", "sim", "synth"]

@@ -105,7 +105,7 @@ def explore(space: Space, out: Path, jobs: int, scheduler: str | None, console: 
         else:
             found[key] = kept
     if found:
-        console.print(f"already in {folder}: {len(found)} of {count(len(points), 'point')}")
+        console.print(f"{len(found)} of {count(len(points), 'point')} found in {folder}")
     columns = (TextColumn("points"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task("points", total=len(found) + len(tasks), completed=len(found))
