@@ -22,7 +22,7 @@ from rich.table import Table
 
 from golden import optional
 from golden.checkpoint import locate, open_checkpoint
-from golden.command_line import Parser, positive
+from golden.command_line import Parser, positive, program, show
 from golden.matvec import matvec
 from golden.model.capture import Linear, layer_inputs, sample_tokens
 from golden.numbers.numerics import Numerics
@@ -201,6 +201,7 @@ def _run(options: argparse.Namespace) -> tuple[list[Measurement], str]:
     return measurements, what
 
 
+@program
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     parser = _parser()
@@ -212,11 +213,7 @@ def main(argv: list[str] | None = None) -> int:
             _write(options.out, measurements, title)
     except (ValueError, OSError) as error:
         parser.error(str(error))
-    except KeyboardInterrupt:
-        print(f"{parser.prog}: interrupted", file=sys.stderr)
-        return 130
-    width = None if sys.stdout.isatty() else _WIDTH
-    Console(width=width).print(_table(summarise(measurements), title))
+    show(_table(summarise(measurements), title), _WIDTH)
     return 0
 
 

@@ -21,7 +21,7 @@ from rich.progress import track
 from rich.table import Table
 
 from golden.checkpoint import locate, open_checkpoint
-from golden.command_line import Parser, positive
+from golden.command_line import Parser, count, positive, program, show
 from golden.kv import affine
 from golden.kv.rules import RULES
 from golden.model import tokenizer
@@ -122,6 +122,7 @@ def _parser() -> Parser:
     return parser
 
 
+@program
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     parser = _parser()
@@ -137,8 +138,8 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         parser.error(str(error))
     name = checkpoint.path.name
-    title = f"Rules on {name}, {len(layers)} layers, {options.tokens} tokens, groups of {_GROUP}"
-    Console(width=None if sys.stdout.isatty() else _WIDTH).print(_table(found, title))
+    title = f"Rules on {name}, {count(len(layers), 'layer')}, {options.tokens} tokens, groups of {_GROUP}"
+    show(_table(found, title), _WIDTH)
     return 0
 
 

@@ -49,7 +49,7 @@ from rich.table import Table
 
 from golden import optional
 from golden.checkpoint import Checkpoint, ctranslate2, locate, open_checkpoint
-from golden.command_line import Parser, positive
+from golden.command_line import Parser, positive, program, show
 from golden.model import configuration, mel, tables, tokenizer
 from golden.model.capture import manual
 from golden.model.evaluation import Result, Setting, Subject, evaluate
@@ -366,6 +366,7 @@ def _shown(results: list[Result], base: Result, title: str) -> Table:
     return table
 
 
+@program
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     parser = _parser()
@@ -387,10 +388,7 @@ def main(argv: list[str] | None = None) -> int:
             tables.write(options.out, results, base, reading.title)
     except (ValueError, OSError) as error:
         parser.error(str(error))
-    except KeyboardInterrupt:
-        print(f"{parser.prog}: interrupted", file=sys.stderr)
-        return 130
-    Console(width=None if sys.stdout.isatty() else _WIDTH).print(_shown(results, base, reading.title))
+    show(_shown(results, base, reading.title), _WIDTH)
     print(f"peak memory {max(result.memory for result in results) / 2**30:.2f} GiB")
     return 0
 

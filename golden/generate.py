@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 
 from golden.checkpoint import Checkpoint, locate, open_checkpoint
-from golden.command_line import Parser, positive
+from golden.command_line import Parser, count, positive, program
 from golden.evaluate import ACTIVATIONS, name_of
 from golden.model import configuration, tokenizer
 from golden.model.evaluation import Setting
@@ -43,8 +43,8 @@ def _answer(
 ) -> Iterator[int]:
     """Ids of the answer."""
     model = Llama(checkpoint, setting.linear(tensors=checkpoint.__getitem__))
-    for count, token in enumerate(continuation(model, ids, model.memories(setting.memory))):
-        if count == most or token in ends:
+    for place, token in enumerate(continuation(model, ids, model.memories(setting.memory))):
+        if place == most or token in ends:
             return
         yield token
 
@@ -83,6 +83,7 @@ def _parser() -> Parser:
     return parser
 
 
+@program
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     parser = _parser()
@@ -99,12 +100,11 @@ def main(argv: list[str] | None = None) -> int:
             print(f"[{setting.weights} weights, {setting.activations} activations, KV {setting.kv}]")
             begin = time.monotonic()
             answers.append(_spoken(words, _answer(checkpoint, setting, ids, ends, options.tokens)))
-            print(f"[{len(answers[-1])} tokens, {time.monotonic() - begin:.1f} s with loading]")
+            print(f"[{count(len(answers[-1]), 'token')}, {time.monotonic() - begin:.1f} s with loading]")
+    except BrokenPipeError:  # the reader has gone, which is no error
+        raise
     except (ValueError, OSError) as error:
         parser.error(str(error))
-    except KeyboardInterrupt:
-        print(f"{parser.prog}: interrupted", file=sys.stderr)
-        return 130
     if len(answers) == 2:
         pairs = zip(*answers, strict=False)
         same = next((n for n, (one, other) in enumerate(pairs) if one != other), min(map(len, answers)))

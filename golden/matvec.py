@@ -76,8 +76,15 @@ def matvec_bits(
         infinite.
 
     Raises:
+        TypeError: the wrong kind of weights or configuration.
         ValueError: shapes do not fit, or activations cannot be aligned in such groups.
     """
+    if not isinstance(q, QuantizedWeights):
+        raise TypeError(
+            f"weights of type {type(q).__name__} must be QuantizedWeights, what quantize() returns"
+        )
+    if not isinstance(getattr(config, "numerics", None), Numerics):
+        raise TypeError(f"config {config!r} must have numerics, as what hw.config.preset() returns")
     numerics = config.numerics
     outputs, inputs = q.shape
     if bits.ndim != 2 or bits.shape[1] != inputs:

@@ -35,7 +35,7 @@ from safetensors.numpy import save_file
 from golden import optional
 from golden.checkpoint import Checkpoint, locate, open_checkpoint, roles
 from golden.checkpoint.packing import COPIED, STORED, Outcome, Rule, converted
-from golden.command_line import Parser, positive
+from golden.command_line import Parser, count, positive, program, show
 from golden.numbers import datatypes, scales
 from golden.weights import search
 from golden.weights.presets import PRESETS, Shape
@@ -128,7 +128,7 @@ def _table(outcomes: list[Outcome], title: str) -> Table:
     bits = sum(one.bits_per_weight * one.weights for one in packed) / total
     error, power = (sum(getattr(one, name) for one in packed) for name in ("error", "power"))
     table = Table(title=title, show_footer=True)
-    table.add_column("tensor", f"{len(packed)} layers", overflow="fold")
+    table.add_column("tensor", count(len(packed), "layer"), overflow="fold")
     table.add_column("shape", f"{total:,}", justify="right")
     table.add_column("from", no_wrap=True)
     table.add_column("became", overflow="fold")
@@ -215,11 +215,11 @@ def _rule(options: argparse.Namespace) -> Rule:
     return Rule(options.dtype, shape, **({**_SEARCHED, "group": shape.group} | searched))
 
 
+@program
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     parser = _parser()
     options = parser.parse_args(argv)
-    width = None if sys.stdout.isatty() else _WIDTH
     try:
         rule = _rule(options)
         optional.require(("model 'smollm2'", optional.GGUF, options.model == "smollm2"))
@@ -234,10 +234,7 @@ def main(argv: list[str] | None = None) -> int:
         write(options.out, tensors, _metadata(checkpoint, rule, options, outcomes))
     except (ValueError, OSError) as error:
         parser.error(str(error))
-    except KeyboardInterrupt:
-        print(f"{parser.prog}: interrupted", file=sys.stderr)
-        return 130
-    Console(width=width).print(_table(outcomes, f"{checkpoint.path.name} as {options.dtype}"))
+    show(_table(outcomes, f"{checkpoint.path.name} as {options.dtype}"), _WIDTH)
     print(_summary(outcomes))
     print(f"{options.out}: {options.out.stat().st_size:,} bytes")
     return 0

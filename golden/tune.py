@@ -27,7 +27,7 @@ from rich.table import Table
 
 from golden import optional
 from golden.checkpoint import Checkpoint, locate, open_checkpoint
-from golden.command_line import Parser, positive
+from golden.command_line import Parser, count, positive, program, show
 from golden.model import sensitivity, tokenizer, trials
 from golden.model.capture import attention_inputs, manual
 from golden.model.llama import Llama
@@ -138,6 +138,7 @@ def _shown(
     return shown
 
 
+@program
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     parser = _parser()
@@ -169,7 +170,7 @@ def main(argv: list[str] | None = None) -> int:
             (float(np.mean(pair)), float(errors[:, place].sum()), "K{}V{}".format(*pair))
             for place, pair in enumerate(kvtuner.PAIRS.tolist())
         ]
-        title = f"{checkpoint.path.name}, {sum(map(len, parts))} tokens, {options.base}"
+        title = f"{checkpoint.path.name}, {count(sum(map(len, parts)), 'token')}, {options.base}"
         kvtuner.save(options.out, table, f"python -m golden.tune: {title}, cap {options.cap}")
         if options.picture:
             from golden.model import front_picture
@@ -178,10 +179,7 @@ def main(argv: list[str] | None = None) -> int:
             front_picture.draw(points, uniform, table, title, options.picture)
     except (ValueError, OSError) as error:
         parser.error(str(error))
-    except KeyboardInterrupt:
-        print(f"{parser.prog}: interrupted", file=sys.stderr)
-        return 130
-    Console().print(_shown(front, uniform, table, _total(errors, table)))
+    show(_shown(front, uniform, table, _total(errors, table)))
     return 0
 
 

@@ -44,7 +44,8 @@ class Accelerator(wiring.Component):
             says how often ``group`` is halved, to no less than 16, for the groups that it is aligned in.
         results (AXI4-Stream out): ``[unit][column]`` results of 32 bits, of consecutive output rows; 16-bit
             formats are in the low half. ``tkeep`` marks the rows that are meant, ``tlast`` ends a packet's
-            results, ``tuser`` says that the packet was too short for its header.
+            results, ``tuser`` marks rows that a packet too short for its header does not have in full; row
+            blocks before the cut are whole and unmarked.
         control (AXI4-Lite in): ``hw.bus.registers``.
     """
 

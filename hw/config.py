@@ -315,17 +315,31 @@ def _checked(fields: dict[str, Any]) -> Config:
     try:
         return Config.model_validate(fields)
     except ValidationError as error:
-        raise ConfigurationError(problem(error)) from None
+        raise ConfigurationError(problem(error, model=Config)) from None
 
 
-def problem(error: ValidationError, whole: str = "") -> str:
+def _fields_at(model: type[BaseModel] | None, path: tuple[int | str, ...]) -> tuple[str, ...]:
+    """Names of the fields of a model, or of the one inside it that a path leads to."""
+    for part in path:
+        field = model.model_fields.get(str(part)) if model else None
+        inner = field.annotation if field else None
+        model = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else None
+    return tuple(model.model_fields) if model else ()
+
+
+def problem(error: ValidationError, whole: str = "", model: type[BaseModel] | None = None) -> str:
     """The first problem in one line, with the field and its value.
 
     Args:
         error: what pydantic found.
         whole: what to call all of it, where no field is to blame; without a name its value is left out.
+        model: what was checked; where a field is unknown, its fields are named.
     """
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"]) or whole
     message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        message = "no such field"
+        if names := _fields_at(model, first["loc"][:-1]):
+            message += f", fields are {', '.join(names)}"
     return f"{where} = {first['input']!r}: {message}" if where else message

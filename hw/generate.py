@@ -6,13 +6,14 @@ equal bytes on any machine. Files appear complete or not at all.
 
 import argparse
 import os
+import re
 import shutil
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from golden.command_line import Parser
+from golden.command_line import Parser, program
 from hw import blocks, config, manifest, verilog
 from hw.bus import registers
 from hw.config import Config, ConfigurationError
@@ -23,13 +24,16 @@ _DEFAULT_PRESET = "edge"
 _DEFAULT_OUT = Path("build") / "verilog"
 
 
-def generate(settings: Config, source: str, block: str) -> dict[str, str]:
+def generate(settings: Config, source: str, block: str, prefix: str | None = None) -> dict[str, str]:
     """Make every file of a block.
 
     Args:
         settings: the configuration.
         source: name of the preset, or of the configuration file without its suffix.
         block: a name in ``blocks.names()``.
+        prefix: what the names of all modules and files and the header's guard begin with, so that several
+            configurations can lie in one folder and one design; by default modules begin with "kvloom", files
+            with ``source``, and the manifest is ``manifest.json``.
 
     Returns:
         File name to text; the manifest is the last one.
@@ -37,15 +41,16 @@ def generate(settings: Config, source: str, block: str) -> dict[str, str]:
     Raises:
         ConfigurationError: no such block.
     """
-    top = f"kvloom_{block}"
+    top = f"{prefix or 'kvloom'}_{block}"
+    stem = f"{prefix or source}_{block}"
     component = blocks.get(block)(settings)
     text = _banner(settings, source, block) + verilog.convert(component, top).lstrip()
-    files = {f"{source}_{block}.v": text}
+    files = {f"{stem}.v": text}
     if block == blocks.DEFAULT:
-        files[f"{source}_{block}.h"] = registers.c_header()
-        files[f"{source}_{block}.md"] = registers.markdown()
+        files[f"{stem}.h"] = registers.c_header(prefix or "kvloom")
+        files[f"{stem}.md"] = registers.markdown()
     description = manifest.describe(component, settings, source, block, top, text)
-    files["manifest.json"] = manifest.as_json(description, files)
+    files[f"{stem}.json" if prefix else "manifest.json"] = manifest.as_json(description, files)
     return files
 
 
@@ -86,6 +91,15 @@ def _listing() -> str:
     return "\n".join(lines)
 
 
+def _prefix(text: str) -> str:
+    """What identifiers of Verilog and C can begin with."""
+    if not re.fullmatch(r"[A-Za-z](_?[A-Za-z0-9])*", text):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} must be letters, digits and single _ between them, a letter first"
+        )
+    return text
+
+
 def _parser() -> Parser:
     parser = Parser(prog="python -m hw.generate", description="Write a block's Verilog and its manifest.")
     chosen = parser.add_mutually_exclusive_group()
@@ -101,6 +115,12 @@ def _parser() -> Parser:
     )
     parser.add_argument(
         "--out", metavar="DIR", type=Path, default=_DEFAULT_OUT, help="folder (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--name",
+        metavar="PREFIX",
+        type=_prefix,
+        help="prefix of modules, files and header guards, for several configurations in one design",
     )
     parser.add_argument("--list", action="store_true", help="show blocks and presets, then stop")
     return parser
@@ -129,6 +149,7 @@ def _say(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
+@program
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status.
 
@@ -145,12 +166,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         blocks.summary(chosen.block)
         _require_folder(chosen.out)
         _say(f"generating {chosen.block} for {source} ...")
-        files = generate(settings, source, chosen.block)
+        files = generate(settings, source, chosen.block, chosen.name)
         publish(files, chosen.out)
     except (ConfigurationError, OSError) as error:
         parser.error(str(error))
-    except KeyboardInterrupt:
-        parser.exit(130, f"{parser.prog}: interrupted\n")
     for name in files:
         print(chosen.out / name)
     return 0

@@ -9,10 +9,13 @@ The text is deterministic and carries no source paths.
 import gc
 import os
 import re
+import warnings
 
 from amaranth._toolchain.yosys import find_yosys
+from amaranth.hdl import UnusedElaboratable
 from amaranth.lib import wiring
 
+from hw.config import ConfigurationError
 from hw.rtlil import Modules, ports
 from hw.sharing import library
 
@@ -46,7 +49,11 @@ def convert(component: wiring.Component, name: str) -> str:
         name: the top module's name.
     """
     os.environ.setdefault("AMARANTH_USE_YOSYS", "builtin")
-    text = "\n".join(modules(component, name).texts.values())
+    try:
+        text = "\n".join(modules(component, name).texts.values())
+    except ConfigurationError:  # Amaranth would warn of all that it had made by then, as never used
+        warnings.simplefilter("ignore", UnusedElaboratable)
+        raise
     yosys = find_yosys(lambda version: version >= _MINIMUM_YOSYS)
     script = f"read_rtlil <<rtlil\n{text}\nrtlil\n{_PASSES}\nwrite_verilog -noattr\n"
     verilog = yosys.run(["-q", "-"], script, ignore_warnings=True)

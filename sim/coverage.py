@@ -9,7 +9,6 @@ its own file; the report merges them and names the bins that nobody reached::
 ``python -m sim.coverage`` prints the merged table and exits with 1 when a bin is empty.
 """
 
-import argparse
 import atexit
 import itertools
 import json
@@ -20,6 +19,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from golden.command_line import Parser, program
 from sim import context
 from sim.toolchain import results_directory
 
@@ -140,9 +140,10 @@ def print_table(plans: Sequence[Merged]) -> None:
     Console().print(table)
 
 
+@program
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table of a results folder."""
-    parser = argparse.ArgumentParser(prog="python -m sim.coverage", description="Merge and print coverage.")
+    parser = Parser(prog="python -m sim.coverage", description="Merge and print coverage.")
     parser.add_argument(
         "directory", nargs="?", type=Path, default=results_directory(), help="results of the runs"
     )

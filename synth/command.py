@@ -4,7 +4,6 @@ import argparse
 import importlib
 import json
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -39,11 +38,10 @@ def run(parser: Parser, action: Callable[[argparse.Namespace], None], argv: list
     arguments = parser.parse_args(argv)
     try:
         action(arguments)
+    except BrokenPipeError:  # the reader has gone, which is no error
+        raise
     except (ValueError, yosys.YosysError, timing.TimingError, place.PlaceError, OSError) as error:
         parser.error(" ".join(str(error).split()))
-    except KeyboardInterrupt:
-        print(f"{parser.prog}: interrupted", file=sys.stderr)
-        return 130
     return 0
 
 

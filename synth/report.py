@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from golden import optional
-from golden.command_line import Parser
+from golden.command_line import Parser, count, program
 from synth import command, picture, place, render, targets
 from synth.measure import AreaReport, Component, measure
 
@@ -97,8 +97,8 @@ def _report(arguments: argparse.Namespace) -> None:
     console = Console()
     results = []
     jobs = list(itertools.product(configs.items(), blocks, chosen))
-    for count, ((name, config), block, target) in enumerate(jobs, 1):
-        with _progress(console, f"[{count}/{len(jobs)}] {name}: ") as progress:
+    for number, ((name, config), block, target) in enumerate(jobs, 1):
+        with _progress(console, f"[{number}/{len(jobs)}] {name}: ") as progress:
             report = measure(
                 command.build(block, config),
                 block,
@@ -113,7 +113,8 @@ def _report(arguments: argparse.Namespace) -> None:
         render.print_result(console, results[-1])
     if arguments.out:
         command.publish(arguments.out, lambda folder: write(results, folder))
-        console.print(f"\nwritten to {arguments.out}: report.json, report.md and {len(results)} pictures")
+        pictures = count(len(results), "picture")
+        console.print(f"\nwritten to {arguments.out}: report.json, report.md and {pictures}")
 
 
 @contextmanager
@@ -133,6 +134,7 @@ def write(results: list[render.Result], folder: Path) -> None:
     (folder / "report.md").write_text(render.markdown(results, pictures))
 
 
+@program
 def main(argv: list[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     return command.run(parser(), _report, argv)

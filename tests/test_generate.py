@@ -1,5 +1,6 @@
 """The generator: equal bytes, a manifest that tells the truth, clean lint, and one line for what is wrong."""
 
+import gc
 import hashlib
 import json
 import os
@@ -11,10 +12,12 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from amaranth.hdl import UnusedElaboratable
 
 from golden.numbers import datatypes
 from hw import blocks, generate
-from hw.config import Config, ConfigurationError, preset, presets
+from hw.bus import registers
+from hw.config import Config, ConfigurationError, KvConfig, preset, presets
 from hw.manifest import fields
 from hw.payloads import chunk
 from sim import toolchain
@@ -202,8 +205,11 @@ def test_rates() -> None:
         ({"memory_bits": 64}, "memory_bits 64 must be at least 16 * rows = 128"),
         ({"memory_bits": 1024}, "memory_bits 1024 must be at most 16 * kv.page_tokens = 512"),
         ({"memory_bits": 96}, "memory_bits = 96: Input should be 64, 128, 256, 512 or 1024"),
-        ({"word_bits": 256}, "word_bits = 256: Extra inputs are not permitted"),
-        ({"kv": {"word_bits": 256}}, "kv.word_bits = 256: Extra inputs are not permitted"),
+        ({"word_bits": 256}, f"word_bits = 256: no such field, fields are {', '.join(Config.model_fields)}"),
+        (
+            {"kv": {"word_bits": 256}},
+            f"kv.word_bits = 256: no such field, fields are {', '.join(KvConfig.model_fields)}",
+        ),
     ],
 )
 def test_one_memory_width(changes: dict[str, object], message: str) -> None:
@@ -244,6 +250,7 @@ def test_list() -> None:
         (("--config", "bad.toml"), "rows = 5: Input should be 4, 8, 16 or 32"),
         (("--config", "odd name!.toml"), "config 'odd name!.toml' must be named with letters, digits, - and"),
         (("--preset", "tiny", "--config", "x.toml"), "argument --config: not allowed with argument --preset"),
+        (("--name", "2x"), "argument --name: '2x' must be letters, digits and single _ between them"),
         (("--speed", "9"), "unrecognized arguments: --speed 9"),
         (("--preset", "tiny", "--block", "aligner", "--out", "bad.toml"),
          "out 'bad.toml' must be a folder, 'bad.toml' is a file"),
@@ -282,6 +289,30 @@ def test_publish_is_all_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         generate.publish({"a": "new", "no/such/folder": ""}, out)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert (out / "a").read_text() == "old"
+
+
+@pytest.mark.quick
+def test_names_of_several_configurations(tmp_path: Path) -> None:
+    """Nothing of two configurations has one name: no file, no module, no header's guard."""
+    texts = []
+    for name, prefix in (("tiny", "left"), ("tiny", "right")):
+        files = generate.generate(preset(name), name, "aligner", prefix)
+        assert set(files) == {f"{prefix}_aligner.v", f"{prefix}_aligner.json"}
+        assert json.loads(files[f"{prefix}_aligner.json"])["top"] == f"{prefix}_aligner"
+        texts.append(files[f"{prefix}_aligner.v"])
+    modules = [re.findall(r"^module (\w+)", text, flags=re.MULTILINE) for text in texts]
+    assert modules[0]
+    assert not {*modules[0]} & {*modules[1]}
+    assert "#ifndef LEFT_REGISTERS_H\n#define LEFT_REGISTERS_H\n" in registers.c_header("left")
+
+
+@pytest.mark.quick
+def test_refusals_are_silent(monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder) -> None:
+    """A circuit that is refused while it is made leaves no warnings of its parts."""
+    with pytest.raises(ConfigurationError, match="types must include"):
+        generate.generate(preset("tiny").changed(types=("int4",)), "tiny", "attention")
+    gc.collect()
+    assert not [one for one in recwarn if issubclass(one.category, UnusedElaboratable)]
 
 
 def test_default_run(tmp_path: Path) -> None:

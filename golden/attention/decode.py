@@ -55,8 +55,11 @@ def decode(cache: PagedCache, q: ArrayLike, numerics: Numerics) -> Attended:
         numerics: widths.
 
     Raises:
+        TypeError: no cache.
         ValueError: a shape or a format that does not fit, or a cache that is empty or too long.
     """
+    if not isinstance(cache, PagedCache):
+        raise TypeError(f"cache of type {type(cache).__name__} must be a PagedCache, what compress() returns")
     queries = np.asarray(q)
     shape = (cache.heads, cache.channels)
     if queries.ndim != 2 or not len(queries) or (len(queries) % shape[0], queries.shape[1]) != (0, shape[1]):

@@ -34,8 +34,11 @@ def attend(cache: PagedCache, q: ArrayLike) -> NDArray[np.float32]:
         float32 [N, D].
 
     Raises:
+        TypeError: no cache.
         ValueError: a shape that does not fit, or an empty cache.
     """
+    if not isinstance(cache, PagedCache):
+        raise TypeError(f"cache of type {type(cache).__name__} must be a PagedCache, what compress() returns")
     queries = np.asarray(q, np.float32)
     if (
         queries.ndim != 2

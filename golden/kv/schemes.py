@@ -98,6 +98,8 @@ class Scheme:
         Raises:
             ValueError: a shape that does not fit, or an element that is not finite in float16.
         """
+        if np.ndim(keys) != 3:
+            raise ValueError(f"key of shape {np.shape(keys)} must be [H, T, D]")
         heads, _, channels = np.shape(keys)
         cache = PagedCache(
             self.key,

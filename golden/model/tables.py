@@ -1,11 +1,13 @@
 """Reports of evaluations: Markdown, JSON and pictures of many results."""
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from golden import optional
 from golden.model.evaluation import Result
+from golden.model.perplexity import Difference
 
 __all__ = ["COLUMNS", "cells", "markdown", "write"]
 
@@ -33,10 +35,15 @@ element of a cache of all tokens.
 """
 
 
+def _error(difference: Difference) -> str:
+    """The standard error; nothing where one window has none."""
+    return "" if math.isnan(difference.error) else f"{difference.error:.4f}"
+
+
 def cells(result: Result, base: Result) -> tuple[str, ...]:
     """One row, compared with ``base``."""
     setting, difference, diverging = result.setting, result.against(base), result.diverging(base)
-    divergence = f"{diverging.mean:.4f} +- {diverging.error:.4f}" if diverging else ""
+    divergence = f"{diverging.mean:.4f} +- {_error(diverging)}".removesuffix(" +- ") if diverging else ""
     extra = [f"{name} {value}" for name, value in setting.changes.items()]
     extra += [f"head {setting.head}"] if setting.head else []
     return (
@@ -47,10 +54,15 @@ def cells(result: Result, base: Result) -> tuple[str, ...]:
         "" if result.kv_bits is None else f"{result.kv_bits:.2f}",
         f"{result.perplexity:.4g}" if result.perplexity >= 1000 else f"{result.perplexity:.3f}",
         f"{difference.mean:+.4f}",
-        f"{difference.error:.4f}",
+        _error(difference),
         divergence,
         f"{result.prepared:.0f} + {result.seconds:.0f}",
     )
+
+
+def _difference(found: Difference) -> dict[str, float | None]:
+    """For JSON, which has no NaN."""
+    return {"difference": found.mean, "error": None if math.isnan(found.error) else found.error}
 
 
 def markdown(results: Sequence[Result], base: Result, title: str) -> str:
@@ -77,7 +89,7 @@ def write(folder: Path, results: Sequence[Result], base: Result, title: str) -> 
             "tokens": result.tokens,
             "perplexity": result.perplexity,
             "divergence": result.divergence,
-            **dict(zip(("difference", "error"), result.against(base), strict=True)),
+            **_difference(result.against(base)),
             "against": base.setting.name,
         }
         for result in results

@@ -303,10 +303,15 @@ class Registers(wiring.Component):
                         m.d.sync += [bus.rdata.eq(word), bus.rresp.eq(Response.OKAY)]
 
 
-def c_header() -> str:
-    """The table for C: offsets, and a shift and a mask for each field."""
+def c_header(prefix: str = "kvloom") -> str:
+    """The table for C: offsets, and a shift and a mask for each field.
+
+    Args:
+        prefix: of the header's guard; the macros of all configurations are the same ones.
+    """
+    guard = f"{prefix.upper()}_REGISTERS_H"
     lines = ["/* Registers of the kvloom accelerator. Generated: do not edit. */"]
-    lines += ["#ifndef KVLOOM_REGISTERS_H", "#define KVLOOM_REGISTERS_H", ""]
+    lines += [f"#ifndef {guard}", f"#define {guard}", ""]
     for register in TABLE:
         lines.append(f"#define KVLOOM_{register.name} 0x{register.offset:02x}u")
         for field in register.fields:

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from golden import optional
-from golden.command_line import Parser
+from golden.command_line import Parser, program
 from synth import asic, command, render, targets
 from synth.compare import dot_errors, overview, pictures
 from synth.compare.results import Comparison, Measured, markdown
@@ -319,6 +319,7 @@ def write(results: Sequence[Comparison], errors: dict[tuple[str, str], float], f
     (folder / "comparison.md").write_text(lines + markdown(results, drawn))
 
 
+@program
 def main(argv: list[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     return command.run(parser(), _compare, argv)

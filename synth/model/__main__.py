@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from golden import optional
-from golden.command_line import Parser, positive
+from golden.command_line import Parser, positive, program
 from synth import command
 from synth.model import areas, kvloom, networks, plots, tables
 from synth.model.evaluation import Question, evaluate
@@ -123,6 +123,7 @@ def _run(arguments: argparse.Namespace) -> None:
         console.print(f"written to {arguments.out}: model.json, model.md and three pictures")
 
 
+@program
 def main(argv: list[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     return command.run(parser(), _run, argv)

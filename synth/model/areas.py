@@ -85,7 +85,7 @@ def load(path: Path = DEFAULT) -> Areas:
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f"areas {str(path)!r} is not readable JSON: {error}") from None
     except ValidationError as error:
-        raise ValueError(f"areas {str(path)!r}: {problem(error, 'areas')}") from None
+        raise ValueError(f"areas {str(path)!r}: {problem(error, 'areas', Areas)}") from None
     for name in ("fp16_mac", "tile"):
         if found.unit(name) is None:
             raise ValueError(f"areas {str(path)!r}: designs must include {name}")

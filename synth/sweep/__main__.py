@@ -5,6 +5,7 @@ import importlib
 import json
 import multiprocessing
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -18,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from golden import optional
-from golden.command_line import Parser, positive
+from golden.command_line import Parser, count, positive, program
 from synth import command, render
 from synth.sweep import pareto
 from synth.sweep.point import Measured, Task, measured, tools
@@ -67,7 +68,8 @@ def run(tasks: dict[str, Task], jobs: int, scheduler: str | None) -> Iterator[tu
 
 
 def _here(tasks: dict[str, Task], jobs: int) -> Iterator[tuple[str, Any]]:
-    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"))
+    quiet = (signal.signal, (signal.SIGINT, signal.SIG_DFL))  # Ctrl-C ends a process without a traceback
+    pool = ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), *quiet)
     try:
         futures = {pool.submit(measured, task): key for key, task in tasks.items()}
         for future in as_completed(futures):
@@ -103,7 +105,7 @@ def explore(space: Space, out: Path, jobs: int, scheduler: str | None, console: 
         else:
             found[key] = kept
     if found:
-        console.print(f"{len(found)} of {len(points)} points are already in {folder}")
+        console.print(f"{len(found)} of {count(len(points), 'point')} found in {folder}")
     columns = (TextColumn("points"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task("points", total=len(found) + len(tasks), completed=len(found))
@@ -269,6 +271,7 @@ def _sweep(arguments: argparse.Namespace) -> None:
         raise ValueError(f"no point could be measured: {problems[0].problem}")
 
 
+@program
 def main(argv: list[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     return command.run(parser(), _sweep, argv)

@@ -94,7 +94,7 @@ class Space(BaseModel):
             try:
                 config = _config(preset(self.preset), {**self.fixed, **own})
             except ValidationError as error:
-                yield Point(self, own, None, problem(error))
+                yield Point(self, own, None, problem(error, model=Config))
                 continue
             missing = self.datatype not in config.types
             yield Point(self, own, config, f"types must include {self.datatype}" if missing else "")
@@ -181,4 +181,4 @@ def load(path: Path, **changes: Any) -> Space:
     try:
         return Space.model_validate({**fields, **changes})
     except ValidationError as error:
-        raise ValueError(problem(error)) from None
+        raise ValueError(problem(error, model=Space)) from None

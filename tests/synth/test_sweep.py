@@ -98,7 +98,7 @@ def test_nothing_is_measured_twice(tmp_path: Path, counted: list[point.Task], ca
     written(tmp_path, SPACE.replace("[8]", "[8, 9]"))
     assert sweep.main(arguments) == 0
     assert len(counted) == 4
-    assert "2 of 4 points are already in" in capsys.readouterr().out.replace("\n", " ")
+    assert "2 of 4 points found in" in capsys.readouterr().out.replace("\n", " ")
 
 
 @pytest.mark.quick
