@@ -4,16 +4,19 @@ Beside every system that chooses tokens stands one that draws as many at random 
 """
 
 from dataclasses import replace
+from pathlib import Path
 
 from golden.kv import schemes
 from golden.kv.formats import Format
 from golden.kv.schemes import SCHEMES, WINDOW, Scheme
+from golden.systems import kvtuner
+from golden.systems.kvtuner.tables import Layered
 from golden.systems.layers.kvcrush import KVCrush
 from golden.systems.layers.mikv import MiKV
 from golden.systems.layers.vidkv import VidKV
 from golden.systems.layers.zipvl import ZipVL
 
-__all__ = ["SYSTEMS", "System", "get", "names"]
+__all__ = ["SYSTEMS", "System", "get", "is_table", "names"]
 
 
 System = MiKV | ZipVL | KVCrush | VidKV
@@ -96,10 +99,26 @@ def names() -> dict[str, Scheme | System]:
     return SCHEMES | SYSTEMS
 
 
-def get(name: str) -> Scheme | System:
+def is_table(name: str) -> bool:
+    """Whether a name is that of a file with a KVTuner table."""
+    return Path(name).suffix in (".toml", ".yaml")
+
+
+def get(name: str) -> Scheme | System | Layered:
     """Look a scheme up.
 
+    Args:
+        name: in ``names()``, or a file with a KVTuner table, TOML or YAML, as ``[BASE:]FILE``; the base is
+            "native" or another of ``golden.systems.kvtuner.BASES``.
+
     Raises:
-        ValueError: no such scheme.
+        ValueError: no such scheme, or no table in the file.
     """
-    return SYSTEMS[name] if name in SYSTEMS else schemes.get(name)
+    if name in SYSTEMS:
+        return SYSTEMS[name]
+    if not is_table(name):
+        return schemes.get(name)
+    base, colon, path = name.partition(":")
+    known = colon and base in kvtuner.BASES
+    table = kvtuner.load(path if known else name)
+    return Layered(tuple(kvtuner.schemes(table, base if known else "native")))

@@ -57,6 +57,8 @@ def test_bits(rng: np.random.Generator) -> None:
         "vidkv": (8 * (2 + 1) + 8 * (1 + 0.5) + 8 / 32) / 16 + 1.6 + 0.5,
         "vidkv_plain": (8 * (2 + 1) + 8 * (1 + 0.5)) / 16 + 1.6 + 0.5,
         "vidkv_published_plain": (8 * (2 + 1) + 8 * (1 + 0.5)) / 16 + 1.6,
+        # Of 160 tokens 32 are protected, and 1 bit a token says which.
+        "vidkv_protect20": (8 * (2 + 1) + 8 * (1 + 0.5) + 8 / 32) / 16 + 2.28 + 1 / (HEADS * CHANNELS),
     }
     x = rng.standard_normal((HEADS, TOKENS, CHANNELS))
     for name, sides in wanted.items():

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from golden.systems import vidkv
-from golden.systems.layers.layer import SCORE_BITS, Array, Layer
+from golden.systems.layers.layer import Array, Layer
 from golden.systems.layers.rankings import RANKINGS
 from golden.systems.vidkv import GROUP
 
@@ -64,9 +64,9 @@ class _Layer(Layer):
 
     @property
     def bits(self) -> int:
-        own = self.channels + len(self._classes) if self._ranking else self.channels
-        scores = self.heads * SCORE_BITS * self.closed if self._ranking else 0
-        return (round(self._bits) + own + scores) if self.closed else 0
+        """Codes, metadata, the mask and the classes; a closed token needs its score no more."""
+        own = self.channels + len(self._classes) * (self._ranking is not None)
+        return (round(self._bits) + own) if self.closed else 0
 
     @property
     def closed(self) -> int:
