@@ -306,6 +306,17 @@ def name_of(table: Mapping[str, object]) -> Callable[[str], str]:
     return checked
 
 
+def _scheme(text: str) -> str:
+    """An argument that is "none", a scheme's name or a file with a table."""
+    if not registry.is_table(text):
+        return name_of(registry.names())(text)
+    try:
+        registry.get(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
+
+
 def _parser() -> Parser:
     parser = Parser(
         prog="python -m golden.evaluate",
@@ -323,7 +334,9 @@ def _parser() -> Parser:
     parser.add_argument(
         "--activations", choices=ACTIVATIONS, default="fp32", metavar="A", help="fp32, fp16, 8..16"
     )
-    parser.add_argument("--kv", type=name_of(registry.names()), nargs="+", metavar="NAME", help="schemes")
+    parser.add_argument(
+        "--kv", type=_scheme, nargs="+", metavar="NAME", help="schemes, or tables of golden.tune: [BASE:]FILE"
+    )
     parser.add_argument(
         "--attention",
         choices=ACTIVATIONS[2:],

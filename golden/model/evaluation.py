@@ -25,6 +25,7 @@ from golden.model.recipes import RECIPES, Quantized, Recipe, factory
 from golden.model.system_memory import SystemMemory
 from golden.numbers.numerics import Numerics
 from golden.systems import registry
+from golden.systems.kvtuner.tables import Layered
 
 __all__ = ["Result", "Setting", "Subject", "Window", "evaluate"]
 
@@ -39,7 +40,7 @@ class Setting:
     Attributes:
         weights: a name in ``golden.model.recipes.RECIPES``, or "none".
         activations: "fp32", "fp16", or the width "8".."16" they are aligned to.
-        kv: a name in ``golden.systems.registry.names()``, or "none".
+        kv: a name that ``golden.systems.registry.get`` knows, or "none".
         group, scale, search: replace those of the recipe.
         attention: width "8".."16" of the attention engine's activations, with a scheme of whole pages; None
             for attention in float32 on the same numbers.
@@ -65,7 +66,8 @@ class Setting:
     @property
     def name(self) -> str:
         """A name that tells settings apart."""
-        return "-".join(str(part) for part in asdict(self).values() if part is not None)
+        parts = (str(part).replace("/", "_") for part in asdict(self).values() if part is not None)
+        return "-".join(parts)
 
     @property
     def recipe(self) -> Recipe | None:
@@ -118,11 +120,27 @@ class Setting:
         width = {"fp32": None, "fp16": "fp16"}.get(self.activations, self.activations)
         return int(width) if width and width.isdecimal() else width
 
-    def memory(self, heads: int, channels: int, causal: bool = True) -> Memory:
-        """A layer's memory of keys and values."""
+    def memory(
+        self, heads: int, channels: int, causal: bool = True, place: tuple[int, int] | None = None
+    ) -> Memory:
+        """A layer's memory of keys and values.
+
+        Args:
+            heads, channels: of the cache.
+            causal: whether a query sees no later key.
+            place: number of the layer, and how many there are; a table of layers needs it.
+
+        Raises:
+            ValueError: a scheme that does not fit, or a table of another number of layers.
+        """
         if self.kv == "none":
             return Plain(heads, channels, causal)
         scheme = registry.get(self.kv)
+        if isinstance(scheme, Layered):
+            if place is None or place[1] != len(scheme.layers):
+                layers = "no place" if place is None else f"{place[1]} layers"
+                raise ValueError(f"table {self.kv!r} of {len(scheme.layers)} layers must fit: {layers}")
+            scheme = scheme.layers[place[0]]
         if not isinstance(scheme, Scheme):
             if not causal or self.attention is not None:
                 raise ValueError(f"cache system {self.kv!r} must read causal attention, in float32")
@@ -256,6 +274,6 @@ def evaluate(
 def _cache_bits(setting: Setting, channels: int, bits: float, elements: int) -> float | None:
     """Bits of an element: what a scheme has for each, or what was counted."""
     scheme = None if setting.kv == "none" else registry.get(setting.kv)
-    if isinstance(scheme, Scheme):
+    if isinstance(scheme, Scheme | Layered):
         return scheme.bits_per_element(channels)
     return bits / elements if elements else None

@@ -7,6 +7,7 @@ the full-precision model's own transcript, and the divergence from its distribut
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -58,8 +59,11 @@ class Text:
         linear = setting.linear(note, self._importance, self.checkpoint.__getitem__)
         model = Llama(self.checkpoint, linear, output=setting.output)
 
+        count = model.architecture.layers
+        places = cycle(range(count))  # memories are made layer by layer, once for each part
+
         def memory(heads: int, channels: int) -> Memory:
-            own = setting.memory(heads, channels)
+            own = setting.memory(heads, channels, place=(next(places), count))
             made(own)
             return own
 

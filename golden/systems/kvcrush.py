@@ -1,4 +1,4 @@
-"""KVCrush (arXiv 2503.00022): evicted tokens are represented by a few of them, spread by binary signatures.
+"""KVCrush: evicted tokens are represented by a few of them, spread by binary signatures.
 
 A base policy (H2O, SnapKV) keeps the best tokens; part of the budget goes to representatives of the others:
 

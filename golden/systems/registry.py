@@ -4,23 +4,67 @@ Beside every system that chooses tokens stands one that draws as many at random 
 """
 
 from dataclasses import replace
+from pathlib import Path
 
 from golden.kv import schemes
-from golden.kv.schemes import SCHEMES, Scheme
+from golden.kv.formats import Format
+from golden.kv.schemes import SCHEMES, WINDOW, Scheme
+from golden.systems import kvtuner
+from golden.systems.kvtuner.tables import Layered
 from golden.systems.layers.kvcrush import KVCrush
 from golden.systems.layers.mikv import MiKV
+from golden.systems.layers.vidkv import VidKV
 from golden.systems.layers.zipvl import ZipVL
 
-__all__ = ["SYSTEMS", "System", "get", "names"]
+__all__ = ["SYSTEMS", "System", "get", "is_table", "names"]
 
 
-System = MiKV | ZipVL | KVCrush
+System = MiKV | ZipVL | KVCrush | VidKV
 """How a layer's tokens are kept, each as it deserves: ``fits(channels)``, ``layer(heads, channels)``."""
 
 _RELEASED = KVCrush(by="block", ranking="mean", anchor="random")
 """As the released code: scores by lifetime, its default anchor."""
 
-SYSTEMS: dict[str, System] = {
+
+def _typed(key: str, key_axis: str, value: str, bits: int) -> Scheme:
+    """Keys and values of data types at equal bits: ``native`` in groups of 64, 4.5, BitMoD of 32, 4.56."""
+    sides = ((key, key_axis), (value, "token"))
+    key_format, value_format = (
+        Format(name, bits, axis, 64) if name == "native" else Format(f"{name}{bits}", bits, axis, 32)
+        for name, axis in sides
+    )
+    return Scheme(key_format, value_format, "paged", 32, WINDOW)
+
+
+_TYPES: dict[str, Scheme] = {
+    name.format(bits): _typed(key, axis, value, bits)
+    for bits in (4, 3)
+    for name, key, axis, value in (
+        ("native{}_g64", "native", "channel", "native"),
+        ("bitmod{}", "bitmod", "channel", "bitmod"),
+        ("native{0}_bitmod{0}", "native", "channel", "bitmod"),
+        ("native{}_g64_token", "native", "token", "native"),
+        ("bitmod{}_token", "bitmod", "token", "bitmod"),
+    )
+}
+"""BitMoD's types beside ``native``; "_token": keys too in groups of a token's channels."""
+
+_VIDKV: dict[str, System] = {
+    "vidkv": VidKV(),
+    "vidkv_plain": VidKV(transform=False),
+    "vidkv_published": VidKV(decode="published"),
+    "vidkv_published_plain": VidKV(transform=False, decode="published"),
+    "vidkv_quarter": VidKV(fraction=0.25),
+    "vidkv_protect20": VidKV(protect=20),
+    "vidkv_protect40": VidKV(protect=40),
+    "vidkv_protect20_random": VidKV(protect=20, ranking="random"),
+    "vidkv_protect40_random": VidKV(protect=40, ranking="random"),
+    "vidkv_published_protect20": VidKV(decode="published", protect=20),
+    "vidkv_published_protect40": VidKV(decode="published", protect=40),
+}
+"""Codes of 1.5 bits of keys and 1.58 of values, 1.66 where a token in five is protected."""
+
+SYSTEMS: dict[str, Scheme | System] = {
     "mikv": MiKV(),
     "mikv_random": MiKV(ranking="random"),
     "mikv8": MiKV(high=8),
@@ -44,6 +88,8 @@ SYSTEMS: dict[str, System] = {
     "kvcrush_block": _RELEASED,
     "evict_block_random": replace(_RELEASED, representatives=0, ranking="random"),
     "kvcrush4_block": replace(_RELEASED, bits=4),
+    **_VIDKV,
+    **_TYPES,
 }
 """The systems' schemes by name; a number is the bits of the important tokens, or of all that are kept."""
 
@@ -53,10 +99,26 @@ def names() -> dict[str, Scheme | System]:
     return SCHEMES | SYSTEMS
 
 
-def get(name: str) -> Scheme | System:
+def is_table(name: str) -> bool:
+    """Whether a name is that of a file with a KVTuner table."""
+    return Path(name).suffix in (".toml", ".yaml")
+
+
+def get(name: str) -> Scheme | System | Layered:
     """Look a scheme up.
 
+    Args:
+        name: in ``names()``, or a file with a KVTuner table, TOML or YAML, as ``[BASE:]FILE``; the base is
+            "native" or another of ``golden.systems.kvtuner.BASES``.
+
     Raises:
-        ValueError: no such scheme.
+        ValueError: no such scheme, or no table in the file.
     """
-    return SYSTEMS[name] if name in SYSTEMS else schemes.get(name)
+    if name in SYSTEMS:
+        return SYSTEMS[name]
+    if not is_table(name):
+        return schemes.get(name)
+    base, colon, path = name.partition(":")
+    known = colon and base in kvtuner.BASES
+    table = kvtuner.load(path if known else name)
+    return Layered(tuple(kvtuner.schemes(table, base if known else "native")))

@@ -3,6 +3,7 @@
 import re
 import tomllib
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from golden.kv.formats import Format
 from golden.kv.schemes import WINDOW, Scheme
 
-__all__ = ["BASES", "WIDTHS", "load", "save", "schemes"]
+__all__ = ["BASES", "WIDTHS", "Layered", "load", "save", "schemes"]
 
 WIDTHS = (2, 4, 8, 16)
 """Bits of a key or value in a table; 16 is float16 as it is."""
@@ -30,6 +31,21 @@ BASES: dict[str, Callable[[int, int], Scheme]] = {
 """How a layer with so many bits is quantised: the paper's two ways, and that of the circuits."""
 
 _PRESET_LINE = re.compile(r"(?P<layer>\d+):|\s+nbits_(?P<side>key|value):\s*(?P<bits>\d+)")
+
+
+@dataclass(frozen=True)
+class Layered:
+    """A scheme for every layer.
+
+    Attributes:
+        layers: schemes, layer 0 first.
+    """
+
+    layers: tuple[Scheme, ...]
+
+    def bits_per_element(self, channels: int) -> float:
+        """Bits of a quantised element, metadata included, mean of the layers."""
+        return sum(scheme.bits_per_element(channels) for scheme in self.layers) / len(self.layers)
 
 
 def schemes(table: ArrayLike, base: str = "native") -> list[Scheme]:
