@@ -12,7 +12,7 @@ WIDE = Config(kv=KvConfig(lanes=4, channels=64, page_tokens=64))
 @pytest.mark.parametrize(
     ("config", "simulator", "pages", "chosen"),
     [
-        pytest.param(preset("tiny"), "verilator", 30, None, id="tiny-verilator"),
+        pytest.param(preset("tiny"), "verilator", 44, None, id="tiny-verilator"),
         pytest.param(
             preset("tiny"), "icarus", 7, "every_(format|tie)|largest|faults|exact", id="tiny-icarus"
         ),
