@@ -230,10 +230,12 @@ async def flags(dut: Any) -> None:
     """Overflow and special numbers each set their flag, and the other one stays."""
     bench = Bench(await reset(dut))
     for name in FLAGS:
-        story = Story(config)
-        getattr(story, name)()
+        status = 0
+        while status != FLAGS[name]:  # random numbers seldom do not go beyond the format
+            story = Story(config)
+            getattr(story, name)()
+            status = story.status
         await bench.play(story)
-        assert story.status == FLAGS[name]
 
 
 @cocotb.test()
