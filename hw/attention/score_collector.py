@@ -43,7 +43,7 @@ class ScoreCollector(wiring.Component):
             result, later if the maximum has to wait. It is taken before its first score is read.
     """
 
-    converter = ScoreConverter
+    converter = ScoreConverter  # a proof has one that gives any scores
 
     def __init__(self, config: Config) -> None:
         self.config = config

@@ -7,23 +7,11 @@ from amaranth.lib.wiring import In, Out
 from hw.config import Config
 from hw.numbers.carry_save import compress
 from hw.selection.border_search import SUM_BITS
-from hw.selection.histogram_lane import BIN_BITS, PLACES, HistogramLane
-from hw.selection.payloads import SCORE_BITS, score_lanes, score_words
+from hw.selection.histogram_lane import CONTROL, HistogramLane
+from hw.selection.payloads import score_lanes, score_words
 from hw.sharing import share
 
 __all__ = ["Histogram"]
-
-_SHARED = {
-    "place": In(range(PLACES)),
-    "border": In(SCORE_BITS),
-    "known": In(PLACES),
-    "lowest": In(1),
-    "by_sum": In(1),
-    "chooses": In(1),
-    "scans": In(1),
-    "bin": In(BIN_BITS),
-    "clears": In(1),
-}
 
 
 class Histogram(wiring.Component):
@@ -43,7 +31,7 @@ class Histogram(wiring.Component):
         self.lanes = score_lanes(config)
         super().__init__(
             {
-                **_SHARED,
+                **CONTROL,
                 "scores": In(score_words(config)),
                 "present": In(self.lanes),
                 "equal": Out(self.lanes),
@@ -56,7 +44,7 @@ class Histogram(wiring.Component):
         m = Module()
         lanes = [share(m, f"lane_{number}", HistogramLane(self.config)) for number in range(self.lanes)]
         for number, lane in enumerate(lanes):
-            m.d.comb += [getattr(lane, name).eq(getattr(self, name)) for name in _SHARED]
+            m.d.comb += [getattr(lane, name).eq(getattr(self, name)) for name in CONTROL]
             m.d.comb += [
                 lane.score.eq(self.scores[number]),
                 lane.present.eq(self.present[number]),

@@ -21,6 +21,20 @@ def mass_bits(config: Config) -> int:
     return bits_for(MOST_TOKENS // score_lanes(config) * ((1 << SCORE_BITS) - 1))
 
 
+CONTROL = {
+    "place": In(range(PLACES)),
+    "border": In(SCORE_BITS),
+    "known": In(PLACES),
+    "lowest": In(1),
+    "by_sum": In(1),
+    "chooses": In(1),
+    "scans": In(1),
+    "bin": In(BIN_BITS),
+    "clears": In(1),
+}
+"""Members that all lanes of a histogram have the same values of."""
+
+
 class HistogramLane(wiring.Component):
     """Count or add the scores of each digit, and say in the last pass what lies beyond the border.
 
@@ -48,15 +62,7 @@ class HistogramLane(wiring.Component):
             {
                 "score": In(SCORE_BITS),
                 "present": In(1),
-                "place": In(range(PLACES)),
-                "border": In(SCORE_BITS),
-                "known": In(PLACES),
-                "lowest": In(1),
-                "by_sum": In(1),
-                "chooses": In(1),
-                "scans": In(1),
-                "bin": In(BIN_BITS),
-                "clears": In(1),
+                **CONTROL,
                 "equal": Out(1),
                 "beyond": Out(1),
                 "mass": Out(mass_bits(config)),

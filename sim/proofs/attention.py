@@ -59,7 +59,8 @@ class _InOrder(wiring.Component):
 class PagesInOrder(wiring.Component):
     """Every page of the list leaves the loader once and in order, for its numbers and for its codes.
 
-    Words and stalls are the solver's: pages that are short, long, damaged, or that cannot be read.
+    Pages are told apart by their sides, which a solver chooses page by page. Words and stalls are the
+    solver's: pages that are short, long, damaged, or that cannot be read.
 
     Members:
         page, word (in): payloads, any bits.
@@ -166,7 +167,8 @@ class RisingMaximum(wiring.Component):
     Results, pages and the maximum that was kept are the solver's.
 
     Members:
-        page, result, term (in): payloads; valid, room, waits (in): any.
+        page, result, term (in): payloads.
+        results_valid, pages_valid, terms_valid, read_place, waits (in): any.
         kept (in): the maximum before, given when ``found``; takes (in): the query is taken.
     """
 

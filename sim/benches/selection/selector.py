@@ -2,7 +2,6 @@
 
 import itertools
 import random
-from collections import deque
 from fractions import Fraction
 from typing import Any, NamedTuple
 
@@ -24,11 +23,12 @@ from hw.selection.payloads import (
 )
 from hw.selection.selector import cycles
 from sim import context
+from sim.benches.selection.passes import PassBench
 from sim.benches.selection.score_sets import KINDS, MOST, random_scores, words_of
 from sim.coverage import Coverage
-from sim.errors import ErrorCounter, ErrorPlan
+from sim.errors import ErrorPlan
 from sim.spacing import SPACINGS, every_pair, send_spaced
-from sim.streams import SITUATIONS, Domain, Scoreboard, StreamSink, StreamSource, reset, situation
+from sim.streams import SITUATIONS, Domain, reset
 
 config = Config.model_validate(context.parameters()["config"])
 COUNT: int = context.parameters()["requests"]
@@ -55,6 +55,13 @@ coverage_rate = Coverage(
 )
 coverage_stalls = Coverage("selector_stalls", {"situation": SITUATIONS, "measure": MEASURES})
 errors = ErrorPlan("selector")
+SHAPES = {
+    "requests": selection_request,
+    "passes": score_pass,
+    "scores": score_words(config),
+    "selected": selected_tokens(config),
+    "found": found_tokens,
+}
 
 
 class Request(NamedTuple):
@@ -84,85 +91,30 @@ class Request(NamedTuple):
         return top_p(self.scores, Fraction(self.amount, 1 << SHARE_BITS), self.lowest)
 
 
-class Bench:
-    """The selector, and a memory that gives scores as often as they are asked for."""
+class Bench(PassBench):
+    """The selector with its memory of scores."""
 
     def __init__(self, domain: Domain, stalls: str = "free_running") -> None:
-        where = situation(stalls)
-        self.domain = domain
-        self.errors = ErrorCounter(domain, errors)
-        self.bits = Scoreboard("selected", selected_tokens(config))
-        self.board = Scoreboard("found", found_tokens)
-        self.taken: list[int] = []
-        self.requests = StreamSource(
-            domain, "requests", selection_request, where.source, lambda _: self.taken.append(domain.cycle)
-        )
-        self.scores = StreamSource(domain, "scores", score_words(config), where.source)
-        self.passes = StreamSink(domain, "passes", score_pass, where.sink, where.sink_waits, self._ask)
-        self.selected = StreamSink(
-            domain,
-            "selected",
-            selected_tokens(config),
-            where.sink,
-            where.sink_waits,
-            lambda bits: self.bits.observe(bits),
-        )
-        self.found = StreamSink(domain, "found", found_tokens, where.sink, where.sink_waits, self._find)
-        self.memory: deque[tuple[Request, list[list[int]]]] = deque()
-        self.asked = 0
+        super().__init__(domain, stalls, "scores", SHAPES, errors, coverage_words, at_once=False)
         self.passes_of: list[int] = []
-        self.times: list[int] = []
-        self.wanted = 0
 
-    def _ask(self, bits: int) -> None:
-        request, words = self.memory[0]
-        self.scores.send_all(words)
-        self.asked += 1
-        if bits:
-            coverage_passes.hit(measure=request.measure.name.lower(), passes=self.asked)
-            self.passes_of.append(self.asked)
-            self.asked = 0
-            self.memory.popleft()
-
-    def _find(self, bits: int) -> None:
-        self.times.append(self.domain.cycle)
-        self.board.observe(bits)
-
-    async def reset(self) -> None:
-        """Reset the design and forget what was expected of it."""
-        await self.domain.reset()
-        self.bits = Scoreboard("selected", selected_tokens(config))
-        self.board = Scoreboard("found", found_tokens)
-        self.memory.clear()
-        self.asked, self.wanted = 0, self.found.count
+    def ended(self, request: Request, passes: int) -> None:
+        coverage_passes.hit(measure=request.measure.name.lower(), passes=passes)
+        self.passes_of.append(passes)
 
     def send(self, request: Request) -> None:
         """A request and what comes of it."""
         self.requests.send(request.fields)
-        self.wanted += 1
         if request.bad:
-            self.board.expect({"count": 0, "first": 0, "error": True})
+            self.expect({"count": 0, "first": 0, "error": True})
             return
         chosen = request.chosen()
         count = int(chosen.sum())
-        self.board.expect({"count": count, "first": int(chosen.argmax()) if count else 0, "error": False})
-        if not len(chosen):
-            return
-        self.memory.append((request, words_of(request.scores, LANES)))
-        flags = np.pad(chosen, (0, -len(chosen) % LANES)).reshape(-1, LANES)
-        for number, word in enumerate((flags << np.arange(LANES)).sum(1).tolist()):
-            self.bits.expect({"chosen": word, "last": number == len(flags) - 1})
-        coverage_words.hit(last=(len(chosen) - 1) % LANES + 1)
-
-    async def finish(self) -> None:
-        """Wait for every answer, and see that no other comes and nothing is left."""
-        await self.found.wait_for(self.wanted)
-        for source in (self.requests, self.scores):
-            await source.drained()
-        await self.domain.cycles(20)
-        self.bits.finish()
-        self.board.finish()
-        assert self.asked == 0
+        self.expect({"count": count, "first": int(chosen.argmax()) if count else 0, "error": False})
+        if len(chosen):
+            words = words_of(request.scores, LANES)
+            self.memory.append((request, lambda: words))
+            self.expect_bitmap(chosen, LANES)
 
 
 def random_amount(amount: str, measure: Measure, count: int) -> int:

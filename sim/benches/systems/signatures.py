@@ -1,7 +1,6 @@
 """Signatures: every bitmap equal to golden, whatever the signatures, the request and the stalls."""
 
 import random
-from collections import deque
 from typing import Any
 
 import cocotb
@@ -19,6 +18,7 @@ from hw.systems.payloads import (
 )
 from hw.systems.signatures import cycles
 from sim import context
+from sim.benches.selection.passes import PassBench
 from sim.benches.systems.signature_sets import (
     KINDS,
     POPULATIONS,
@@ -27,9 +27,9 @@ from sim.benches.systems.signature_sets import (
     random_signatures,
 )
 from sim.coverage import Coverage
-from sim.errors import ErrorCounter, ErrorPlan
+from sim.errors import ErrorPlan
 from sim.spacing import SPACINGS, every_pair, send_spaced
-from sim.streams import SITUATIONS, Domain, Scoreboard, StreamSink, StreamSource, reset, situation
+from sim.streams import SITUATIONS, Domain, reset
 
 config = Config.model_validate(context.parameters()["config"])
 COUNT: int = context.parameters()["requests"]
@@ -44,83 +44,37 @@ coverage_bits = Coverage("signatures_bits", {"bits": tuple(range(1, SIGNATURE_BI
 coverage_rate = Coverage("signatures_rate", {"anchor": ANCHORS, "budget": ("none", "few", "all")})
 coverage_stalls = Coverage("signatures_stalls", {"situation": SITUATIONS})
 errors = ErrorPlan("signatures")
+SHAPES = {
+    "requests": signature_request,
+    "passes": signature_pass,
+    "signatures": signature_words(config),
+    "selected": selected_tokens(config),
+    "found": representatives_found,
+}
 
 
-class Bench:
-    """The circuit, and a memory that gives signatures as often as they are asked for."""
+class Bench(PassBench):
+    """The circuit with its memory of signatures."""
 
     def __init__(self, domain: Domain, stalls: str = "free_running") -> None:
-        where = situation(stalls)
-        self.domain = domain
-        self.errors = ErrorCounter(domain, errors)
-        self.taken: list[int] = []
-        self.requests = StreamSource(
-            domain, "requests", signature_request, where.source, lambda _: self.taken.append(domain.cycle)
-        )
-        self.passes = StreamSink(domain, "passes", signature_pass, where.sink, where.sink_waits, self._ask)
-        self.signatures = StreamSource(domain, "signatures", signature_words(config), where.source)
-        self.selected = StreamSink(
-            domain,
-            "selected",
-            selected_tokens(config),
-            where.sink,
-            where.sink_waits,
-            lambda bits: self.bits.observe(bits),
-        )
-        self.found = StreamSink(
-            domain, "found", representatives_found, where.sink, where.sink_waits, self._find
-        )
-        self.times: list[int] = []
-        self.forget()
+        super().__init__(domain, stalls, "signatures", SHAPES, errors, coverage_words, at_once=True)
 
-    def forget(self) -> None:
-        """What was expected."""
-        self.bits = Scoreboard("selected", selected_tokens(config))
-        self.board = Scoreboard("found", representatives_found)
-        self.memory: deque[Request] = deque()
-        self.asked, self.wanted = 0, self.found.count
-
-    def _ask(self, bits: int) -> None:
-        request = self.memory[0]
-        self.signatures.send_all(request.words(LANES))
-        self.asked += 1
-        if bits:
-            assert self.asked == 2 + (request.anchor is Anchor.MEAN)
-            self.asked = 0
-            self.memory.popleft()
-
-    def _find(self, bits: int) -> None:
-        self.times.append(self.domain.cycle)
-        self.board.observe(bits)
+    def ended(self, request: Request, passes: int) -> None:
+        assert passes == 2 + (request.anchor is Anchor.MEAN)
 
     def send(self, request: Request) -> None:
         """A request and what comes of it."""
         self.requests.send(request.fields)
-        self.wanted += 1
         if request.bad:
-            self.board.expect({"candidates": 0, "count": 0, "error": True})
+            self.expect({"candidates": 0, "count": 0, "error": True})
             return
         chosen = request.chosen()
         candidates = int(request.candidates.sum())
-        self.board.expect({"candidates": candidates, "count": int(chosen.sum()), "error": False})
-        if not len(chosen):
-            return
-        self.memory.append(request)
-        flags = np.pad(chosen, (0, -len(chosen) % LANES)).reshape(-1, LANES)
-        for number, word in enumerate((flags << np.arange(LANES)).sum(1).tolist()):
-            self.bits.expect({"chosen": word, "last": number == len(flags) - 1})
-        coverage_words.hit(last=(len(chosen) - 1) % LANES + 1)
-        coverage_bits.hit(bits=request.bits)
-
-    async def finish(self) -> None:
-        """Wait for every answer, and see that no other comes and nothing is left."""
-        await self.found.wait_for(self.wanted)
-        for source in (self.requests, self.signatures):
-            await source.drained()
-        await self.domain.cycles(20)
-        self.bits.finish()
-        self.board.finish()
-        assert self.asked == 0
+        self.expect({"candidates": candidates, "count": int(chosen.sum()), "error": False})
+        if len(chosen):
+            self.memory.append((request, lambda: request.words(LANES)))  # other ones behind the last token
+            self.expect_bitmap(chosen, LANES)
+            coverage_bits.hit(bits=request.bits)
 
 
 def random_request(
@@ -238,8 +192,7 @@ async def reset_forgets(dut: Any) -> None:
         bench.send(any_request())
         bench.send(any_request())
         await bench.domain.cycles(random.randint(1, 600))
-        await bench.domain.reset()
-        bench.forget()
+        await bench.reset()
         bench.send(any_request())
         await bench.finish()
 
