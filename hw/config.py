@@ -20,7 +20,7 @@ from golden.numbers.reach import reach
 from golden.numbers.scales import FORMATS, OFFSET_MANTISSA_BITS, ScaleFormat
 from golden.weights.presets import PRESETS
 
-__all__ = ["Config", "ConfigurationError", "KvConfig", "load", "preset", "presets", "problem"]
+__all__ = ["Config", "ConfigurationError", "CoreConfig", "KvConfig", "load", "preset", "presets", "problem"]
 
 
 class ConfigurationError(ValueError):
@@ -54,6 +54,29 @@ class KvConfig(BaseModel):
         return value
 
 
+class CoreConfig(BaseModel):
+    """Parameters of the decode core.
+
+    Attributes:
+        lanes: float32 elements that the vector unit works on at a time, the width of a scratch word.
+        scratch: elements of scratch memory.
+        waiting_bytes: of weights that are read ahead.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    lanes: Literal[1, 2, 4] = 4
+    scratch: Annotated[int, Field(ge=256, le=65536)] = 5120
+    waiting_bytes: Literal[512, 1024, 2048, 4096, 8192] = 4096
+
+    @field_validator("scratch")
+    @classmethod
+    def _whole_units(cls, value: int) -> int:
+        if value % 16:
+            raise ValueError(f"scratch {value} must be a multiple of 16")
+        return value
+
+
 class Config(BaseModel):
     """Parameters of one accelerator.
 
@@ -79,6 +102,7 @@ class Config(BaseModel):
         memory_bits: width W of the memory's words, weights and pages alike; KV codes come W a beat.
         types: data types that the term encoder and the unpacker understand.
         kv: parameters of the KV-cache engines.
+        core: parameters of the decode core.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -99,6 +123,7 @@ class Config(BaseModel):
     memory_bits: Literal[64, 128, 256, 512, 1024] = 256
     types: tuple[str, ...] = datatypes.names()
     kv: KvConfig = KvConfig()
+    core: CoreConfig = CoreConfig()
 
     @field_validator("types")
     @classmethod
@@ -266,7 +291,11 @@ def _shape(name: str) -> dict[str, Any]:
 
 _PRESETS = {
     "tiny": Config(
-        **_shape("tiny"), activation_lanes=4, maximum_inputs=512, kv=KvConfig(channels=32, queries=4)
+        **_shape("tiny"),
+        activation_lanes=4,
+        maximum_inputs=512,
+        kv=KvConfig(channels=32, queries=4),
+        core=CoreConfig(lanes=1, scratch=1024, waiting_bytes=1024),
     ),
     "edge": Config(**_shape("edge"), rescale_units=2, offset_passes=1, waiting_groups=1),
     "paper": Config(**_shape("paper"), columns=32, maximum_inputs=16384),
@@ -306,8 +335,9 @@ def load(path: Path) -> Config:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigurationError(f"config {str(path)!r} is not readable TOML: {error}") from None
     base = preset(str(fields.pop("preset", "edge"))).model_dump()
-    if isinstance(fields.get("kv"), dict):
-        fields["kv"] = base["kv"] | fields["kv"]
+    for part in ("kv", "core"):
+        if isinstance(fields.get(part), dict):
+            fields[part] = base[part] | fields[part]
     return _checked(base | fields)
 
 

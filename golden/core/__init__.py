@@ -1,0 +1,1 @@
+"""The decode core: an image of memory in, tokens out."""
