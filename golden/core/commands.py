@@ -252,7 +252,9 @@ def decode(command: bytes) -> dict[str, int]:
     """Fields of a command that has no ``problem``."""
     words = np.frombuffer(command, "<u4")
     opcode = int(words[0]) & 0xFF
-    return {field.name: int(words[field.word]) >> field.low & field.mask >> field.low for field in _fields(opcode)}
+    return {
+        field.name: int(words[field.word]) >> field.low & field.mask >> field.low for field in _fields(opcode)
+    }
 
 
 def problem(command: bytes) -> Status | None:

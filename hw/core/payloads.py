@@ -1,6 +1,6 @@
 """Interfaces inside the decode core: commands, scratch memory, and the channels of memory."""
 
-from amaranth.hdl import Shape, unsigned
+from amaranth.hdl import Shape, ShapeLike, unsigned
 from amaranth.lib import data, enum, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
@@ -33,11 +33,11 @@ class Status(enum.Enum, shape=8):
     locals().update({status.name: status.value for status in commands.Status})
 
 
-done = data.StructLayout({"status": Status, "bytes": 32})
+done: ShapeLike = data.StructLayout({"status": Status, "bytes": 32})
 """How a command ended, and the bytes that it wrote to memory."""
 
 
-def operands(opcode: Opcode) -> data.FlexibleLayout:
+def operands(opcode: Opcode) -> ShapeLike:
     """A command as an operation of the table sees it, 512 bits."""
     operation = next(each for each in OPERATIONS if each.opcode == opcode)
     return data.FlexibleLayout(

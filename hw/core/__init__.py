@@ -1,0 +1,1 @@
+"""Memory to token: commands, movers, scratch memory, registers."""

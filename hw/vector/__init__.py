@@ -1,0 +1,1 @@
+"""Operations on vectors of float32 in scratch memory."""
