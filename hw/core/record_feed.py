@@ -81,7 +81,7 @@ class RecordFeed(wiring.Component):
             answered.eq(self.words.valid & self.words.payload.last),
             fifo.w_data.eq(self.words.payload.data),
             fifo.w_en.eq(self.words.valid & ~self.stop),
-            self.idle.eq((lines == 0) & (unanswered == 0) & (fifo.level == 0) & ~self.requests.valid),
+            self.idle.eq((lines == 0) & (unanswered == 0) & (fifo.r_level == 0) & ~self.requests.valid),
         ]
         m.d.sync += [
             reserved.eq(Mux(self.stop, 0, reserved + asks - left)),
