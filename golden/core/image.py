@@ -147,5 +147,5 @@ class Builder:
         """The first 64 bits of the SHA-256 of everything so far."""
         digest = hashlib.sha256()
         for part in self._parts:
-            digest.update(part)
+            digest.update(part.tobytes())
         return int.from_bytes(digest.digest()[:8], "little")

@@ -58,6 +58,8 @@ class Machine:
         self.words = memory.view("<u4")
         self.scratch = np.zeros(geometry.scratch, np.float32)
         self.position = self.token = self.largest = 0
+        self.sequence = dict.fromkeys((field.name for field in state.SEQUENCE), 0)
+        self.first = 0
         self.executed = 0
         self._packet = functools.cache(self._unpacked)
         self._operations: dict[Opcode, Callable[[Fields], tuple[Status, int]]] = {
@@ -178,18 +180,17 @@ class Machine:
         return vector.apply(self.scratch, fields), 0
 
     def _advance(self, fields: Fields) -> tuple[Status, int]:
-        if not self._inside(fields["sequence"], LINE_BYTES):
-            return Status.OUTSIDE, 0
-        found, first = self._sequence(fields), fields["sequence"] * _LINE_WORDS
-        following, written = self.position + 1, 8
-        if following >= found["limit"]:
+        sequence, first = self.sequence, self.first * _LINE_WORDS
+        following, written = self.position + 1, 4
+        if following >= sequence["limit"]:
             self.words[first + _STOPPED] = 1
             return Status.FULL, 4
-        if following >= found["prompt"]:
-            self.words[found["tokens"] * _LINE_WORDS + following] = self.largest
+        if following >= sequence["prompt"]:
+            self.words[sequence["tokens"] * _LINE_WORDS + following] = self.largest
             written += 4
-            if self.largest in (found["stop_0"], found["stop_1"]):
+            if self.largest in (sequence["stop_0"], sequence["stop_1"]):
                 self.words[first + _STOPPED] = 1
+                written += 4
         self.words[first] = self.position = following
         return Status.DONE, written
 

@@ -120,7 +120,7 @@ class _Program:
 
     def add(self, opcode: Opcode, **values: int) -> None:
         number = len(self.commands)
-        self.commands.append(encode(opcode, id=number, **values))
+        self.commands.append(encode(opcode, id=number, stop=1, **values))
         shown = " ".join(f"{name}={value}" for name, value in values.items())
         self.listing.append(f"{number:5} {opcode.name.lower():8}{shown}")
 
@@ -339,7 +339,7 @@ def assemble(model: Model, geometry: Geometry, limit: int, preset: str, logits: 
     writer.norm("norm", model.norm)
     results = builder.reserve("logits", 4 * model.output.shape[0]) if logits else 0
     writer.matvec("output", model.output, places.normed, arg_max=1, logits=int(logits), results=results)
-    program.add(Opcode.ADVANCE, sequence=sequence, interrupt=1)
+    program.add(Opcode.ADVANCE, interrupt=1, wait_results=1)
     count = len(program.commands)
     ring = builder.add("ring", b"".join(program.commands))
     identity = builder.identity()

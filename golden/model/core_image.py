@@ -35,11 +35,8 @@ _UNIT = 16
 class _Fitted:
     """Reads a model's matrices in the core's sizes."""
 
-    def __init__(
-        self, checkpoint: Checkpoint, architecture: Architecture, recipe: Recipe, head: Recipe
-    ) -> None:
-        self.get, self.architecture = Parts(checkpoint, architecture), architecture
-        self.recipe, self.head = recipe, head
+    def __init__(self, checkpoint: Checkpoint, architecture: Architecture, recipe: Recipe) -> None:
+        self.get, self.architecture, self.recipe = Parts(checkpoint, architecture), architecture, recipe
         self.channels = -(-architecture.channels // _HEAD) * _HEAD
         self.places, self.turned = self._order()
 
@@ -47,11 +44,8 @@ class _Fitted:
         """Where the channels of values lie in a head, and those of queries and keys."""
         own, half = self.architecture.channels, len(self.architecture.angles)
         plain = np.arange(own)
-        pairs = (
-            plain[: 2 * half].reshape(half, 2).T
-            if self.architecture.paired
-            else plain[: 2 * half].reshape(2, half)
-        )
+        turned = plain[: 2 * half]
+        pairs = turned.reshape(half, 2).T if self.architecture.paired else turned.reshape(2, half)
         places = np.zeros(own, np.intp)
         places[pairs] = np.arange(half) + np.array([[0], [self.channels // 2]])
         free = np.setdiff1d(np.arange(self.channels), places[: 2 * half])
@@ -147,8 +141,8 @@ def image(
         raise ValueError(
             f"model of architecture {architecture.name} must have neither biases nor norms of heads"
         )
-    recipes = [_grouped(each, core) for each in (recipe, head or RECIPES["int8"])]
-    fitted = _Fitted(checkpoint, architecture, *recipes)
+    recipe, head = _grouped(recipe, core), _grouped(head or RECIPES["int8"], core)
+    fitted = _Fitted(checkpoint, architecture, recipe)
     layers = []
     task = progress.add_task("layers", total=architecture.layers) if progress else None
     for number in range(architecture.layers):
@@ -163,7 +157,7 @@ def image(
         turns=fitted.turns(limit),
         layers=tuple(layers),
         norm=fitted.get("norm"),
-        output=_quantized("output", output, fitted.head),
+        output=_quantized("output", output, head),
         heads=architecture.heads,
         kv_heads=architecture.kv_heads,
         channels=fitted.channels,
