@@ -217,7 +217,7 @@ OPERATIONS = (
     ),
     Operation(
         Opcode.ADVANCE,
-        "The position of the present sequence moves on; where the prompt has no token, the arg-max becomes it.",
+        "The position of the sequence moves on; where the prompt has no token, the arg-max becomes it.",
     ),
 )
 

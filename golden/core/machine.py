@@ -110,17 +110,13 @@ class Machine:
     def _begin(self, fields: Fields) -> tuple[Status, int]:
         if not self._inside(fields["sequence"], LINE_BYTES):
             return Status.OUTSIDE, 0
-        found = self._sequence(fields)
-        if not self._inside(found["tokens"] + found["position"] // _LINE_WORDS, LINE_BYTES):
+        line = self.words[fields["sequence"] * _LINE_WORDS :][:_LINE_WORDS]
+        self.sequence, self.first = state.field_values(line, state.SEQUENCE), fields["sequence"]
+        self.position, tokens = self.sequence["position"], self.sequence["tokens"]
+        if not self._inside(tokens + self.position // _LINE_WORDS, LINE_BYTES):
             return Status.OUTSIDE, 0
-        self.position = found["position"]
-        self.token = int(self.words[found["tokens"] * _LINE_WORDS + self.position])
+        self.token = int(self.words[tokens * _LINE_WORDS + self.position])
         return Status.DONE, 0
-
-    def _sequence(self, fields: Fields) -> Fields:
-        return state.field_values(
-            self.words[fields["sequence"] * _LINE_WORDS :][:_LINE_WORDS], state.SEQUENCE
-        )
 
     def _gather(self, fields: Fields) -> tuple[Status, int]:
         rows = {IndexKind.FIRST: 0, IndexKind.TOKEN: self.token, IndexKind.POSITION: self.position}
