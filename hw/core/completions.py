@@ -36,7 +36,7 @@ class Completions(wiring.Component):
         records (in stream): of the commands, in order.
         writes (out stream): a client of the write mover.
         answered (in): its oldest write is over.
-        head (out): place of the oldest command whose record is not in memory.
+        head (out): commands whose records are in memory, modulo 2^32.
         interrupt (out): a record that asked for it is in memory, for a cycle.
     """
 
@@ -81,7 +81,7 @@ class Completions(wiring.Component):
         with m.If(leaves):
             m.d.sync += [left.eq(left - 1), part.eq(part + 1)]
             with m.If(left == 1):
-                m.d.sync += place.eq(self._behind(m, place, "behind_place"))
+                m.d.sync += place.eq(self._behind(m, place))
         self._write(m, content, place, part if parts > 1 else Const(0, 0))
         self._answered(m, parts, waiting)
         return m
@@ -116,10 +116,11 @@ class Completions(wiring.Component):
         with m.If(self.answered):
             m.d.sync += count.eq(Mux(over, 0, count + 1))
         with m.If(over):
-            m.d.sync += self.head.eq(self._behind(m, self.head, "behind_head"))
+            m.d.sync += self.head.eq(self.head + 1)
 
-    def _behind(self, m: Module, place: Value, name: str) -> Signal:
+    def _behind(self, m: Module, place: Value) -> Signal:
         """The next place of the ring."""
-        following, behind = Signal(32, name=f"{name}_following"), Signal(32, name=name)
+        following = Signal(32)
+        behind = Signal(32)
         m.d.comb += [following.eq(place + 1), behind.eq(Mux(following == self.size, 0, following))]
         return behind

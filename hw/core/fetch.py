@@ -51,8 +51,9 @@ def _below_units(operation: Operation) -> int:
 class Fetch(wiring.Component):
     """Commands of the ring, in order, and the weights that they will need.
 
-    The ring has ``size`` commands, a line each, from ``line`` on; those from the next one up to ``tail``,
-    exclusive, are there. With ``tail`` = ``size`` or more none are. The ring is read as far as the FIFO of
+    The ring has ``size`` commands, a line each, from ``line`` on, and is walked round and round. ``tail``
+    counts the commands that were ever given, modulo 2^32; where it is further ahead of those asked for than
+    ``size``, there are none. The ring is read as far as the FIFO of
     the read mover goes, whatever executes.
 
     A command is looked at by itself (``golden.core.commands.problem``), then ``mask`` and ``phase`` are
@@ -70,7 +71,7 @@ class Fetch(wiring.Component):
     Members:
         enable (in): ask for commands of the ring.
         line, size (in): of the ring, constant while enabled and afterwards.
-        tail (in): place behind the last command.
+        tail (in): commands given so far, modulo 2^32.
         position (in): of the sequence, as it is when a BEGIN or ADVANCE completes.
         completed (in): the oldest command given out is complete, for a cycle, behind its acceptance.
         requests (out stream), words (in stream): a client of the read mover.
@@ -113,14 +114,21 @@ class Fetch(wiring.Component):
     def _ask(self, m: Module) -> None:
         """Ask for the commands of the ring up to the tail."""
         index = Signal(32)
+        count = Signal(32)
+        ahead = Signal(32)
         behind = Signal(32)
         request = self.requests.p
-        m.d.comb += [behind.eq(index + 1), request.words.eq(words_of_line(self.config))]
+        m.d.comb += [
+            ahead.eq(self.tail - count),
+            behind.eq(index + 1),
+            request.words.eq(words_of_line(self.config)),
+        ]
         with m.If(self.requests.ready):
             m.d.sync += self.requests.valid.eq(0)
         free = ~self.requests.valid | self.requests.ready
-        with m.If(free & self.enable & (self.tail < self.size) & (index != self.tail)):
+        with m.If(free & self.enable & (ahead != 0) & (ahead <= self.size)):
             m.d.sync += [
+                count.eq(count + 1),
                 self.requests.valid.eq(1),
                 request.line.eq(self.line + index),
                 index.eq(Mux(behind == self.size, 0, behind)),

@@ -119,7 +119,7 @@ TABLE = (
     ),
     _locked("WINDOW_LIMIT", 0x30, "limit", "Lines of 64 bytes of the window; it ends within 2^40 bytes."),
     _locked("RING_LINE", 0x34, "ring_line", "Line of command 0 of the ring."),
-    _locked("RING_SIZE", 0x38, "ring_size", "Commands of the ring, one of which is always free."),
+    _locked("RING_SIZE", 0x38, "ring_size", "Commands of the ring."),
     _locked("COMPLETION_LINE", 0x3C, "completion_line", "Line of record 0, 16 bytes for each command."),
     Register(
         "TAIL",
@@ -130,14 +130,14 @@ TABLE = (
                 0,
                 32,
                 Access.SETTING,
-                "Place behind the last command, the doorbell; if not below RING_SIZE, there are no commands.",
+                "Commands given since reset, modulo 2^32: the doorbell; at most RING_SIZE ahead of HEAD.",
             ),
         ),
     ),
     Register(
         "HEAD",
         0x44,
-        (Field("head", 0, 32, Access.STATUS, "Place of the oldest command whose record is not in memory."),),
+        (Field("head", 0, 32, Access.STATUS, "Commands whose records are in memory, modulo 2^32."),),
     ),
     Register(
         "IRQ_ENABLE",
