@@ -4,7 +4,7 @@ All of it is little-endian words of 32 bits in lines of 64 bytes. Addresses are 
 
 **Sequence**, one line (``SEQUENCE``). Its tokens are an array of words: the prompt's, then those that the
 core has found. ``BEGIN`` reads the line and the token at its position; ``ADVANCE`` writes the next token
-where the prompt has none, then the line.
+where the prompt has none, then ``position``, and ``stopped`` where it became 1.
 
 **KV head**, of one layer: a header of one line (``HEAD``), then a record of 16 bytes for each page
 (``RECORD``), in the order of attention, then wherever the header says the window.

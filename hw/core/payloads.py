@@ -13,9 +13,11 @@ __all__ = [
     "LINE_BITS",
     "Status",
     "done",
+    "fetched",
     "operands",
     "read_request",
     "read_word",
+    "record",
     "scratch_read",
     "scratch_write",
     "write_request",
@@ -35,6 +37,13 @@ class Status(enum.Enum, shape=8):
 
 done: ShapeLike = data.StructLayout({"status": Status, "bytes": 32})
 """How a command ended, and the bytes that it wrote to memory."""
+
+
+fetched: ShapeLike = data.StructLayout({"bits": 8 * COMMAND_BYTES, "status": Status})
+"""A command from the ring; ``DONE``: it is to be executed, otherwise it is complete with that status."""
+
+record: ShapeLike = data.StructLayout({"id": 32, "status": Status, "bytes": 32, "cycles": 32, "interrupt": 1})
+"""A command that is complete: what its record in memory says, and whether software is told."""
 
 
 def operands(opcode: Opcode) -> ShapeLike:
