@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from golden.core.commands import LINE_BYTES
+from golden.core.kv import KvShape
 from golden.numbers.numerics import Numerics
 from golden.weights.presets import PRESETS as SHAPES
 
@@ -10,32 +11,14 @@ __all__ = ["PRESETS", "Geometry", "get"]
 
 
 @dataclass(frozen=True)
-class Geometry:
+class Geometry(KvShape):
     """A decode core, as far as golden needs to know it.
 
     Attributes:
-        rows, lanes: of the array.
-        memory_bits: width of a word of memory, 64 to 512.
-        numerics: of the array.
-        page_tokens: tokens of a page.
-        channels: most elements of a head.
-        queries: most query heads of a KV head.
         scratch: elements of scratch memory.
     """
 
-    rows: int
-    lanes: int
-    memory_bits: int
-    numerics: Numerics
-    page_tokens: int
-    channels: int
-    queries: int
     scratch: int
-
-    @property
-    def word_bytes(self) -> int:
-        """Bytes of a word of memory."""
-        return self.memory_bits // 8
 
     @property
     def line_words(self) -> int:
@@ -46,7 +29,7 @@ class Geometry:
 def _preset(name: str, maximum_inputs: int, channels: int, queries: int, scratch: int) -> Geometry:
     rows, lanes, group, memory_bits = SHAPES[name]
     numerics = Numerics(group=group, maximum_inputs=maximum_inputs)
-    return Geometry(rows, lanes, memory_bits, numerics, 32, channels, queries, scratch)
+    return Geometry(rows, lanes, 32, channels, queries, memory_bits, numerics, scratch)
 
 
 PRESETS = {

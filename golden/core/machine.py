@@ -18,7 +18,6 @@ from golden.core.commands import (
     COMMAND_BYTES,
     COMPLETION_BYTES,
     LINE_BYTES,
-    Function,
     IndexKind,
     Opcode,
     Status,
@@ -68,7 +67,7 @@ class Machine:
             Opcode.GATHER: self._gather,
             Opcode.MATVEC: self._matvec,
             Opcode.APPEND: functools.partial(self._kv, kv.append),
-            Opcode.CLOSE: functools.partial(self._kv, kv.close),
+            Opcode.CLOSE: self._close,
             Opcode.ATTEND: functools.partial(self._kv, kv.attend),
             Opcode.VECTOR: self._vector,
             Opcode.ADVANCE: self._advance,
@@ -167,13 +166,19 @@ class Machine:
         self.words[fields["results"] * _LINE_WORDS :][: len(results)] = found[0]
         return Status.DONE, 4 * len(results)
 
+    def _close(self, fields: Fields) -> tuple[Status, int]:
+        return kv.close(self.memory, fields, self.position, self.geometry)
+
     def _kv(self, operation: Callable, fields: Fields) -> tuple[Status, int]:
         return operation(self.memory, self.scratch, fields, self.position, self.geometry)
 
     def _vector(self, fields: Fields) -> tuple[Status, int]:
-        if fields["function"] not in set(Function):
+        if not vector.fits(fields, len(self.scratch)):
             return Status.BAD_FIELD, 0
-        return vector.apply(self.scratch, fields), 0
+        largest = vector.apply(self.scratch, fields)
+        if largest is not None:
+            self.largest = largest
+        return Status.DONE, 0
 
     def _advance(self, fields: Fields) -> tuple[Status, int]:
         sequence, first = self.sequence, self.first * _LINE_WORDS

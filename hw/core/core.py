@@ -7,13 +7,13 @@ packets of weights are read ahead. Everything between a token's id and the arg-m
 from collections.abc import Iterable, Mapping
 
 from amaranth.hdl import Module, Mux, Signal, Value
-from amaranth.lib import data, wiring
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from golden.core.commands import Opcode
 from hw.bus import axi
+from hw.bus.register_bank import bus_signature
 from hw.config import Config, ConfigurationError
-from hw.core import registers
 from hw.core.append_unit import AppendUnit
 from hw.core.attend_unit import AttendUnit
 from hw.core.close_unit import CloseUnit
@@ -22,13 +22,13 @@ from hw.core.dispatcher import UNITS, Dispatcher
 from hw.core.fetch import Fetch
 from hw.core.gather_unit import GatherUnit
 from hw.core.matvec_unit import MatvecUnit
+from hw.core.payloads import Status
 from hw.core.read_mover import ReadMover
 from hw.core.registers import Registers
 from hw.core.scratch import Scratch
 from hw.core.sequence_unit import SequenceUnit
 from hw.core.write_mover import WriteMover
 from hw.pe.tile import Tile
-from hw.vector.arg_max import ArgMax
 from hw.vector.vector_unit import VectorUnit
 
 __all__ = ["Core"]
@@ -66,7 +66,7 @@ class Core(wiring.Component):
             )
         super().__init__(
             {
-                "control": In(registers.bus_signature()),
+                "control": In(bus_signature()),
                 "memory": Out(axi.signature(config.memory_bits)),
                 "interrupt": Out(1),
             }
@@ -88,23 +88,56 @@ class Core(wiring.Component):
         connect(m, flipped(self.control), bank.bus)
         connect(m, fetch.commands, dispatcher.commands)
         connect(m, dispatcher.records, completions.records)
-        settings = bank.settings
         m.d.comb += [
-            fetch.enable.eq(settings.enable & ~dispatcher.halted),
-            fetch.line.eq(settings.ring_line),
-            fetch.size.eq(settings.ring_size),
-            fetch.tail.eq(settings.tail),
+            fetch.enable.eq(bank.started),
+            dispatcher.restart.eq(bank.start),
+            fetch.line.eq(bank.ring_line),
+            fetch.size.eq(bank.ring_size),
+            fetch.tail.eq(bank.tail),
             fetch.position.eq(units["begin"].position),
             fetch.completed.eq(dispatcher.completed),
-            completions.line.eq(settings.completion_line),
-            completions.size.eq(settings.ring_size),
+            completions.line.eq(bank.completion_line),
+            completions.size.eq(bank.ring_size),
             completions.answered.eq(writes.answered_completions),
             dispatcher.idle.eq(writes.idle),
             dispatcher.outside.eq(writes.outside),
             dispatcher.failed.eq(writes.failed),
         ]
-        self._events(m, bank, fetch, dispatcher, completions, reads, writes)
+        self._report(m, bank, dispatcher, completions, reads, writes)
         return m
+
+    def _report(
+        self,
+        m: Module,
+        bank: Registers,
+        dispatcher: Dispatcher,
+        completions: Completions,
+        reads: ReadMover,
+        writes: WriteMover,
+    ) -> None:
+        """What the registers show and count."""
+        events, memory, weights = bank.events, self.memory, reads.words_weights
+        weight_word = weights.valid & weights.ready
+        record = dispatcher.records
+        failed = Signal(name="command_failed")
+        busy = Signal()
+        status = record.payload.status
+        m.d.comb += [
+            failed.eq((status != Status.DONE) & (status != Status.SKIPPED) & record.valid & record.ready),
+            busy.eq(dispatcher.working | dispatcher.commands.valid | ~writes.idle),
+            events.busy.eq(busy),
+            events.cycle.eq(busy),
+            events.halted.eq(dispatcher.halted),
+            events.error.eq(failed | writes.outside | writes.failed),
+            events.completion.eq(completions.interrupt),
+            events.head.eq(completions.head),
+            events.command.eq(dispatcher.completed),
+            events.read_word.eq(memory.rvalid & memory.rready),
+            events.write_word.eq(memory.wvalid & memory.wready),
+            events.weight_word.eq(weight_word),
+            events.array_wait.eq(busy & ~weight_word),
+            self.interrupt.eq(bank.interrupt),
+        ]
 
     def _units(self, m: Module, dispatcher: Dispatcher) -> dict[str, wiring.Component]:
         """A unit for each operation, told by the dispatcher."""
@@ -154,8 +187,8 @@ class Core(wiring.Component):
         m.submodules.write_mover = writes = WriteMover(config, ["data", "completions"])
         for mover in reads, writes:
             m.d.comb += [
-                mover.base.eq(bank.settings.window_base),
-                mover.limit.eq(bank.settings.window_limit),
+                mover.base.eq(bank.base),
+                mover.limit.eq(bank.limit),
             ]
         m.d.comb += axi.joined(reads.axi, writes.axi, self.memory)
         connect(m, fetch.requests, reads.requests_commands)

@@ -226,7 +226,7 @@ class MatvecUnit(wiring.Component):
                     m.d.sync += part.eq(part + 1)
             with m.If(taken & (left == 1)):
                 m.d.comb += done.eq(1)
-                m.d.sync += started.eq(0)
+                m.d.sync += [started.eq(0), asked.eq(0)]
         return done
 
     def _pair(self, m: Module, command: Value, unpacker: Unpacker, bad_header: Value, status: Signal) -> None:
