@@ -33,6 +33,7 @@ PROGRAMS = {
     "compare": _Program("synth.compare.__main__", "a block beside the units that it replaces"),
     "sweep": _Program("synth.sweep.__main__", "area and clock over a design space"),
     "model": _Program("synth.model.__main__", "speed of whole models on an accelerator"),
+    "decode": _Program("sim.decode", "continue a prompt on the simulated decode core"),
     "coverage": _Program("sim.coverage", "functional coverage of the benches"),
 }
 """Every program by its name; ``generate`` is the hardware's, that of the golden model is ``speak``."""
