@@ -5,7 +5,6 @@ import pytest
 from hw.config import Config, preset
 from hw.core.kv_units import KvUnits
 from sim import runner
-from sim.runner import Design
 
 TINY = preset("tiny").changed(attention=True)
 

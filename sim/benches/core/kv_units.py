@@ -4,8 +4,6 @@ Parameters: ``config``, the fields of the configuration; ``tokens``, how many a 
 """
 
 import random
-from collections import deque
-from collections.abc import Iterator
 from typing import Any
 
 import cocotb
@@ -14,31 +12,18 @@ from numpy.typing import NDArray
 
 from golden.core import kv
 from golden.core.commands import LINE_BYTES, Opcode, Status, encode
-from golden.core.kv import KvShape
-from golden.core.state import HEAD, RECORD, RECORD_BYTES, closed, format_bits
-from golden.kv import codings
-from golden.kv.formats import Format
-from golden.kv.schemes import WINDOW
-from golden.kv.window import copy_bytes
+from golden.core.state import closed
 from hw.config import Config
 from hw.core.payloads import done, read_request, read_word, scratch_shape, write_request
 from sim import context
-from sim.benches.kv.pages import FORMATS, fitting_groups
+from sim.benches.core.kv_heads import Head, any_formats, shape_of
 from sim.coverage import Coverage
 from sim.packing import codec
 from sim.streams import SITUATIONS, Domain, StreamSink, StreamSource, reset, situation
 
 CONFIG = Config.model_validate(context.parameters()["config"]).changed(attention=True)
 TOKENS: int = context.parameters()["tokens"]
-SHAPE = KvShape(
-    CONFIG.rows,
-    CONFIG.lanes,
-    CONFIG.kv.page_tokens,
-    CONFIG.kv.channels,
-    CONFIG.kv.queries,
-    CONFIG.memory_bits,
-    CONFIG.numerics,
-)
+SHAPE = shape_of(CONFIG)
 UNITS = {"append": Opcode.APPEND, "close": Opcode.CLOSE, "attend": Opcode.ATTEND}
 BYTES = CONFIG.memory_bits // 8
 MEMORY = 1 << 18
@@ -179,84 +164,6 @@ class Bench:
         return (kv.append if unit == "append" else kv.attend)(memory, scratch, fields, position, SHAPE)
 
 
-class Head:
-    """A KV head in memory.
-
-    Attributes:
-        line: of its header.
-        channels: its elements.
-        fields: of its header, as they were in the beginning.
-        formats: of keys and values of every page, ``format_bits``.
-    """
-
-    def __init__(self, bench: Bench, channels: int, residual: int, tokens: int, line: int = 3) -> None:
-        self.line, self.channels, self.residual, self.tokens = line, channels, residual, tokens
-        page = CONFIG.kv.page_tokens
-        pages = tokens // page
-        layout = SHAPE.layout(WINDOW, 0, channels)
-        coded, copy = (-(-size // LINE_BYTES) for size in (layout.bytes, copy_bytes(layout)))
-        window = line + 1 + -(-pages * RECORD_BYTES // LINE_BYTES)
-        slots = 1 << (residual // page).bit_length()
-        pitch = 2 * (coded + copy) + 1
-        self.fields = {
-            "window": window,
-            "pitch": pitch,
-            "slots": slots,
-            "channels": channels // 16,
-            "residual": residual,
-            "coded_values": coded,
-            "key_copy": 2 * coded,
-            "value_copy": 2 * coded + copy,
-            "pages": pages,
-            "key_top": 1,
-            "value_top": 1,
-        }
-        store(bench.memory, line * LINE_BYTES, HEAD, self.fields)
-        first = window + slots * pitch
-        self.formats = []
-        for number in range(pages):
-            formats = [random_format(side, channels) for side in range(2)]
-            lines = [first, first + copy]
-            first += 2 * copy
-            self.formats.append(formats)
-            own = {
-                "keys": lines[0],
-                "values": lines[1],
-                "key_format": bits_of(formats[0]),
-                "value_format": bits_of(formats[1]),
-                "first": 0,
-                "last": page - 1,
-            }
-            store(bench.memory, (line + 1) * LINE_BYTES + number * RECORD_BYTES, RECORD, own)
-        assert first * LINE_BYTES <= len(bench.memory)
-
-
-def store(memory: NDArray[np.uint8], first: int, fields: tuple, values: dict[str, int]) -> None:
-    """Fields to memory, zeros between them."""
-    words = np.zeros(max(field.word for field in fields) + 1, "<u4")
-    for field in fields:
-        words[field.word] |= np.uint32(values[field.name] << field.low)
-    memory[first : first + 4 * len(words)] = words.view(np.uint8)
-
-
-def random_format(side: int, channels: int) -> Format:
-    """A format that the array can reduce."""
-    while True:
-        axis = random.choice(("token", "channel"))
-        rule, bits = random.choice(FORMATS)
-        form = Format(rule, bits, axis, random.choice(fitting_groups(CONFIG, axis, channels)), 0.75)
-        if SHAPE.readable(form, side, channels):
-            return form
-
-
-def bits_of(form: Format) -> int:
-    """A format as in a record."""
-    coding = codings.CODINGS.index(form.coding)
-    magnitude = form.kind == "sign" or form.signed
-    group = ((form.group or 0) // 16).bit_length() - 1
-    return format_bits(coding, magnitude, form.axis == "channel", group, round(form.gamma * 256))
-
-
 async def start(dut: Any, stalls: str = "free_running") -> Bench:
     return Bench(await reset(dut, cycle_limit=20_000_000), stalls)
 
@@ -290,4 +197,6 @@ async def sequence(bench: Bench, head: Head, tokens: int, queries: int) -> None:
 @cocotb.test()
 async def whole_sequence(dut: Any) -> None:
     bench = await start(dut)
-    await sequence(bench, Head(bench, CONFIG.kv.channels, 32, TOKENS), TOKENS, CONFIG.kv.queries)
+    channels = CONFIG.kv.channels
+    head = Head(bench.memory, SHAPE, any_formats(CONFIG, channels), channels, 32, TOKENS)
+    await sequence(bench, head, TOKENS, CONFIG.kv.queries)
