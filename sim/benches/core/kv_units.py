@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from golden.core import kv
-from golden.core.commands import LINE_BYTES, Opcode, Status, encode
-from golden.core.state import closed
+from golden.core.commands import LINE_BYTES, UNIT, Opcode, Status, encode
+from golden.core.state import RECORD_BYTES
 from hw.config import Config
 from hw.core.payloads import done, read_request, read_word, scratch_shape, write_request
 from sim import context
@@ -26,6 +26,7 @@ TOKENS: int = context.parameters()["tokens"]
 SHAPE = shape_of(CONFIG)
 UNITS = {"append": Opcode.APPEND, "close": Opcode.CLOSE, "attend": Opcode.ATTEND}
 BYTES = CONFIG.memory_bits // 8
+PAGE = CONFIG.kv.page_tokens
 MEMORY = 1 << 18
 
 coverage = Coverage("core_kv_units", {"unit": tuple(UNITS), "stalls": SITUATIONS})
@@ -58,11 +59,13 @@ class Channel:
             data = random.getrandbits(CONFIG.memory_bits)
             self.words.send({"data": data, "last": 1, "outside": 1, "failed": 0})
             return
-        failed = bench.reads == bench.failing
+        failed = random.randrange(count) if bench.reads == bench.failing else count
         data = bench.memory[first : first + count * BYTES].tobytes()
         for place in range(count):
             word = int.from_bytes(data[place * BYTES : (place + 1) * BYTES], "little")
-            self.words.send({"data": word, "last": place == count - 1, "outside": 0, "failed": failed})
+            self.words.send(
+                {"data": word, "last": place == count - 1, "outside": 0, "failed": place == failed}
+            )
 
     def _write(self, bits: int) -> None:
         write = self._write_codec.unpack(bits)
@@ -163,40 +166,106 @@ class Bench:
             return kv.close(memory, fields, position, SHAPE)
         return (kv.append if unit == "append" else kv.attend)(memory, scratch, fields, position, SHAPE)
 
+    def draw(self, special: bool = False) -> None:
+        """New vectors in scratch memory; some elements of ``special`` ones are any float32."""
+        rng = np.random.default_rng(random.getrandbits(32))
+        self.scratch[:] = rng.standard_normal(len(self.scratch)) * 2.0 ** rng.integers(-3, 3)
+        if special:
+            chosen = rng.random(len(self.scratch)) < 0.1
+            patterns = rng.integers(0, 1 << 32, len(self.scratch), np.uint32).view(np.float32)
+            self.scratch[chosen] = patterns[chosen]
+
+    def fill(self, head: Head, tokens: int) -> None:
+        """Tokens as golden appends them, and closes their pages."""
+        for position in range(tokens):
+            self.draw()
+            for side in range(2):
+                fields = {"head": head.line, "source": 32 * side, "side": side}
+                kv.append(self.memory, self.scratch, fields, position, SHAPE)
+                kv.close(self.memory, fields, position, SHAPE)
+        self.draw()
+
+    async def token(self, head: Head, position: int, queries: int) -> None:
+        """Append, close and attend."""
+        units = CONFIG.core.scratch // UNIT
+        size = head.channels // UNIT
+        for unit in ("append", "close"):
+            for side in range(2):
+                source = {"source": UNIT * random.randint(0, units - size)} if unit == "append" else {}
+                assert not await self.check(unit, position, head=head.line, side=side, **source)
+        source, destination = (UNIT * random.randint(0, units - queries * size) for _ in range(2))
+        places = {"source": source, "destination": destination}
+        assert not await self.check("attend", position, head=head.line, queries=queries, **places)
+
 
 async def start(dut: Any, stalls: str = "free_running") -> Bench:
+    """After a reset."""
     return Bench(await reset(dut, cycle_limit=20_000_000), stalls)
 
 
-async def sequence(bench: Bench, head: Head, tokens: int, queries: int) -> None:
-    """Token after token: append, close where it is due, attend."""
-    rng = np.random.default_rng(random.getrandbits(32))
-    units = CONFIG.core.scratch // 16 - 1
-    size = head.channels // 16
-    for position in range(tokens):
-        bench.scratch[:] = rng.standard_normal(len(bench.scratch)) * 2.0 ** rng.integers(-3, 3)
-        for side in range(2):
-            source = 16 * random.randint(0, units - size)
-            assert not await bench.check("append", position, head=head.line, source=source, side=side)
-        due = position + 1 - head.residual
-        for side in range(2):
-            assert not await bench.check("close", position, head=head.line, side=side)
-        assert closed(position, head.residual, CONFIG.kv.page_tokens) == max(due // CONFIG.kv.page_tokens, 0)
-        source, destination = (16 * random.randint(0, units - queries * size) for _ in range(2))
-        status = await bench.check(
-            "attend",
-            position,
-            head=head.line,
-            source=source,
-            destination=destination,
-            queries=queries,
-        )
-        assert not status
+def new_head(bench: Bench, channels: int, residual: int, tokens: int, line: int = 3) -> Head:
+    """With pages of any formats."""
+    return Head(bench.memory, SHAPE, any_formats(CONFIG, channels), channels, residual, tokens, line)
 
 
 @cocotb.test()
 async def whole_sequence(dut: Any) -> None:
+    """Every token of the longest head."""
     bench = await start(dut)
-    channels = CONFIG.kv.channels
-    head = Head(bench.memory, SHAPE, any_formats(CONFIG, channels), channels, 32, TOKENS)
-    await sequence(bench, head, TOKENS, CONFIG.kv.queries)
+    head = new_head(bench, CONFIG.kv.channels, PAGE, TOKENS)
+    for position in range(TOKENS):
+        bench.draw()
+        await bench.token(head, position, CONFIG.kv.queries)
+
+
+@cocotb.test()
+@cocotb.parametrize(stalls=SITUATIONS)
+async def stalls_on_every_port(dut: Any, stalls: str) -> None:
+    """Tokens at which pages close and others, with windows of several lengths."""
+    bench = await start(dut, stalls)
+    line = 3
+    for residual in random.sample((0, 1, 5, PAGE, PAGE + 9), 2):
+        position = residual + PAGE * random.randint(1, 2) - 1
+        channels = 32 * random.randint(1, CONFIG.kv.channels // 32)
+        head = new_head(bench, channels, residual, position + 2, line)
+        line = head.end
+        bench.fill(head, position)
+        for later in range(2):
+            bench.draw()
+            await bench.token(head, position + later, random.randint(1, CONFIG.kv.queries))
+
+
+@cocotb.test()
+async def every_float(dut: Any) -> None:
+    """Infinities, NaNs and numbers beyond float16 in keys, values and queries."""
+    bench = await start(dut)
+    head = new_head(bench, CONFIG.kv.channels, PAGE, 8)
+    for position in range(8):
+        bench.draw(special=True)
+        await bench.token(head, position, CONFIG.kv.queries)
+
+
+@cocotb.test()
+async def many_pages(dut: Any) -> None:
+    """More records than wait at a time, of a few pages, not all of whose tokens are valid."""
+    bench = await start(dut)
+    channels, residual, few = CONFIG.kv.channels, PAGE, 3
+    small = new_head(bench, channels, residual, few * PAGE + residual)
+    bench.fill(small, few * PAGE + residual)
+    records = bench.memory[small.records :][: few * RECORD_BYTES].reshape(few, -1).copy()
+    for count in (few, 16, 17, 23):
+        tokens = count * PAGE + residual
+        head = new_head(bench, channels, residual, tokens, small.end)
+        for number in range(count):
+            record = records[random.randrange(few)].copy()
+            record[12:14] = random.choice(((0, PAGE - 1), (5, 5), (1, 0), (3, PAGE - 2)))
+            bench.memory[head.records + number * RECORD_BYTES :][:RECORD_BYTES] = record
+        tops = slice(head.line * LINE_BYTES + 24, head.line * LINE_BYTES + 32)
+        bench.memory[tops] = bench.memory[small.line * LINE_BYTES + 24 :][:8]
+        for position in range(tokens - PAGE - 2, tokens):
+            for side in range(2):
+                fields = {"head": head.line, "source": 32 * side, "side": side}
+                bench.draw()
+                kv.append(bench.memory, bench.scratch, fields, position, SHAPE)
+        places = {"source": 0, "destination": CONFIG.core.scratch // 2, "queries": 1}
+        assert not await bench.check("attend", tokens - 1, head=head.line, **places)
