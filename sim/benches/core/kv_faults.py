@@ -22,22 +22,21 @@ POSITION = 3 * PAGE - 1
 """The second page is due, one is closed, one is in the window."""
 FAULTS = ("head", "record", "page", "outside", "failed", "scratch", "queries")
 
+IMPOSSIBLE = {"append": ("record", "page", "queries"), "close": ("page", "scratch", "queries"), "attend": ()}
+
 coverage = Coverage(
     "core_kv_faults",
     {"fault": FAULTS, "unit": tuple(UNITS)},
-    lambda fault, unit: (
-        fault
-        in {"append": ("record", "page", "queries"), "close": ("page", "scratch", "queries")}.get(unit, ())
-    ),
+    lambda fault, unit: fault in IMPOSSIBLE[unit],
 )
 
 
-def filled(bench: Bench) -> Head:
-    """A head whose second page is due; keys of trits, values of 4 bits."""
+def filled(bench: Bench, unit: str) -> Head:
+    """A head whose second page is due, or closed to attend; keys of trits, values of 4 bits."""
     channels = CONFIG.kv.channels
     forms = (Format("ternary_scaled", 2, "channel", 32, 0.75), Format("native", 4, "token", 32))
     head = Head(bench.memory, SHAPE, lambda number: forms, channels, PAGE, POSITION + 1)
-    bench.fill(head, POSITION)
+    bench.fill(head, POSITION + (unit == "attend"))
     return head
 
 
@@ -84,7 +83,7 @@ def put(bench: Bench, first: int, name: str, value: int) -> None:
 async def bad_heads(dut: Any, unit: str) -> None:
     """Every field of a header out of range."""
     bench = await start(dut)
-    head = filled(bench)
+    head = filled(bench, unit)
     whole = bench.memory.copy()
     for name, values in WRONG.items():
         for value in values:
@@ -99,7 +98,7 @@ async def bad_heads(dut: Any, unit: str) -> None:
 async def beyond_scratch(dut: Any, unit: str) -> None:
     """Vectors that end behind scratch memory; those that end with it are there."""
     bench = await start(dut)
-    head = filled(bench)
+    head = filled(bench, unit)
     fields = command(head, unit)
     for name in ("source", "destination")[: 1 + (unit == "attend")]:
         end = CONFIG.core.scratch - head.channels * fields.get("queries", 1)
@@ -118,7 +117,7 @@ async def beyond_scratch(dut: Any, unit: str) -> None:
 async def bad_records(dut: Any, unit: str) -> None:
     """Formats that cannot be, and valid tokens that there are not."""
     bench = await start(dut)
-    head = filled(bench)
+    head = filled(bench, unit)
     whole = bench.memory.copy()
     forms = (6, 7, bits_of(WINDOW) | 3 << 5)
     wrong = {"key_format": forms, "value_format": forms}
@@ -138,7 +137,7 @@ async def bad_records(dut: Any, unit: str) -> None:
 async def damaged_page(dut: Any) -> None:
     """Bytes that are no trits."""
     bench = await start(dut)
-    head = filled(bench)
+    head = filled(bench, "attend")
     first = int(bench.memory[head.records :][:4].view("<u4")[0]) * LINE_BYTES
     layout = SHAPE.layout(Format("ternary_scaled", 2, "channel", 32, 0.75), 0, head.channels)
     kept = bench.memory[first + layout.bytes - 2]
@@ -153,7 +152,7 @@ async def damaged_page(dut: Any) -> None:
 async def failing_reads(dut: Any, unit: str, stalls: str) -> None:
     """One read after the other fails, whatever it is for."""
     bench = await start(dut, stalls)
-    head = filled(bench)
+    head = filled(bench, unit)
     for number in range(1, 60):
         memory, scratch = bench.memory.copy(), bench.scratch.copy()
         bench.failing = bench.reads + number
@@ -169,6 +168,7 @@ async def failing_reads(dut: Any, unit: str, stalls: str) -> None:
         coverage.hit(fault="failed", unit=unit)
     else:
         raise AssertionError("reads have no end")
+    bench.failing = 0
     await intact(bench, head, unit)
 
 
@@ -177,7 +177,7 @@ async def failing_reads(dut: Any, unit: str, stalls: str) -> None:
 async def memory_ends(dut: Any, unit: str, stalls: str) -> None:
     """Memory that ends before the header, a record, a copy or a page."""
     bench = await start(dut, stalls)
-    head = filled(bench)
+    head = filled(bench, unit)
     whole = bench.memory.copy()
     ends = {head.line, head.line + 1, head.records // LINE_BYTES + 1}
     for end in (*sorted(ends), *random.sample(range(head.line + 2, head.end), 12)):
@@ -195,10 +195,10 @@ async def memory_ends(dut: Any, unit: str, stalls: str) -> None:
 async def reset_forgets(dut: Any, unit: str) -> None:
     """A reset in the middle of a command leaves nothing of it behind."""
     bench = await start(dut)
-    head = filled(bench)
+    head = filled(bench, unit)
     for pause in (1, 9, 40, 300):
         whole = bench.memory.copy()
-        cocotb.start_soon(bench.run(unit, POSITION, **command(head, unit)))
+        bench.begin(unit, POSITION, **command(head, unit))
         await bench.domain.cycles(pause)
         await bench.domain.reset()
         bench.memory[:] = whole

@@ -63,9 +63,8 @@ class Channel:
         data = bench.memory[first : first + count * BYTES].tobytes()
         for place in range(count):
             word = int.from_bytes(data[place * BYTES : (place + 1) * BYTES], "little")
-            self.words.send(
-                {"data": word, "last": place == count - 1, "outside": 0, "failed": place == failed}
-            )
+            last = place == count - 1
+            self.words.send({"data": word, "last": last, "outside": 0, "failed": place == failed})
 
     def _write(self, bits: int) -> None:
         write = self._write_codec.unpack(bits)
@@ -130,12 +129,16 @@ class Bench:
         }
         self.positions = {unit: domain.writer(f"{unit}_position") for unit in UNITS}
 
-    async def run(self, unit: str, position: int, **fields: int) -> tuple[Status, int]:
-        """A command of a unit: its status and bytes."""
-        coverage.hit(unit=unit, stalls=self.stalls)
+    def begin(self, unit: str, position: int, **fields: int) -> None:
+        """Send a command."""
         self.outside = False
         self.positions[unit](position)
         self.commands[unit].send(int.from_bytes(encode(UNITS[unit], **fields), "little"))
+
+    async def run(self, unit: str, position: int, **fields: int) -> tuple[Status, int]:
+        """A command of a unit: its status and bytes."""
+        coverage.hit(unit=unit, stalls=self.stalls)
+        self.begin(unit, position, **fields)
         (answer,) = await self.done[unit].receive(1)
         await self.domain.cycles(2)
         status = Status(answer["status"].value)
