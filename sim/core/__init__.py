@@ -2,6 +2,7 @@
 
 from sim.core.driver import CommandFailed, Completion, Driver
 from sim.core.library import build, build_core
+from sim.core.session import Session, Step, memory_bytes
 from sim.core.simulation import Counters, Response, Simulation, SimulationError, Timing
 
 __all__ = [
@@ -10,9 +11,12 @@ __all__ = [
     "Counters",
     "Driver",
     "Response",
+    "Session",
     "Simulation",
     "SimulationError",
+    "Step",
     "Timing",
     "build",
     "build_core",
+    "memory_bytes",
 ]
