@@ -120,6 +120,7 @@ _BLOCKS = {
         "Signatures",
         "KVCrush's representatives of up to 65,536 signatures, as a bitmap",
     ),
+    "core": _Block("core.core", "Core", "the decode core: an image in memory in, tokens out", _array),
     "fp16_mac": _Block(
         "baseline.fp16_mac",
         "Fp16Mac",
