@@ -98,7 +98,7 @@ class Ring:
         self._codec = requests.codec
         self._asked = 0
         self.words = StreamSource(domain, "words", read_word(config), chosen.source)
-        self.commands = StreamSink(domain, "commands", fetched, chosen.sink, chosen.sink_waits, self._receive)
+        self.commands = StreamSink(domain, "commands", fetched, self._rest, False, self._receive)
         self.weights = StreamSink(domain, "weights", read_request(), chosen.sink, chosen.sink_waits)
         domain.add(self)
 
