@@ -37,7 +37,7 @@ class Completions(wiring.Component):
         writes (out stream): a client of the write mover.
         answered (in): its oldest write is over.
         head (out): commands whose records are in memory, modulo 2^32.
-        interrupt (out): a record that asked for it is in memory, for a cycle.
+        irq (out): a record that asked for it is in memory, for a cycle.
     """
 
     def __init__(self, config: Config) -> None:
@@ -50,7 +50,7 @@ class Completions(wiring.Component):
                 "writes": Out(stream.Signature(write_request(config))),
                 "answered": In(1),
                 "head": Out(32),
-                "interrupt": Out(1),
+                "irq": Out(1),
             }
         )
 
@@ -112,7 +112,7 @@ class Completions(wiring.Component):
         count = Signal(range(max(2, parts)))
         over = Signal()
         m.d.comb += [over.eq(self.answered & (count == parts - 1)), waiting.r_en.eq(over)]
-        m.d.sync += self.interrupt.eq(over & waiting.r_data)
+        m.d.sync += self.irq.eq(over & waiting.r_data)
         with m.If(self.answered):
             m.d.sync += count.eq(Mux(over, 0, count + 1))
         with m.If(over):

@@ -130,7 +130,7 @@ class Core(wiring.Component):
             events.cycle.eq(busy),
             events.halted.eq(dispatcher.halted),
             events.error.eq(failed | writes.outside | writes.failed),
-            events.completion.eq(completions.interrupt),
+            events.completion.eq(completions.irq),
             events.head.eq(completions.head),
             events.command.eq(dispatcher.completed),
             events.read_word.eq(memory.rvalid & memory.rready),

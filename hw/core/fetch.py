@@ -1,6 +1,6 @@
 """Fetch: commands from the ring in memory, checked and decided, in order, ahead of the one that executes."""
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, enum, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -19,6 +19,8 @@ from hw.core.payloads import (
 __all__ = ["Fetch"]
 
 _BITS = 8 * COMMAND_BYTES
+_GIVEN = 3
+"""Commands that are given out and not complete, at most."""
 _UNREADABLE = int.from_bytes(encode(Opcode.NOP, interrupt=1, stop=1), "little")
 """What stands for a command that could not be read."""
 
@@ -59,8 +61,9 @@ class Fetch(wiring.Component):
     A command is looked at by itself (``golden.core.commands.problem``), then ``mask`` and ``phase`` are
     compared with ``position``; the status that comes with it says whether it is to be executed. One that
     could not be read is NOP with the flags ``interrupt`` and ``stop``, and status ``OUTSIDE`` or
-    ``BUS_ERROR``. One command waits on ``commands``, and the one behind it is decided meanwhile. After a
-    BEGIN or an ADVANCE that is to be executed none is decided until every command given out is complete.
+    ``BUS_ERROR``. One command waits on ``commands``, and the one behind it is decided meanwhile; three that
+    were given out are not complete, at most. After a BEGIN or an ADVANCE that is to be executed none is
+    decided until every command given out is complete.
 
     The packet of a MATVEC that is to be executed is asked for as soon as it is decided: before the commands
     in front of it are complete, and in their order. A command is decided three cycles after its last word.
@@ -180,6 +183,8 @@ class Fetch(wiring.Component):
         fits, moves, unsettled = Signal(), Signal(), Signal()
         asks, asked = Signal(), Signal()
         gives, goes = Signal(), Signal()
+        incomplete = Signal(range(_GIVEN + 1))
+        m.d.sync += incomplete.eq(incomplete + gives - self.completed)
         m.d.comb += [
             fits.eq((self.position[:16] & view.mask) == view.phase),
             moves.eq((view.opcode == Opcode.BEGIN.value) | (view.opcode == Opcode.ADVANCE.value)),
@@ -201,7 +206,7 @@ class Fetch(wiring.Component):
             m.d.comb += [
                 asks.eq(executes & (view.opcode == Opcode.MATVEC.value) & ~asked),
                 goes.eq(asks & may_ask),
-                gives.eq(free & (~asks | may_ask)),
+                gives.eq(free & (incomplete != _GIVEN) & (~asks | may_ask)),
             ]
         with m.If(goes):
             m.d.sync += [
@@ -219,15 +224,7 @@ class Fetch(wiring.Component):
                 self.commands.p.bits.eq(bits),
                 self.commands.p.status.eq(status),
             ]
-        self._settle(m, gives, gives & executes & moves, unsettled)
-
-    def _settle(self, m: Module, gives: Value, moves: Value, unsettled: Signal) -> None:
-        """From a command that moves the position until all that were given out are complete."""
-        incomplete = Signal(3)
-        after = Signal(3)
-        m.d.comb += after.eq(incomplete + gives - self.completed)
-        m.d.sync += incomplete.eq(after)
-        with m.If(moves):
+        with m.If(gives & executes & moves):
             m.d.sync += unsettled.eq(1)
         with m.Elif(incomplete == 0):
             m.d.sync += unsettled.eq(0)

@@ -186,7 +186,7 @@ class Registers(wiring.Component):
         ring_line, ring_size, tail, completion_line (out): see the table.
         start (out): the command, for a cycle.
         started (out): it came since reset; window, ring and records stay as they are from then on.
-        interrupt (out): a level, while a pending flag is set that is enabled.
+        irq (out): a level, while a pending flag is set that is enabled.
     """
 
     def __init__(self, config: Config) -> None:
@@ -200,7 +200,7 @@ class Registers(wiring.Component):
                 **words,
                 "start": Out(1),
                 "started": Out(1),
-                "interrupt": Out(1),
+                "irq": Out(1),
             }
         )
 
@@ -232,7 +232,7 @@ class Registers(wiring.Component):
             self.started.eq(bank.started),
         ]
         raised = (pending.completion & settings.enable_completion) | (pending.error & settings.enable_error)
-        m.d.sync += self.interrupt.eq(raised)
+        m.d.sync += self.irq.eq(raised)
         return m
 
 
