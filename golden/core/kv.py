@@ -16,164 +16,26 @@ What is written outside memory is dropped, word by word, with the status ``OUTSI
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.attention import engine, page, widths
+from golden.attention import engine, page
 from golden.attention.page import Page
 from golden.attention.scores import fold
-from golden.core.commands import LINE_BYTES, UNIT, Status
-from golden.core.state import HEAD, RECORD, RECORD_BYTES, closed, field_values
-from golden.kv import codings, window
-from golden.kv.affine import Quantized
+from golden.core.commands import LINE_BYTES, Status
+from golden.core.kv_head import Fault, KvHead, Memory, read, read_head
+from golden.core.kv_shape import KvShape, format_of
+from golden.kv import window
 from golden.kv.formats import Format
 from golden.kv.magnitudes import LARGEST
-from golden.kv.pages import SIDES, PageLayout
+from golden.kv.pages import SIDES
 from golden.kv.schemes import WINDOW
-from golden.numbers.numerics import Numerics
 
-__all__ = ["KvShape", "append", "attend", "close", "format_of"]
+__all__ = ["append", "attend", "close"]
 
-Memory = NDArray[np.uint8]
 Vectors = NDArray[np.float32]
-
-_MOST_TOP = 31
-
-
-@dataclass(frozen=True)
-class KvShape:
-    """What a core is built for.
-
-    Attributes:
-        rows, lanes: of its array.
-        page_tokens: P.
-        channels: most elements of a head.
-        queries: most query heads of a KV head.
-        memory_bits: of a word of memory.
-        numerics: widths.
-    """
-
-    rows: int
-    lanes: int
-    page_tokens: int
-    channels: int
-    queries: int
-    memory_bits: int
-    numerics: Numerics
-
-    @property
-    def word_bytes(self) -> int:
-        """Bytes of a word of memory."""
-        return self.memory_bits // 8
-
-    def legal(self, form: Format | None, side: int, channels: int) -> bool:
-        """Whether there can be a page: whole groups, whole chunks of the array, whole words of scales."""
-        if form is None:
-            return False
-        group = form.group or 0
-        length = channels if form.axis == "token" else self.page_tokens
-        groups = self.page_tokens * channels // group
-        return (
-            length % group == 0
-            and channels % (self.rows if side else self.lanes) == 0
-            and groups * 16 % self.memory_bits == 0
-        )
-
-    def readable(self, form: Format | None, side: int, channels: int) -> bool:
-        """Whether it is legal and the array can reduce its groups, or they are folded."""
-        folded = form is not None and (form.axis == "token") == bool(side)
-        short = form is not None and (form.group or 0) <= self.numerics.group
-        return self.legal(form, side, channels) and (folded or short)
-
-    def layout(self, form: Format, side: int, channels: int) -> PageLayout:
-        """Of a page of a legal format."""
-        return PageLayout(form, SIDES[side], self.page_tokens, channels, self.rows, self.lanes)
-
-    def padded(self, layout: PageLayout) -> int:
-        """Bytes of a page in whole words."""
-        return -(-layout.bytes // self.word_bytes) * self.word_bytes
-
-
-class _Fault(Exception):
-    """A command ends with a status."""
-
-    def __init__(self, status: Status) -> None:
-        super().__init__(status.name)
-        self.status = status
-
-
-class _Slot(NamedTuple):
-    """A block of tokens in the window: lines of coded pages and of copies, of keys and of values."""
-
-    coded: tuple[int, int]
-    copies: tuple[int, int]
-
-
-@dataclass(frozen=True)
-class _Head:
-    """A KV head at a position.
-
-    Attributes:
-        memory: bytes.
-        line: of its header.
-        fields: the header.
-        position: of the present token.
-        shape: of the core.
-    """
-
-    memory: Memory
-    line: int
-    fields: dict[str, int]
-    position: int
-    shape: KvShape
-
-    @property
-    def channels(self) -> int:
-        """Elements."""
-        return self.fields["channels"] * UNIT
-
-    @property
-    def closed(self) -> int:
-        """Blocks that are pages."""
-        return closed(self.position, self.fields["residual"], self.shape.page_tokens)
-
-    def top(self, side: int) -> int:
-        """Largest exponent field of a side."""
-        return self.fields[("key_top", "value_top")[side]]
-
-    def slot(self, block: int) -> _Slot:
-        """Where a block lies in the window."""
-        fields = self.fields
-        first = fields["window"] + (block & fields["slots"] - 1) * fields["pitch"]
-        places = (0, fields["coded_values"]), (fields["key_copy"], fields["value_copy"])
-        return _Slot(*(tuple((first + place) % 2**32 for place in pair) for pair in places))
-
-    def record(self, number: int) -> dict[str, int]:
-        """A page's record."""
-        line, place = divmod(number * RECORD_BYTES, LINE_BYTES)
-        own = _read(self.memory, (self.line + 1 + line) % 2**32, LINE_BYTES)
-        return field_values(own[place : place + RECORD_BYTES].view("<u4"), RECORD)
-
-    def raise_top(self, side: int, top: int) -> int:
-        """Write ``top``; returns the byte that this takes."""
-        field = next(field for field in HEAD if field.name == ("key_top", "value_top")[side])
-        self.memory[self.line * LINE_BYTES + field.word * 4 + field.low // 8] = top
-        return 1
-
-
-def format_of(bits: int) -> Format | None:
-    """The format that ``golden.core.state.format_bits`` stands for; None for one that there is not."""
-    if bits & 7 >= len(codings.CODINGS):
-        return None
-    coding = codings.CODINGS[bits & 7]
-    magnitude, axis, group = bits >> 3 & 1, ("token", "channel")[bits >> 4 & 1], 16 << (bits >> 5 & 3)
-    if coding.trits:
-        return Format("ternary_scaled", coding.bits, axis, group, (bits >> 8) / 256)
-    of_magnitude = "sign" if coding.bits == 1 else "native_symmetric"
-    return Format(of_magnitude if magnitude else "native", coding.bits, axis, group)
 
 
 def append(
@@ -192,9 +54,9 @@ def append(
         Status, and bytes written.
     """
     try:
-        head = _head(memory, fields, position, shape)
+        head = read_head(memory, fields, position, shape)
         vector = _vectors(scratch, fields["source"], head.channels)
-    except _Fault as fault:
+    except Fault as fault:
         return fault.status, 0
     side, place = fields["side"], position % shape.page_tokens
     slot, layout = (
@@ -229,17 +91,17 @@ def close(memory: Memory, fields: dict[str, int], position: int, shape: KvShape)
     """
     side = fields["side"]
     try:
-        head = _head(memory, fields, position, shape)
+        head = read_head(memory, fields, position, shape)
         number = head.closed - 1
         if number < 0 or (position + 1 - head.fields["residual"]) % shape.page_tokens:
             return Status.DONE, 0
         record = head.record(number)
         form = format_of(record[f"{SIDES[side]}_format"])
         if form is None or not shape.legal(form, side, head.channels):
-            raise _Fault(Status.BAD_PAGE)
+            raise Fault(Status.BAD_PAGE)
         layout = shape.layout(form, side, head.channels)
-        copy = _read(memory, head.slot(number).copies[side], window.copy_bytes(layout))
-    except _Fault as fault:
+        copy = read(memory, head.slot(number).copies[side], window.copy_bytes(layout))
+    except Fault as fault:
         return fault.status, 0
     finite = _finite(copy.view("<f2")).astype("<f2").view(np.uint8)
     packed, top = window.close(finite, layout, head.top(side))
@@ -265,17 +127,17 @@ def attend(
         Status, and 0 bytes written.
     """
     try:
-        head = _head(memory, fields, position, shape)
+        head = read_head(memory, fields, position, shape)
         count = fields["queries"]
         if not 1 <= count <= shape.queries:
-            raise _Fault(Status.BAD_PAGE)
+            raise Fault(Status.BAD_PAGE)
         vectors = _vectors(scratch, fields["source"], count * head.channels)
         outputs = _vectors(scratch, fields["destination"], count * head.channels)
         query = fold(_halves(vectors).reshape(count, -1))
         state = engine.start(count, head.channels, head.top(1))
         for keys, values, first, last in list(_pages(head)):
             state, _ = engine.step(state, query, keys, values, shape.numerics, head.top(0), first, last)
-    except _Fault as fault:
+    except Fault as fault:
         return fault.status, 0
     outputs[:] = engine.finish(state, query).values.astype(np.float32).reshape(-1)
     return Status.DONE, 0
@@ -290,18 +152,17 @@ class _Stored(NamedTuple):
     last: int
 
 
-def _pages(head: _Head) -> Iterator[tuple[Page, Page, int, int]]:
+def _pages(head: KvHead) -> Iterator[tuple[Page, Page, int, int]]:
     """Keys, values, and the first and last valid token of every page that the present token sees."""
     stored = list(_stored(head))
-    found = [[_bytes_of(head, place, side) for side in range(2)] for place in stored]
-    for own, place in zip(found, stored, strict=True):
-        if any(part is None for part in own) or max(place.first, place.last) >= head.shape.page_tokens:
-            raise _Fault(Status.BAD_PAGE)
-        keys, values = (_page(head, place, side, part) for side, part in enumerate(own))
-        yield keys, values, place.first, place.last
+    found = [(_bytes_of(head, place, 0), _bytes_of(head, place, 1)) for place in stored]
+    for (keys, values), place in zip(found, stored, strict=True):
+        if keys is None or values is None or max(place.first, place.last) >= head.shape.page_tokens:
+            raise Fault(Status.BAD_PAGE)
+        yield _page(head, place, 0, keys), _page(head, place, 1, values), place.first, place.last
 
 
-def _stored(head: _Head) -> Iterator[_Stored]:
+def _stored(head: KvHead) -> Iterator[_Stored]:
     """Closed pages, then blocks of the window."""
     tokens = head.shape.page_tokens
     for number in range(head.closed):
@@ -314,56 +175,37 @@ def _stored(head: _Head) -> Iterator[_Stored]:
         yield _Stored(head.slot(block).coded, (WINDOW, WINDOW), 0, last)
 
 
-def _bytes_of(head: _Head, stored: _Stored, side: int) -> Memory | None:
+def _bytes_of(head: KvHead, stored: _Stored, side: int) -> Memory | None:
     """Bytes of a page, None where it has an impossible format; a word is read even then."""
     shape, form = head.shape, stored.formats[side]
     if form is None or not shape.legal(form, side, head.channels):
-        _read(head.memory, stored.lines[side], shape.word_bytes)
+        read(head.memory, stored.lines[side], shape.word_bytes)
         return None
     layout = shape.layout(form, side, head.channels)
-    own = _read(head.memory, stored.lines[side], shape.padded(layout))
+    own = read(head.memory, stored.lines[side], shape.padded(layout))
     return own[: layout.bytes] if shape.readable(form, side, head.channels) else None
 
 
-def _page(head: _Head, stored: _Stored, side: int, own: Memory) -> Page:
+def _page(head: KvHead, stored: _Stored, side: int, own: Memory) -> Page:
     """A page as the engine reads it; of tokens that are not valid any bytes will do."""
     form = stored.formats[side]
     assert form is not None
     try:
         quantized = head.shape.layout(form, side, head.channels).unpack(own)
         if form.axis == "token":
-            tokens = np.arange(head.shape.page_tokens)
+            tokens = np.arange(head.shape.page_tokens)[:, None]
             valid = (stored.first <= tokens) & (tokens <= stored.last)
-            parts = (np.where(valid[:, None], part, 0).astype(part.dtype) for part in quantized)
-            quantized = Quantized(*parts)
+            scale, zero = (np.where(valid, part, part.dtype.type(0)) for part in quantized[1:])
+            quantized = quantized._replace(scale=scale, zero=zero)
         return page.read(form, quantized)
     except ValueError:
-        raise _Fault(Status.BAD_PAGE) from None
-
-
-def _head(memory: Memory, fields: dict[str, int], position: int, shape: KvShape) -> _Head:
-    """The header, if the core can work with it."""
-    own = field_values(_read(memory, fields["head"], LINE_BYTES).view("<u4"), HEAD)
-    head = _Head(memory, fields["head"], own, position, shape)
-    slots = own["slots"]
-    possible = (
-        0 < head.channels <= shape.channels
-        and head.channels % max(WINDOW.group or 1, shape.rows) == 0
-        and slots
-        and slots & slots - 1 == 0
-        and all(1 <= head.top(side) <= _MOST_TOP for side in range(2))
-        and position < 1 << widths.CONTEXT_BITS
-        and head.closed <= own["pages"]
-    )
-    if not possible:
-        raise _Fault(Status.BAD_PAGE)
-    return head
+        raise Fault(Status.BAD_PAGE) from None
 
 
 def _vectors(scratch: Vectors, first: int, count: int) -> Vectors:
     """A part of scratch memory."""
     if first + count > len(scratch):
-        raise _Fault(Status.BAD_FIELD)
+        raise Fault(Status.BAD_FIELD)
     return scratch[first : first + count]
 
 
@@ -377,13 +219,6 @@ def _finite(half: NDArray) -> NDArray[np.float16]:
     """Numbers that are not finite become the largest ones of their sign."""
     largest = np.copysign(np.float16(LARGEST), half)
     return np.where(np.isfinite(half), half, largest).astype(np.float16)
-
-
-def _read(memory: Memory, line: int, count: int) -> Memory:
-    """A copy of bytes from the beginning of a line."""
-    if line * LINE_BYTES + count > len(memory):
-        raise _Fault(Status.OUTSIDE)
-    return memory[line * LINE_BYTES :][:count].copy()
 
 
 def _padded(memory: Memory, line: int, count: int) -> Memory:

@@ -10,7 +10,7 @@ from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
-from golden.core.commands import Opcode
+from golden.core.commands import Function, Opcode
 from hw.bus import axi
 from hw.bus.register_bank import bus_signature
 from hw.config import Config, ConfigurationError
@@ -29,6 +29,7 @@ from hw.core.scratch import Scratch
 from hw.core.sequence_unit import SequenceUnit
 from hw.core.write_mover import WriteMover
 from hw.pe.tile import Tile
+from hw.vector.arg_max import ArgMax
 from hw.vector.vector_unit import VectorUnit
 
 __all__ = ["Core"]
@@ -251,6 +252,24 @@ class Core(wiring.Component):
             attend.results.valid.eq(results.valid & attends),
             results.ready.eq(Mux(attends, attend.results.ready, matvec.results.ready)),
         ]
+
+    def _largest(self, m: Module, units: Mapping[str, wiring.Component]) -> None:
+        """The token that the last arg-max has found, of results or of a vector.
+
+        It is there three cycles after the last result, long before the next command can begin.
+        """
+        m.submodules.arg_max = search = ArgMax(self.config.rescale_units)
+        vector = units["vector"]
+        found = Signal(32, name="largest")
+        searching = Signal()
+        connect(m, units["matvec"].logits, search.numbers)
+        m.d.comb += [search.largest.ready.eq(1), units["advance"].largest.eq(found)]
+        with m.If(search.largest.valid):
+            m.d.sync += found.eq(search.largest.payload.index)
+        with m.If(vector.commands.valid & vector.commands.ready):
+            m.d.sync += searching.eq(vector.commands.payload.function == Function.ARG_MAX)
+        with m.If(vector.done.valid & vector.done.ready & searching):
+            m.d.sync += found.eq(vector.largest)
 
 
 def _bits(source: wiring.PureInterface) -> Value:

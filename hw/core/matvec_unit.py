@@ -22,24 +22,14 @@ from hw.core.payloads import (
     write_request,
 )
 from hw.payloads import ActivationFormat
+from hw.vector.arg_max import numbers
 from hw.weights.unpacker import Unpacker
 
-__all__ = ["MatvecUnit", "logits"]
+__all__ = ["MatvecUnit"]
 
 _SINGLE = 32
 _LONG_DELAY = 3
 """Cycles from a packet's last word until the unpacker has said that it is too long."""
-
-
-def logits(config: Config) -> data.StructLayout:
-    """Consecutive results of the output layer, float32; ``count`` of them are meant, ``last`` closes them."""
-    return data.StructLayout(
-        {
-            "elements": data.ArrayLayout(_SINGLE, config.rescale_units),
-            "count": bits_for(config.rescale_units),
-            "last": 1,
-        }
-    )
 
 
 class MatvecUnit(wiring.Component):
@@ -71,7 +61,7 @@ class MatvecUnit(wiring.Component):
                 "scratch_write": Out(scratch_write(config)),
                 "words": In(stream.Signature(read_word(config))),
                 "writes": Out(stream.Signature(write_request(config))),
-                "logits": Out(stream.Signature(logits(config))),
+                "logits": Out(stream.Signature(numbers(config.rescale_units))),
                 "beats": Out(stream.Signature(payloads.activation_beat(config))),
                 "passes": Out(stream.Signature(payloads.passes)),
                 "chunks": Out(stream.Signature(payloads.chunk(config))),
@@ -270,7 +260,7 @@ class MatvecUnit(wiring.Component):
         m.d.comb += [
             to_memory.eq(command.arg_max & command.logits & ~sent),
             to_logits.eq(command.arg_max & ~seen),
-            self.logits.payload.elements.as_value().eq(rows),
+            self.logits.payload.data.as_value().eq(rows),
             self.logits.payload.count.eq(count),
             self.logits.payload.last.eq(results.payload.last),
             self.logits.valid.eq(results.valid & to_logits),

@@ -4,8 +4,6 @@ Parameters: ``config``, the fields of the configuration; ``tokens``, how many a 
 """
 
 import random
-from collections import deque
-from collections.abc import Iterator
 from typing import Any
 
 import cocotb
@@ -13,34 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from golden.core import kv
-from golden.core.commands import LINE_BYTES, Opcode, Status, encode
-from golden.core.kv import KvShape
-from golden.core.state import HEAD, RECORD, RECORD_BYTES, closed, format_bits
-from golden.kv import codings
-from golden.kv.formats import Format
-from golden.kv.schemes import WINDOW
-from golden.kv.window import copy_bytes
+from golden.core.commands import LINE_BYTES, UNIT, Opcode, Status, encode
+from golden.core.state import RECORD_BYTES
 from hw.config import Config
 from hw.core.payloads import done, read_request, read_word, scratch_shape, write_request
 from sim import context
-from sim.benches.kv.pages import FORMATS, fitting_groups
+from sim.benches.core.kv_heads import Head, any_formats, shape_of
 from sim.coverage import Coverage
 from sim.packing import codec
 from sim.streams import SITUATIONS, Domain, StreamSink, StreamSource, reset, situation
 
 CONFIG = Config.model_validate(context.parameters()["config"]).changed(attention=True)
 TOKENS: int = context.parameters()["tokens"]
-SHAPE = KvShape(
-    CONFIG.rows,
-    CONFIG.lanes,
-    CONFIG.kv.page_tokens,
-    CONFIG.kv.channels,
-    CONFIG.kv.queries,
-    CONFIG.memory_bits,
-    CONFIG.numerics,
-)
+SHAPE = shape_of(CONFIG)
 UNITS = {"append": Opcode.APPEND, "close": Opcode.CLOSE, "attend": Opcode.ATTEND}
 BYTES = CONFIG.memory_bits // 8
+PAGE = CONFIG.kv.page_tokens
 MEMORY = 1 << 18
 
 coverage = Coverage("core_kv_units", {"unit": tuple(UNITS), "stalls": SITUATIONS})
@@ -73,11 +59,12 @@ class Channel:
             data = random.getrandbits(CONFIG.memory_bits)
             self.words.send({"data": data, "last": 1, "outside": 1, "failed": 0})
             return
-        failed = bench.reads == bench.failing
+        failed = random.randrange(count) if bench.reads == bench.failing else count
         data = bench.memory[first : first + count * BYTES].tobytes()
         for place in range(count):
             word = int.from_bytes(data[place * BYTES : (place + 1) * BYTES], "little")
-            self.words.send({"data": word, "last": place == count - 1, "outside": 0, "failed": failed})
+            last = place == count - 1
+            self.words.send({"data": word, "last": last, "outside": 0, "failed": place == failed})
 
     def _write(self, bits: int) -> None:
         write = self._write_codec.unpack(bits)
@@ -142,12 +129,16 @@ class Bench:
         }
         self.positions = {unit: domain.writer(f"{unit}_position") for unit in UNITS}
 
-    async def run(self, unit: str, position: int, **fields: int) -> tuple[Status, int]:
-        """A command of a unit: its status and bytes."""
-        coverage.hit(unit=unit, stalls=self.stalls)
+    def begin(self, unit: str, position: int, **fields: int) -> None:
+        """Send a command."""
         self.outside = False
         self.positions[unit](position)
         self.commands[unit].send(int.from_bytes(encode(UNITS[unit], **fields), "little"))
+
+    async def run(self, unit: str, position: int, **fields: int) -> tuple[Status, int]:
+        """A command of a unit: its status and bytes."""
+        coverage.hit(unit=unit, stalls=self.stalls)
+        self.begin(unit, position, **fields)
         (answer,) = await self.done[unit].receive(1)
         await self.domain.cycles(2)
         status = Status(answer["status"].value)
@@ -178,116 +169,106 @@ class Bench:
             return kv.close(memory, fields, position, SHAPE)
         return (kv.append if unit == "append" else kv.attend)(memory, scratch, fields, position, SHAPE)
 
+    def draw(self, special: bool = False) -> None:
+        """New vectors in scratch memory; some elements of ``special`` ones are any float32."""
+        rng = np.random.default_rng(random.getrandbits(32))
+        self.scratch[:] = rng.standard_normal(len(self.scratch)) * 2.0 ** rng.integers(-3, 3)
+        if special:
+            chosen = rng.random(len(self.scratch)) < 0.1
+            patterns = rng.integers(0, 1 << 32, len(self.scratch), np.uint32).view(np.float32)
+            self.scratch[chosen] = patterns[chosen]
 
-class Head:
-    """A KV head in memory.
+    def fill(self, head: Head, tokens: int) -> None:
+        """Tokens as golden appends them, and closes their pages."""
+        for position in range(tokens):
+            self.draw()
+            for side in range(2):
+                fields = {"head": head.line, "source": 32 * side, "side": side}
+                kv.append(self.memory, self.scratch, fields, position, SHAPE)
+                kv.close(self.memory, fields, position, SHAPE)
+        self.draw()
 
-    Attributes:
-        line: of its header.
-        channels: its elements.
-        fields: of its header, as they were in the beginning.
-        formats: of keys and values of every page, ``format_bits``.
-    """
-
-    def __init__(self, bench: Bench, channels: int, residual: int, tokens: int, line: int = 3) -> None:
-        self.line, self.channels, self.residual, self.tokens = line, channels, residual, tokens
-        page = CONFIG.kv.page_tokens
-        pages = tokens // page
-        layout = SHAPE.layout(WINDOW, 0, channels)
-        coded, copy = (-(-size // LINE_BYTES) for size in (layout.bytes, copy_bytes(layout)))
-        window = line + 1 + -(-pages * RECORD_BYTES // LINE_BYTES)
-        slots = 1 << (residual // page).bit_length()
-        pitch = 2 * (coded + copy) + 1
-        self.fields = {
-            "window": window,
-            "pitch": pitch,
-            "slots": slots,
-            "channels": channels // 16,
-            "residual": residual,
-            "coded_values": coded,
-            "key_copy": 2 * coded,
-            "value_copy": 2 * coded + copy,
-            "pages": pages,
-            "key_top": 1,
-            "value_top": 1,
-        }
-        store(bench.memory, line * LINE_BYTES, HEAD, self.fields)
-        first = window + slots * pitch
-        self.formats = []
-        for number in range(pages):
-            formats = [random_format(side, channels) for side in range(2)]
-            lines = [first, first + copy]
-            first += 2 * copy
-            self.formats.append(formats)
-            own = {
-                "keys": lines[0],
-                "values": lines[1],
-                "key_format": bits_of(formats[0]),
-                "value_format": bits_of(formats[1]),
-                "first": 0,
-                "last": page - 1,
-            }
-            store(bench.memory, (line + 1) * LINE_BYTES + number * RECORD_BYTES, RECORD, own)
-        assert first * LINE_BYTES <= len(bench.memory)
-
-
-def store(memory: NDArray[np.uint8], first: int, fields: tuple, values: dict[str, int]) -> None:
-    """Fields to memory, zeros between them."""
-    words = np.zeros(max(field.word for field in fields) + 1, "<u4")
-    for field in fields:
-        words[field.word] |= np.uint32(values[field.name] << field.low)
-    memory[first : first + 4 * len(words)] = words.view(np.uint8)
-
-
-def random_format(side: int, channels: int) -> Format:
-    """A format that the array can reduce."""
-    while True:
-        axis = random.choice(("token", "channel"))
-        rule, bits = random.choice(FORMATS)
-        form = Format(rule, bits, axis, random.choice(fitting_groups(CONFIG, axis, channels)), 0.75)
-        if SHAPE.readable(form, side, channels):
-            return form
-
-
-def bits_of(form: Format) -> int:
-    """A format as in a record."""
-    coding = codings.CODINGS.index(form.coding)
-    magnitude = form.kind == "sign" or form.signed
-    group = ((form.group or 0) // 16).bit_length() - 1
-    return format_bits(coding, magnitude, form.axis == "channel", group, round(form.gamma * 256))
+    async def token(self, head: Head, position: int, queries: int) -> None:
+        """Append, close and attend."""
+        units = CONFIG.core.scratch // UNIT
+        size = head.channels // UNIT
+        for unit in ("append", "close"):
+            for side in range(2):
+                source = {"source": UNIT * random.randint(0, units - size)} if unit == "append" else {}
+                assert not await self.check(unit, position, head=head.line, side=side, **source)
+        source, destination = (UNIT * random.randint(0, units - queries * size) for _ in range(2))
+        places = {"source": source, "destination": destination}
+        assert not await self.check("attend", position, head=head.line, queries=queries, **places)
 
 
 async def start(dut: Any, stalls: str = "free_running") -> Bench:
+    """After a reset."""
     return Bench(await reset(dut, cycle_limit=20_000_000), stalls)
 
 
-async def sequence(bench: Bench, head: Head, tokens: int, queries: int) -> None:
-    """Token after token: append, close where it is due, attend."""
-    rng = np.random.default_rng(random.getrandbits(32))
-    units = CONFIG.core.scratch // 16 - 1
-    size = head.channels // 16
-    for position in range(tokens):
-        bench.scratch[:] = rng.standard_normal(len(bench.scratch)) * 2.0 ** rng.integers(-3, 3)
-        for side in range(2):
-            source = 16 * random.randint(0, units - size)
-            assert not await bench.check("append", position, head=head.line, source=source, side=side)
-        due = position + 1 - head.residual
-        for side in range(2):
-            assert not await bench.check("close", position, head=head.line, side=side)
-        assert closed(position, head.residual, CONFIG.kv.page_tokens) == max(due // CONFIG.kv.page_tokens, 0)
-        source, destination = (16 * random.randint(0, units - queries * size) for _ in range(2))
-        status = await bench.check(
-            "attend",
-            position,
-            head=head.line,
-            source=source,
-            destination=destination,
-            queries=queries,
-        )
-        assert not status
+def new_head(bench: Bench, channels: int, residual: int, tokens: int, line: int = 3) -> Head:
+    """With pages of any formats."""
+    return Head(bench.memory, SHAPE, any_formats(CONFIG, channels), channels, residual, tokens, line)
 
 
 @cocotb.test()
 async def whole_sequence(dut: Any) -> None:
+    """Every token of the longest head."""
     bench = await start(dut)
-    await sequence(bench, Head(bench, CONFIG.kv.channels, 32, TOKENS), TOKENS, CONFIG.kv.queries)
+    head = new_head(bench, CONFIG.kv.channels, PAGE, TOKENS)
+    for position in range(TOKENS):
+        bench.draw()
+        await bench.token(head, position, CONFIG.kv.queries)
+
+
+@cocotb.test()
+@cocotb.parametrize(stalls=SITUATIONS)
+async def stalls_on_every_port(dut: Any, stalls: str) -> None:
+    """Tokens at which pages close and others, with windows of several lengths."""
+    bench = await start(dut, stalls)
+    line = 3
+    for residual in random.sample((0, 1, 5, PAGE, PAGE + 9), 2):
+        position = residual + PAGE * random.randint(1, 2) - 1
+        channels = 32 * random.randint(1, CONFIG.kv.channels // 32)
+        head = new_head(bench, channels, residual, position + 2, line)
+        line = head.end
+        bench.fill(head, position)
+        for later in range(2):
+            bench.draw()
+            await bench.token(head, position + later, random.randint(1, CONFIG.kv.queries))
+
+
+@cocotb.test()
+async def every_float(dut: Any) -> None:
+    """Infinities, NaNs and numbers beyond float16 in keys, values and queries."""
+    bench = await start(dut)
+    head = new_head(bench, CONFIG.kv.channels, PAGE, 8)
+    for position in range(8):
+        bench.draw(special=True)
+        await bench.token(head, position, CONFIG.kv.queries)
+
+
+@cocotb.test()
+async def many_pages(dut: Any) -> None:
+    """More records than wait at a time, of a few pages, not all of whose tokens are valid."""
+    bench = await start(dut)
+    channels, residual, few = CONFIG.kv.channels, PAGE, 3
+    small = new_head(bench, channels, residual, few * PAGE + residual)
+    bench.fill(small, few * PAGE + residual)
+    records = bench.memory[small.records :][: few * RECORD_BYTES].reshape(few, -1).copy()
+    for count in (few, 16, 17, 23):
+        tokens = count * PAGE + residual
+        head = new_head(bench, channels, residual, tokens, small.end)
+        for number in range(count):
+            record = records[random.randrange(few)].copy()
+            record[12:14] = random.choice(((0, PAGE - 1), (5, 5), (1, 0), (3, PAGE - 2)))
+            bench.memory[head.records + number * RECORD_BYTES :][:RECORD_BYTES] = record
+        tops = slice(head.line * LINE_BYTES + 24, head.line * LINE_BYTES + 32)
+        bench.memory[tops] = bench.memory[small.line * LINE_BYTES + 24 :][:8]
+        for position in range(tokens - PAGE - 2, tokens):
+            for side in range(2):
+                fields = {"head": head.line, "source": 32 * side, "side": side}
+                bench.draw()
+                kv.append(bench.memory, bench.scratch, fields, position, SHAPE)
+        places = {"source": 0, "destination": CONFIG.core.scratch // 2, "queries": 1}
+        assert not await bench.check("attend", tokens - 1, head=head.line, **places)
