@@ -183,20 +183,17 @@ def _progress() -> Progress:
     return Progress(console=console, transient=True, disable=not console.is_terminal)
 
 
-def _image(options: argparse.Namespace, prompt: int) -> Image:
-    if options.image:
-        return Image.load(options.image)
-    room = prompt + options.tokens + 1
-    return compiled(options.model, options.weights, options.head, options.kv, options.preset, room)
-
-
 def _run(options: argparse.Namespace) -> int:
     checkpoint = open_checkpoint(locate(options.model))
     words = tokenizer.of(checkpoint)
     ids, ends = prompt_ids(words, options.prompt, options.plain)
-    image = _image(options, len(ids))
-    config = preset(image.symbols.preset)
+    image = Image.load(options.image) if options.image else None
+    config = preset(image.symbols.preset if image else options.preset)
     timing = _timing(options, config.memory_bits // 8)
+    if not image:
+        room = len(ids) + options.tokens + 1
+        recipes = options.weights, options.head, options.kv
+        image = compiled(options.model, *recipes, options.preset, room)
     with _progress() as progress:
         library = build_core(config, options.waves is not None, progress)
     with Simulation(library, memory_bytes(image), timing=timing) as simulation:
