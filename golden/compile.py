@@ -37,7 +37,8 @@ def compiled(model: str, weights: str, head: str, kv: str, preset: str, tokens: 
     if not isinstance(scheme, Scheme):
         raise ValueError(f"scheme {kv!r} must be one of whole pages, such as native4_paged")
     checkpoint = open_checkpoint(locate(model))
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         return core_image.image(
             checkpoint,
             RECIPES[weights],

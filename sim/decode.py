@@ -78,11 +78,11 @@ def same(
     return np.array_equal(*tokens), np.array_equal(*memories)
 
 
-def _taken(session: Session, most: int, steps: list[Step]) -> Iterator[int]:
+def _taken(session: Session, most: int, ends: set[int], steps: list[Step]) -> Iterator[int]:
     """Ids of new tokens as they come, without the one that ends the text; ``steps`` gets all."""
     for _ in range(most):
         steps.append(session.step())
-        if steps[-1].stopped:
+        if steps[-1].stopped or steps[-1].token in ends:
             return
         yield steps[-1].token
 
@@ -163,7 +163,11 @@ def _parser() -> Parser:
         "--latency", type=positive, default=100, metavar="N", help="cycles until memory answers"
     )
     parser.add_argument(
-        "--spread", type=int, default=0, metavar="N", help="cycles that it is faster or slower by, randomly"
+        "--spread",
+        type=positive,
+        default=0,
+        metavar="N",
+        help="cycles that it is faster or slower by, randomly",
     )
     parser.add_argument(
         "--bandwidth", type=_above_zero, metavar="GB/S", help="of the memory; default: a word in each cycle"
@@ -174,35 +178,35 @@ def _parser() -> Parser:
     return parser
 
 
-def _image(options: argparse.Namespace, prompt: int) -> Image:
-    if options.image:
-        return Image.load(options.image)
-    room = prompt + options.tokens + 1
-    return compiled(options.model, options.weights, options.head, options.kv, options.preset, room)
+def _progress() -> Progress:
+    console = Console(stderr=True)
+    return Progress(console=console, transient=True, disable=not console.is_terminal)
 
 
 def _run(options: argparse.Namespace) -> int:
     checkpoint = open_checkpoint(locate(options.model))
     words = tokenizer.of(checkpoint)
-    ids, _ = prompt_ids(words, options.prompt, options.plain)
-    image = _image(options, len(ids))
-    config = preset(image.symbols.preset)
+    ids, ends = prompt_ids(words, options.prompt, options.plain)
+    image = Image.load(options.image) if options.image else None
+    config = preset(image.symbols.preset if image else options.preset)
     timing = _timing(options, config.memory_bits // 8)
-    console = Console(stderr=True)
-    progress = Progress(console=console, transient=True, disable=not console.is_terminal)
-    with progress:
+    if not image:
+        room = len(ids) + options.tokens + 1
+        recipes = options.weights, options.head, options.kv
+        image = compiled(options.model, *recipes, options.preset, room)
+    with _progress() as progress:
         library = build_core(config, options.waves is not None, progress)
     with Simulation(library, memory_bytes(image), timing=timing) as simulation:
         if options.waves:
             path, first, last = options.waves
             simulation.record(Path(path), int(first), int(last))
         session = Session(simulation, image, ids)
-        with progress:
+        with _progress() as progress:
             steps = _prefilled(session, len(ids), progress)
         most = min(options.tokens, image.symbols.limit - len(ids))
-        said = spoken(words, _taken(session, most, steps))
+        said = spoken(words, _taken(session, most, ends, steps))
         show(_table(steps, len(ids), simulation.word_bytes, options.clock * 1e6), _WIDTH)
-        with progress:
+        with _progress() as progress:
             tokens, memory = same(session.memory, image, ids, len(steps), progress)
     verdicts = {True: "as", False: "unlike"}
     print(

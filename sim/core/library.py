@@ -29,6 +29,7 @@ _VERILATOR = ("--cc", "-O3", "--assert", "-Wno-SYMRSVDWORD", "--x-assign", "fast
 _STANDARDS = {".cpp": "-std=gnu++20", ".c": "-std=c99"}
 _SPEED = "-O3"
 _SELDOM = "-O0"  # of what runs at the beginning only, as Verilator knows, and of its messages
+_JOINED = "seldom.cpp"
 _SHOWN = 4000  # characters of what a failing command said
 
 
@@ -83,40 +84,61 @@ def build_core(config: Config, waves: bool = False, progress: Progress | None = 
 def _built(folder: Path, waves: bool, progress: Progress) -> Path:
     """The library of the files in a folder."""
     task = progress.add_task("Verilator", total=None)
-    tree = toolchain.verilator_tree()
+    runtime = _runtime(waves)
     tracing = ("--trace-vcd", "--trace-underscore") if waves else ()
-    verilate = (tree / "bin" / "verilator_bin", *_VERILATOR, *tracing, "--top-module", TOP)
-    _run(folder, *verilate, "--prefix", f"V{TOP}", "-Mdir", "model", "rules.vlt", f"{TOP}.v")
-
-    include = tree / "include"
-    runtime = ("verilated.cpp", "verilated_threads.cpp", *(("verilated_vcd_c.cpp",) if waves else ()))
-    sources = [include / name for name in runtime]
-    sources += [path for path in folder.rglob("*") if path.suffix in _STANDARDS]
-    sources.sort(
-        key=lambda path: -path.stat().st_size
-    )  # none that takes long begins when the others are done
-    options = ["-fPIC", "-w", f"-DVM_TRACE={waves:d}", f"-DVM_TRACE_VCD={waves:d}", "-DVL_USER_STOP"]
-    options += [f"-I{path}" for path in (folder, folder / "model", include, include / "vltstd")]
+    verilate = (toolchain.verilator_tree() / "bin" / "verilator_bin", *_VERILATOR, *tracing)
+    made = ("--top-module", TOP, "--prefix", f"V{TOP}", "-Mdir", "model")
+    _run(folder, *verilate, *made, "rules.vlt", f"{TOP}.v")
+    sources = _joined(folder)
+    sources.sort(key=lambda path: -path.stat().st_size)  # the longest first
     progress.update(task, description="compiling", total=len(sources))
 
     def compiled(source: Path) -> Path:
         target = folder / f"{source.name}.o"
-        _run(folder, *_compiler(source), *options, "-c", source, "-o", target)
+        speed = _SELDOM if source.name == _JOINED else _SPEED
+        _compile(source, target, waves, speed, f"-I{folder}", f"-I{folder / 'model'}")
         progress.advance(task)
         return target
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         objects = list(pool.map(compiled, sources))
-    _run(folder, "g++", "-shared", "-o", "core.so", *objects, "-pthread")
+    _run(folder, "g++", "-shared", "-o", "core.so", *objects, runtime, "-pthread")
     progress.remove_task(task)
     return folder / "core.so"
 
 
-def _compiler(source: Path) -> tuple[str, ...]:
+def _joined(folder: Path) -> list[Path]:
+    """Sources in a folder; what runs seldom becomes one file, as each one would read the same headers."""
+    found = [path for path in folder.rglob("*") if path.suffix in _STANDARDS]
+    seldom = {path for path in found if path.stem.endswith("__Slow")}
+    joined = folder / _JOINED
+    joined.write_text("".join(f'#include "{path.name}"\n' for path in sorted(seldom)))
+    return [joined, *(path for path in found if path not in seldom)]
+
+
+def _runtime(waves: bool) -> Path:
+    """Verilator's own part, the same in every library; it writes messages and waveforms."""
+    key = hashlib.sha256(f"{toolchain.versions('verilator')} {Path(__file__).read_text()}".encode())
+    compiled = toolchain.cache_directory() / "cores" / f"runtime-{key.hexdigest()[:20]}-{waves:d}.o"
+    with toolchain.locked(compiled.with_suffix(".lock")):
+        if not compiled.exists():
+            with tempfile.TemporaryDirectory(prefix=".runtime-", dir=compiled.parent) as name:
+                source = Path(name) / "runtime.cpp"
+                parts = ("verilated", "verilated_threads", *(("verilated_vcd_c",) if waves else ()))
+                source.write_text("".join(f'#include "{part}.cpp"\n' for part in parts))
+                _compile(source, source.with_suffix(".o"), waves, _SELDOM)
+                source.with_suffix(".o").rename(compiled)
+    return compiled
+
+
+def _compile(source: Path, target: Path, waves: bool, *options: str) -> None:
     cache = ("ccache",) if shutil.which("ccache") else ()
     program = "gcc" if source.suffix == ".c" else "g++"
-    seldom = source.stem.endswith("__Slow") or source.stem.startswith("verilated")
-    return (*cache, program, _STANDARDS[source.suffix], _SELDOM if seldom else _SPEED)
+    include = toolchain.verilator_tree() / "include"
+    own = ("-fPIC", "-w", "-DVL_USER_STOP", f"-DVM_TRACE={waves:d}", f"-DVM_TRACE_VCD={waves:d}")
+    headers = (f"-I{include}", f"-I{include / 'vltstd'}", *options)
+    command = (*cache, program, _STANDARDS[source.suffix], *own, *headers)
+    _run(target.parent, *command, "-c", source, "-o", target)
 
 
 def _run(folder: Path, *command: str | Path) -> None:

@@ -20,6 +20,7 @@ def memory_bytes(image: Image) -> int:
     """Size of a memory that holds an image."""
     return -(-len(image.memory) // BORDER) * BORDER
 
+
 _RECORD = 10_000
 """Cycles within which the completion of a command that failed is in memory."""
 

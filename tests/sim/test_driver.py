@@ -96,7 +96,7 @@ class Idle(wiring.Component):
 
 @pytest.fixture(scope="module")
 def library() -> Path:
-    return build(Design.of(Idle(preset("tiny"))), driver.files())
+    return build(Design.of(Idle(preset("tiny"))), driver.files(), waves=True)
 
 
 @pytest.fixture

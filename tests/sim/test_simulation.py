@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sim.build import Design
+from sim.build import BenchFailure, Design
 from sim.core import Response, Simulation, SimulationError, Timing, build
 
 SOURCE, DESTINATION, WORDS, BURST, FAULT, START, ERRORS, MISPLACED = range(0, 32, 4)
@@ -193,6 +193,11 @@ def test_waveforms_of_some_cycles(made, tmp_path: Path) -> None:
     rising = re.findall(rf"^1{re.escape(clock[1])}$", text, re.M)
     assert len(rising) in (9, 10)
     assert "memory_araddr" in text
+
+
+def test_what_does_not_build_is_told() -> None:
+    with pytest.raises(BenchFailure, match=r"(?s)verilator_bin failed.*syntax error"):
+        build(Design("module top(input clk);\nassign = 1;\nendmodule\n", {}, True))
 
 
 def test_wrong_sizes(library: Path) -> None:

@@ -1,0 +1,100 @@
+"""Text from the simulated core is the golden model's, and so is all memory behind it."""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.progress import Progress
+
+from golden.checkpoint import Checkpoint
+from golden.compile import compiled
+from golden.core import geometry
+from golden.core.machine import Machine
+from golden.model import tokenizer
+from sim import decode
+from sim.core import Counters, Step, Timing
+
+PROMPT = "once upon a time there was"
+
+
+def arguments(path: Path, *more: str) -> list[str]:
+    return [PROMPT, "--model", str(path), "--preset", "tiny", *more]
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    ("bandwidth", "clock", "share"),
+    [(None, 1000, (1, 1)), (32, 1000, (1, 1)), (16, 1000, (1, 2)), (12.8, 800, (1, 2)), (64, 1000, (2, 1))],
+)
+def test_timing(bandwidth: float | None, clock: float, share: tuple[int, int]) -> None:
+    options = argparse.Namespace(bandwidth=bandwidth, clock=clock, latency=50, spread=10)
+    assert decode._timing(options, 32) == Timing(50, 10, *share)
+
+
+@pytest.mark.quick
+def test_figures() -> None:
+    """2,000 cycles with 1,000 words of 8 bytes, at 200 MHz."""
+    steps = [Step(1, Counters(1000, 10, 0, 1, 0), False), Step(1, Counters(2000, 900, 100, 60, 100), False)]
+    columns = decode._table(steps, 2, 8, 200e6).columns
+    assert [list(column.cells)[1] for column in columns] == [
+        *("2", "2,000", "900", "100", "0.500", "0.80", "100,000.0")
+    ]
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--bandwidth", "0.001"], "0.001 GB/s must be a word in 1000 cycles or more"),
+        (["--clock", "0"], "'0' must be a number above 0"),
+        (["--weights", "nothing"], "nothing"),
+        (["--kv", "none"], "'none' must be one of"),
+        (["--image", "nowhere"], "nowhere"),
+    ],
+)
+def test_refusals(refusal, tiny_file: Checkpoint, more: list[str], said: str) -> None:
+    assert said in refusal(decode.main, arguments(tiny_file.path, *more))[1]
+
+
+@pytest.fixture(scope="module")
+def continued(tiny_file: Checkpoint):
+    """What the golden model makes of the prompt: image, ids of the prompt, memory, and the new ids."""
+    image = compiled(str(tiny_file.path), "bitmod4", "int8", "native4_paged", "tiny", 80)
+    ids = tokenizer.of(tiny_file).encode(PROMPT)
+    machine = Machine(image.with_prompt(ids), image.symbols, geometry.get("tiny"))
+    said = [machine.run_token() for _ in range(len(ids) + 9)][len(ids) - 1 :]
+    return image, ids, machine.memory, said
+
+
+def test_differences_are_found(continued) -> None:
+    """Every byte counts but for the cycles in completions."""
+    image, ids, memory, said = continued
+    symbols, steps = image.symbols, len(ids) + 9
+
+    def compared(place: int) -> tuple[bool, bool]:
+        changed = memory.copy()
+        changed[place] ^= 1
+        with Progress(disable=True) as progress:
+            return decode.same(changed, image, ids, steps, progress)
+
+    assert compared(64 * symbols.completions + 12) == (True, True)
+    assert compared(64 * symbols.completions + 11) == (True, False)
+    assert compared(len(memory) - 1) == (True, False)
+    assert compared(64 * symbols.tokens + 4 * (len(ids) + len(said) - 1)) == (False, False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("spread", ["1", "99"])
+def test_text(
+    continued, tiny_file: Checkpoint, capsys: pytest.CaptureFixture, tmp_path: Path, spread: str
+) -> None:
+    """Of an image on disk, on memories of different speed."""
+    image, _, _, said = continued
+    image.save(tmp_path)
+    more = ["--image", str(tmp_path), "--tokens", "10", "--latency", "100", "--spread", spread]
+    assert decode.main(arguments(tiny_file.path, *more)) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith(tokenizer.of(tiny_file).decode(said))
+    assert printed.endswith("[10 tokens: text as golden's, memory as golden's]\n")
+    assert np.sum([line.count("(prompt)") for line in printed.splitlines()]) > 3
