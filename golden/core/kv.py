@@ -16,6 +16,7 @@ What is written outside memory is dropped, word by word, with the status ``OUTSI
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -30,7 +31,7 @@ from golden.core.kv_shape import KvShape, format_of
 from golden.kv import window
 from golden.kv.formats import Format
 from golden.kv.magnitudes import LARGEST
-from golden.kv.pages import SIDES
+from golden.kv.pages import PAGE_TOKENS, SIDES, PageLayout
 from golden.kv.schemes import WINDOW
 
 __all__ = ["append", "attend", "close"]
@@ -59,22 +60,29 @@ def append(
     except Fault as fault:
         return fault.status, 0
     side, place = fields["side"], position % shape.page_tokens
-    slot, layout = (
-        head.slot(position // shape.page_tokens),
-        shape.layout(WINDOW, fields["side"], head.channels),
-    )
+    slot, layout = head.slot(position // shape.page_tokens), shape.layout(WINDOW, side, head.channels)
     places = (slot.coded[side], layout.bytes), (slot.copies[side], window.copy_bytes(layout))
-    before = [_padded(memory, *place) for place in places]
-    parts, others = [part.copy() for part in before], [~part for part in before]
-    token = _finite(_halves(vector))
-    for page_bytes, copy in (parts, others):
-        top = window.append(page_bytes, copy, layout, place, token, head.top(side))
+    page_bytes, copy = (_padded(memory, *place) for place in places)
+    top = window.append(page_bytes, copy, layout, place, _finite(_halves(vector)), head.top(side))
+    own = _own_bytes(layout, place)
     results = [
-        _write(memory, line, part, part == other)
-        for (line, _), part, other in zip(places, parts, others, strict=True)
+        _write(memory, line, part, enables)
+        for (line, _), part, enables in zip(places, (page_bytes, copy), own, strict=True)
     ]
-    written = sum(int((part == other).sum()) for part, other in zip(parts, others, strict=True))
+    written = sum(int(enables.sum()) for enables in own)
     return max(results), written + head.raise_top(side, top)
+
+
+@lru_cache(maxsize=4 * max(PAGE_TOKENS))
+def _own_bytes(layout: PageLayout, place: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which bytes of the coded page and of the copy a token writes: those that do not stay as they were."""
+    parts = []
+    for fill in (0, 255):
+        coded, copy = (np.full(size, fill, np.uint8) for size in (layout.bytes, window.copy_bytes(layout)))
+        window.append(coded, copy, layout, place, np.zeros(layout.channels, np.float16))
+        parts.append((coded, copy))
+    (coded, copy), (other, other_copy) = parts
+    return coded == other, copy == other_copy
 
 
 def close(memory: Memory, fields: dict[str, int], position: int, shape: KvShape) -> tuple[Status, int]:

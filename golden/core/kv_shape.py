@@ -1,6 +1,7 @@
 """What a core is built for, as the commands of the KV cache see it, and formats of its pages."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from golden.kv import codings
 from golden.kv.formats import Format
@@ -8,6 +9,9 @@ from golden.kv.pages import SIDES, PageLayout
 from golden.numbers.numerics import Numerics
 
 __all__ = ["KvShape", "format_of"]
+
+_layout = lru_cache(maxsize=256)(PageLayout)
+"""Its order of codes is worked out once."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ class KvShape:
 
     def layout(self, form: Format, side: int, channels: int) -> PageLayout:
         """Of a page of a legal format."""
-        return PageLayout(form, SIDES[side], self.page_tokens, channels, self.rows, self.lanes)
+        return _layout(form, SIDES[side], self.page_tokens, channels, self.rows, self.lanes)
 
     def padded(self, layout: PageLayout) -> int:
         """Bytes of a page in whole words."""

@@ -32,6 +32,16 @@ MEMORY = 1 << 18
 coverage = Coverage("core_kv_units", {"unit": tuple(UNITS), "stalls": SITUATIONS})
 
 
+def between_halves(rng: np.random.Generator, count: int) -> NDArray[np.float32]:
+    """Numbers halfway between two of float16, subnormal ones too, and those beside them."""
+    lower = rng.integers(0, 0x7BFF, count)
+    lower[::2] &= 0x7FF  # as many subnormal ones as others
+    halves = (lower[:, None] + [0, 1]).astype(np.uint16).view(np.float16).astype(np.float32)
+    middle = halves.mean(1, dtype=np.float32)
+    moved = middle.view(np.int32) + rng.integers(-1, 2, count, np.int32)
+    return moved.view(np.float32) * rng.choice(np.float32([-1, 1]), count)
+
+
 class Channel:
     """Reads and writes of one unit; requests are answered in order, ``pause`` cycles later at most."""
 
@@ -169,14 +179,16 @@ class Bench:
             return kv.close(memory, fields, position, SHAPE)
         return (kv.append if unit == "append" else kv.attend)(memory, scratch, fields, position, SHAPE)
 
-    def draw(self, special: bool = False) -> None:
-        """New vectors in scratch memory; some elements of ``special`` ones are any float32."""
+    def draw(self, hard: bool = False) -> None:
+        """New vectors in scratch memory; elements of ``hard`` ones are any float32, or lie between halves."""
         rng = np.random.default_rng(random.getrandbits(32))
-        self.scratch[:] = rng.standard_normal(len(self.scratch)) * 2.0 ** rng.integers(-3, 3)
-        if special:
-            chosen = rng.random(len(self.scratch)) < 0.1
-            patterns = rng.integers(0, 1 << 32, len(self.scratch), np.uint32).view(np.float32)
-            self.scratch[chosen] = patterns[chosen]
+        count = len(self.scratch)
+        self.scratch[:] = rng.standard_normal(count) * 2.0 ** rng.integers(-3, 3)
+        if hard:
+            patterns = rng.integers(0, 1 << 32, count, np.uint32).view(np.float32)
+            between = between_halves(rng, count)
+            kind = rng.random(count)
+            self.scratch[:] = np.select([kind < 0.05, kind < 0.8], [patterns, between], self.scratch)
 
     def fill(self, head: Head, tokens: int) -> None:
         """Tokens as golden appends them, and closes their pages."""
@@ -244,7 +256,7 @@ async def every_float(dut: Any) -> None:
     bench = await start(dut)
     head = new_head(bench, CONFIG.kv.channels, PAGE, 8)
     for position in range(8):
-        bench.draw(special=True)
+        bench.draw(hard=True)
         await bench.token(head, position, CONFIG.kv.queries)
 
 
