@@ -65,13 +65,14 @@ def fits(fields: Mapping[str, int], size: int) -> bool:
         used["destination"] = elements
     if function in _SEGMENTED:
         used["operand"] = segment = fields["segment"]
-        if segment == 0 or segment % _UNIT or elements % segment:
+        if segment == 0 or elements % segment:
             return False
     elif function not in ("copy", "arg_max"):
         used["operand"] = elements
-    if elements == 0 or elements % _UNIT:
+    places = (fields[name] for name in ("source", "operand", "destination", "elements", "segment"))
+    if elements == 0 or any(place % _UNIT for place in places):
         return False
-    return all(fields[name] % _UNIT == 0 and fields[name] + count <= size for name, count in used.items())
+    return all(fields[name] + count <= size for name, count in used.items())
 
 
 def apply(scratch: Array, fields: Mapping[str, int]) -> int | None:

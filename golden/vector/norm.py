@@ -3,7 +3,7 @@
 Every operation is one of ``golden.vector.arithmetic``, in this order:
 
 1. squares; element i of a segment is added to partial sum i mod 16, in the order of i;
-2. of the partial sums s, for v = 0..3: t[v] = (s[v] + s[v + 4]) + (s[v + 8] + s[v + 12]);
+2. of the partial sums s, for v = 0..3: t[v] = (s[v] + s[v + 8]) + (s[v + 4] + s[v + 12]);
 3. total = (t[0] + t[1]) + (t[2] + t[3]);
 4. mean = total * (1 / elements) + epsilon, half = -0.5 * mean;
 5. y = the float whose bits are ``GUESS`` - (bits of mean >> 1), modulo 2^32, within 3.5 % of mean^-0.5;
@@ -38,7 +38,7 @@ def sum_of_squares(x: Array) -> Array:
     for row in range(1, squares.shape[1]):
         sums = add(sums, squares[:, row])
     slots = sums.reshape(-1, 4, 4)
-    t = add(add(slots[:, 0], slots[:, 1]), add(slots[:, 2], slots[:, 3]))
+    t = add(add(slots[:, 0], slots[:, 2]), add(slots[:, 1], slots[:, 3]))
     return add(add(t[:, 0], t[:, 1]), add(t[:, 2], t[:, 3]))
 
 
