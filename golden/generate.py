@@ -21,7 +21,7 @@ from golden.model.sampling import continuation
 from golden.model.tokenizer import Tokenizer
 from golden.systems import registry
 
-__all__ = ["main", "prompt_ids"]
+__all__ = ["main", "prompt_ids", "spoken"]
 
 _UNFINISHED = "\N{REPLACEMENT CHARACTER}"
 
@@ -49,7 +49,7 @@ def _answer(
         yield token
 
 
-def _spoken(words: Tokenizer, answer: Iterator[int]) -> list[int]:
+def spoken(words: Tokenizer, answer: Iterator[int]) -> list[int]:
     """Print ids as they come, whole characters only."""
     said, shown = [], ""
     for token in answer:
@@ -99,7 +99,7 @@ def main(argv: list[str] | None = None) -> int:
         for setting in dict.fromkeys([Setting(), asked]):
             print(f"[{setting.weights} weights, {setting.activations} activations, KV {setting.kv}]")
             begin = time.monotonic()
-            answers.append(_spoken(words, _answer(checkpoint, setting, ids, ends, options.tokens)))
+            answers.append(spoken(words, _answer(checkpoint, setting, ids, ends, options.tokens)))
             print(f"[{count(len(answers[-1]), 'token')}, {time.monotonic() - begin:.1f} s with loading]")
     except BrokenPipeError:  # the reader has gone, which is no error
         raise

@@ -33,6 +33,8 @@ PROGRAMS = {
     "compare": _Program("synth.compare.__main__", "a block beside the units that it replaces"),
     "sweep": _Program("synth.sweep.__main__", "area and clock over a design space"),
     "model": _Program("synth.model.__main__", "speed of whole models on an accelerator"),
+    "compile": _Program("golden.compile", "make a memory image for the decode core"),
+    "decode": _Program("sim.decode", "continue a prompt on the simulated decode core"),
     "coverage": _Program("sim.coverage", "functional coverage of the benches"),
 }
 """Every program by its name; ``generate`` is the hardware's, that of the golden model is ``speak``."""

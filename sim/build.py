@@ -98,12 +98,12 @@ class Design:
         text, made_ports, clocked = json.loads(kept.read_text())
         return cls(text, {name: context.Port(*port) for name, port in made_ports.items()}, clocked)
 
-    def control_file(self) -> str:
+    def control_file(self, visible: bool = True) -> str:
         """Verilator's control file: rules waived for the generator's idioms, ports visible to cocotb."""
         waived = [f"lint_off -rule {rule}" for rule in _WAIVED_RULES]
         names = [*(("clk", "rst") if self.clocked else ()), *self.ports]
-        visible = [f'public_flat_rw -module "{TOP}" -var "{name}"' for name in names]
-        return "\n".join(["`verilator_config", *waived, *visible, ""])
+        public = [f'public_flat_rw -module "{TOP}" -var "{name}"' for name in names if visible]
+        return "\n".join(["`verilator_config", *waived, *public, ""])
 
     def settled_text(self) -> str:
         """The Verilog for Icarus: combinational assertions look when the values have settled.

@@ -217,8 +217,7 @@ OPERATIONS = (
     ),
     Operation(
         Opcode.ADVANCE,
-        "The sequence's position moves on; the token of the arg-max is written where the prompt has none.",
-        (_SEQUENCE,),
+        "The position of the sequence moves on; where the prompt has no token, the arg-max becomes it.",
     ),
 )
 

@@ -4,7 +4,7 @@ All of it is little-endian words of 32 bits in lines of 64 bytes. Addresses are 
 
 **Sequence**, one line (``SEQUENCE``). Its tokens are an array of words: the prompt's, then those that the
 core has found. ``BEGIN`` reads the line and the token at its position; ``ADVANCE`` writes the next token
-where the prompt has none, then the line.
+where the prompt has none, then ``position``, and ``stopped`` where it became 1.
 
 **KV head**, of one layer: a header of one line (``HEAD``), then a record of 16 bytes for each page
 (``RECORD``), in the order of attention, then wherever the header says the window.
@@ -13,7 +13,8 @@ With ``n`` = position + 1 tokens, the first ``closed`` = max(0, (n - residual) /
 pages; the tokens behind them lie in the window: block b in slot ``b % slots``, whose lines begin at
 ``window + (b % slots) * pitch`` with the coded page of the keys; ``coded_values``, ``key_copy`` and
 ``value_copy`` lines behind that are that of the values and the two float16 copies (``golden.kv.window``).
-Slots are a power of two above ``residual / P``.
+Slots are a power of two, at least ``1 + residual / P``: a page is closed after the token with which it is due
+was appended.
 
 ``CLOSE`` is due where ``(n - residual) % P == 0`` and closed > 0; it makes page ``closed - 1`` of the copies.
 """

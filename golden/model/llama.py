@@ -19,7 +19,7 @@ from golden.model.attention import Memory, Plain, attend
 from golden.model.linear import Factory, Linear, biased, dense
 from golden.model.rope import rotate
 
-__all__ = ["Llama"]
+__all__ = ["Llama", "Parts"]
 
 Array = NDArray[np.float32]
 
@@ -33,7 +33,7 @@ class _Block:
     window: int | None
 
 
-class _Parts:
+class Parts:
     """Reads the parts of a model."""
 
     def __init__(self, checkpoint: Checkpoint, architecture: Architecture) -> None:
@@ -59,7 +59,7 @@ class _Parts:
         return found.array()
 
 
-def _output(get: _Parts, embedding: Array) -> Array:
+def _output(get: Parts, embedding: Array) -> Array:
     """The output layer; where it is tied to the embedding, a copy in the file changes nothing."""
     if get.architecture.tied and not get.has("output"):
         return embedding
@@ -69,7 +69,7 @@ def _output(get: _Parts, embedding: Array) -> Array:
     return output
 
 
-def _block(get: _Parts, layer: int, linear: Factory) -> _Block:
+def _block(get: Parts, layer: int, linear: Factory) -> _Block:
     parts, made = get.architecture.parts, {}
     for part in LINEARS:
         made[part] = linear(get.name(part, layer), get(part, layer))
@@ -106,7 +106,7 @@ class Llama:
     ) -> None:
         self.architecture = configuration.read(checkpoint)
         self.channels = self.architecture.channels
-        get = _Parts(checkpoint, self.architecture)
+        get = Parts(checkpoint, self.architecture)
         self.embedding, self._norm = get("embedding"), get("norm")
         self._output = output(get.name("output"), _output(get, self.embedding))
         count = min(layers or self.architecture.layers, self.architecture.layers)

@@ -1,9 +1,10 @@
 """Interfaces inside the decode core: commands, scratch memory, and the channels of memory."""
 
+from amaranth.hdl import ShapeLike
 from amaranth.lib import data
 from amaranth.utils import ceil_log2
 
-from golden.core.commands import LINE_BYTES
+from golden.core.commands import COMMAND_BYTES, LINE_BYTES
 from hw.config import Config
 from hw.vector.payloads import (
     Status,
@@ -19,9 +20,11 @@ __all__ = [
     "LINE_BITS",
     "Status",
     "done",
+    "fetched",
     "operands",
     "read_request",
     "read_word",
+    "record",
     "scratch_read",
     "scratch_shape",
     "scratch_write",
@@ -34,6 +37,13 @@ LINE_BITS = 32
 """Of an address in lines of 64 bytes."""
 WORDS_BITS = 32
 """Of a number of words of memory."""
+
+
+fetched: ShapeLike = data.StructLayout({"bits": 8 * COMMAND_BYTES, "status": Status})
+"""A command from the ring; ``DONE``: it is to be executed, otherwise it is complete with that status."""
+
+record: ShapeLike = data.StructLayout({"id": 32, "status": Status, "bytes": 32, "cycles": 32, "interrupt": 1})
+"""A command that is complete: what its record in memory says, and whether software is told."""
 
 
 def read_request() -> data.StructLayout:

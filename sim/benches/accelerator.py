@@ -25,7 +25,7 @@ from cocotbext.axi import (
 from golden.weights.packet import HEADER_BITS, OUTPUTS
 from golden.weights.quantized import quantize
 from hw.bus import registers
-from hw.bus.registers import Access
+from hw.bus.register_table import Access
 from hw.config import Config
 from hw.pe.tile import fill_latency, product_cycles
 from sim import context

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from hw.bus import registers
+from hw.bus import register_table, registers
 from hw.bus.registers import TABLE, Registers
 from hw.config import preset
 from sim import runner
@@ -27,11 +27,11 @@ def test_table() -> None:
     """Offsets are words within the address space, nothing overlaps."""
     offsets = [register.offset for register in TABLE]
     assert sorted(set(offsets)) == offsets
-    assert all(offset % 4 == 0 and offset < 1 << registers.ADDRESS_BITS for offset in offsets)
+    assert all(offset % 4 == 0 and offset < 1 << register_table.ADDRESS_BITS for offset in offsets)
     for register in TABLE:
         used = [bit for field in register.fields for bit in range(field.low, field.low + field.width)]
         assert len(used) == len(set(used)), register.name
-        assert max(used) < registers.DATA_BITS
+        assert max(used) < register_table.DATA_BITS
 
 
 @pytest.mark.quick

@@ -7,8 +7,10 @@ import cocotb
 from cocotb.triggers import RisingEdge
 from cocotbext.axi import AxiLiteBus, AxiLiteMaster, AxiResp
 
-from hw.bus import registers
-from hw.bus.registers import TABLE, Access
+from hw.bus import register_table, registers
+from hw.bus.axi import Response
+from hw.bus.register_table import Access
+from hw.bus.registers import TABLE
 from sim import context
 from sim.packing import pack
 from sim.streams import Domain, reset
@@ -88,7 +90,7 @@ async def every_address(dut, density: float) -> None:
     _, master = await start(dut, density)
     assert await write(master, OFFSETS["CONTROL"], 1) == AxiResp.OKAY
     before = {offset: await read(master, offset) for offset in OFFSETS.values()}
-    for offset in range(0, 1 << registers.ADDRESS_BITS, 4):
+    for offset in range(0, 1 << register_table.ADDRESS_BITS, 4):
         value, response = await read(master, offset)
         known = offset in OFFSETS.values()
         assert response == (AxiResp.OKAY if known else AxiResp.SLVERR), hex(offset)
@@ -147,7 +149,7 @@ async def either_order(dut, first: str) -> None:
         await domain.cycles(5)
     await domain.cycles(10)
     assert dut.bus_bvalid.value == 1
-    assert dut.bus_bresp.value == registers.Response.OKAY.value
+    assert dut.bus_bresp.value == Response.OKAY.value
     assert dut.settings.value == 1
     dut.bus_bready.value = 1
     await domain.cycles(2)

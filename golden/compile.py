@@ -1,0 +1,95 @@
+"""Make a memory image for the decode core: a model, its weights and its cache in the core's terms.
+
+    python -m golden.compile MODEL --weights NAME --kv SCHEME --preset NAME --out DIR
+
+The folder gets ``image.bin`` (the memory), ``image.json`` (where everything is) and ``program.txt`` (the
+commands of a token). The same arguments give the same bytes. What is changed of a model so that it fits is
+said in ``golden.model.core_image``.
+"""
+
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+
+from golden.checkpoint import locate, open_checkpoint
+from golden.command_line import Parser, positive, program
+from golden.core import geometry
+from golden.core.image import Image
+from golden.evaluate import name_of
+from golden.kv.schemes import Scheme
+from golden.model import core_image
+from golden.model.recipes import RECIPES
+from golden.systems import registry
+
+__all__ = ["compiled", "main"]
+
+
+def compiled(model: str, weights: str, head: str, kv: str, preset: str, tokens: int) -> Image:
+    """The image of a model by the names of everything, with progress on standard error.
+
+    Raises:
+        ValueError: something does not fit.
+        OSError: the model cannot be read.
+    """
+    scheme = registry.get(kv)
+    if not isinstance(scheme, Scheme):
+        raise ValueError(f"scheme {kv!r} must be one of whole pages, such as native4_paged")
+    checkpoint = open_checkpoint(locate(model))
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        return core_image.image(
+            checkpoint,
+            RECIPES[weights],
+            scheme,
+            geometry.get(preset),
+            preset,
+            tokens,
+            RECIPES[head],
+            progress,
+        )
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="python -m golden.compile", description="Make a memory image for the decode core.")
+    parser.add_argument("model", help="smollm2, a .gguf, a folder of Hugging Face or a llama2.c .bin")
+    parser.add_argument(
+        "--weights", type=name_of(RECIPES), default="bitmod4", metavar="NAME", help="recipe of the weights"
+    )
+    parser.add_argument(
+        "--head", type=name_of(RECIPES), default="int8", metavar="NAME", help="recipe of the output layer"
+    )
+    parser.add_argument(
+        "--kv", type=name_of(registry.names()), default="native4_paged", metavar="NAME", help="KV scheme"
+    )
+    parser.add_argument("--preset", choices=geometry.PRESETS, default="edge", help="the core")
+    parser.add_argument("--tokens", type=positive, default=512, metavar="N", help="room for so many tokens")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the image")
+    parser.add_argument("--listing", action="store_true", help="print the commands of a token")
+    return parser
+
+
+@program
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    parser = _parser()
+    options = parser.parse_args(argv)
+    try:
+        image = compiled(
+            options.model, options.weights, options.head, options.kv, options.preset, options.tokens
+        )
+        image.save(options.out)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+    if options.listing:
+        print("\n".join(image.listing))
+    symbols = image.symbols
+    print(
+        f"{options.out}: {len(image.memory):,} bytes, {symbols.commands} commands a token,"
+        f" room for {symbols.limit} tokens, identity {symbols.identity:016x}"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,397 @@
+"""Programs: the commands of a token of a llama model, and the image of memory that they work on.
+
+Heads have a multiple of 32 elements, all vectors a multiple of 16 (``golden.core.commands.UNIT``); whoever
+has others fills them up with zeros (``golden.compile``). Rotary pairs are element i of one half of a head and
+element i of the other.
+
+Scratch memory::
+
+    x        the residual stream, float32 as everything here
+    normed   what matrices multiply, and what they give back to the stream
+    row      weights of a norm
+    turn     cosines and sines of the position
+    wide     queries, keys and values; or gate and up
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from golden.core import state
+from golden.core.commands import LINE_BYTES, UNIT, Field, Function, IndexKind, Opcode, encode
+from golden.core.geometry import Geometry
+from golden.core.image import Builder, Image, Symbols
+from golden.kv.codings import CODINGS
+from golden.kv.formats import Format
+from golden.kv.pages import PageLayout
+from golden.kv.schemes import Scheme
+from golden.kv.window import copy_bytes
+from golden.weights import layout
+from golden.weights.quantized import QuantizedWeights
+
+__all__ = ["Layer", "Model", "assemble", "stacked"]
+
+_NONE = 0xFFFFFFFF
+_HALVINGS = {1 << shift: shift for shift in range(4)}
+
+
+class Layer(NamedTuple):
+    """One layer.
+
+    Attributes:
+        qkv: queries, keys and values of all heads, rows in this order.
+        o, gate_up, down: the other matrices; rows of gate, then of up.
+        attention_norm, ffn_norm: float32 [width].
+        scheme: of its cache, whole pages with a window format.
+    """
+
+    qkv: QuantizedWeights
+    o: QuantizedWeights
+    gate_up: QuantizedWeights
+    down: QuantizedWeights
+    attention_norm: NDArray[np.float32]
+    ffn_norm: NDArray[np.float32]
+    scheme: Scheme
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A llama model in a core's terms.
+
+    Attributes:
+        embedding: float16 [V, width].
+        turns: float32 [limit, D], cosines [D / 2] and sines [D / 2] of every position.
+        layers: in order.
+        norm: float32 [width].
+        output: the output layer.
+        heads, kv_heads, channels: of attention.
+        epsilon: of the norms.
+        stops: at most two tokens that end a text.
+    """
+
+    embedding: NDArray[np.float16]
+    turns: NDArray[np.float32]
+    layers: tuple[Layer, ...]
+    norm: NDArray[np.float32]
+    output: QuantizedWeights
+    heads: int
+    kv_heads: int
+    channels: int
+    epsilon: float
+    stops: tuple[int, ...] = ()
+
+    @property
+    def width(self) -> int:
+        """Elements of the residual stream."""
+        return self.embedding.shape[1]
+
+    @property
+    def hidden(self) -> int:
+        """Elements between the matrices of SwiGLU."""
+        return self.layers[0].down.shape[1]
+
+
+def stacked(*parts: QuantizedWeights) -> QuantizedWeights:
+    """Matrices of one data type and the same inputs, one below the other."""
+    arrays = ("codes", "selector", "scale_mantissa", "scale_distance", "zero_point", "channel_exponent")
+    optional = () if parts[0].offset_mantissa is None else ("offset_mantissa", "offset_distance")
+    joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in (*arrays, *optional)}
+    return replace(parts[0], **joined)
+
+
+class _Places(NamedTuple):
+    """Where vectors lie in scratch memory."""
+
+    x: int
+    normed: int
+    row: int
+    turn: int
+    wide: int
+
+
+@dataclass
+class _Program:
+    """Commands in order, with a line of text each."""
+
+    commands: list[bytes] = field(default_factory=list)
+    listing: list[str] = field(default_factory=list)
+
+    def add(self, opcode: Opcode, **values: int) -> None:
+        number = len(self.commands)
+        self.commands.append(encode(opcode, id=number, stop=1, **values))
+        shown = " ".join(f"{name}={value}" for name, value in values.items())
+        self.listing.append(f"{number:5} {opcode.name.lower():8}{shown}")
+
+
+class _Writer:
+    """Puts a model into an image, part by part, with the commands that use it."""
+
+    def __init__(self, model: Model, geometry: Geometry, limit: int) -> None:
+        self.model, self.geometry, self.limit = model, geometry, limit
+        self.builder, self.program = Builder(), _Program()
+        self.places = self._scratch()
+
+    def _scratch(self) -> _Places:
+        model = self.model
+        wide = max((model.heads + 2 * model.kv_heads) * model.channels, 2 * model.hidden)
+        sizes = (model.width, model.width, model.width, model.channels, wide)
+        ends = np.cumsum(sizes)
+        if ends[-1] > self.geometry.scratch:
+            raise ValueError(f"scratch {self.geometry.scratch} must be at least {ends[-1]} for this model")
+        for size in sizes:
+            if size % UNIT:
+                raise ValueError(f"vectors of {size} elements must have a multiple of {UNIT}")
+        return _Places(0, *map(int, ends[:-1]))
+
+    def gather(self, name: str, table: NDArray, destination: int, index: IndexKind) -> None:
+        """A row of a table [n, elements], each from a line on."""
+        rows = np.atleast_2d(table)
+        width = rows.shape[1] * rows.itemsize
+        pitch = -(-width // LINE_BYTES)
+        padded = np.zeros((len(rows), pitch * LINE_BYTES), np.uint8)
+        padded[:, :width] = rows.view(np.uint8)
+        line = self.builder.add(name, padded)
+        self.program.add(
+            Opcode.GATHER,
+            table=line,
+            pitch=pitch,
+            destination=destination,
+            elements=rows.shape[1],
+            index=index,
+            single=int(rows.itemsize == 4),
+        )
+
+    def matvec(self, name: str, weights: QuantizedWeights, source: int, **results: int) -> None:
+        """A packet, and its product."""
+        geometry = self.geometry
+        group = weights.group if weights.groups > 1 else geometry.numerics.group
+        packet = layout.pack(weights, geometry.rows, geometry.lanes, "fp32", word_bits=geometry.memory_bits)
+        self.program.add(
+            Opcode.MATVEC,
+            packet=self.builder.add(name, packet),
+            words=len(packet) // geometry.word_bytes,
+            source=source,
+            elements=weights.shape[1],
+            halvings=_HALVINGS[geometry.numerics.group // group],
+            **results,
+        )
+
+    def vector(self, function: Function, source: int, destination: int, elements: int, **more: int) -> None:
+        """A function of vectors."""
+        self.program.add(
+            Opcode.VECTOR,
+            function=function,
+            source=source,
+            destination=destination,
+            elements=elements,
+            **more,
+        )
+
+    def norm(self, name: str, weights: NDArray[np.float32]) -> None:
+        """The residual stream, normalised."""
+        places, width = self.places, self.model.width
+        self.gather(name, weights.astype("<f4"), places.row, IndexKind.FIRST)
+        self.vector(
+            Function.NORM,
+            places.x,
+            places.normed,
+            width,
+            operand=places.row,
+            segment=width,
+            epsilon=_bits(self.model.epsilon),
+            reciprocal=_bits(1 / width),
+        )
+
+    def back(self, name: str, weights: QuantizedWeights, source: int) -> None:
+        """A matrix whose results are added to the residual stream."""
+        places, width = self.places, self.model.width
+        self.matvec(name, weights, source, destination=places.normed, rows=width)
+        self.vector(Function.ADD, places.x, places.x, width, operand=places.normed)
+
+    def head(self, name: str, scheme: Scheme) -> int:
+        """Header, records, pages and window of a KV head; returns the header's line."""
+        geometry, channels = self.geometry, self.model.channels
+        tokens, residual = geometry.page_tokens, scheme.residual
+        layouts = [
+            self._layout(form, side)
+            for form, side in zip((scheme.key, scheme.value), ("key", "value"), strict=True)
+        ]
+        window = self._layout(scheme.window_format, "key")
+        parts = [_lines(window.bytes)] * 2 + [_lines(copy_bytes(window))] * 2
+        starts = [0, *map(int, np.cumsum(parts))]
+        blocks = -(-(residual + tokens - 1) // tokens)  # that the window lies in at most
+        slots = 1 << (blocks - 1).bit_length()
+        pages = max(0, self.limit - residual) // tokens
+        builder = self.builder
+        header = {
+            "window": builder.reserve(f"{name}.window", starts[-1] * slots * LINE_BYTES),
+            "pitch": starts[-1],
+            "slots": slots,
+            "channels": channels // UNIT,
+            "residual": residual,
+            "coded_values": starts[1],
+            "key_copy": starts[2],
+            "value_copy": starts[3],
+            "pages": pages,
+            "key_top": 1,
+            "value_top": 1,
+        }
+        lengths = [_lines(each.bytes) for each in layouts]
+        first = builder.reserve(f"{name}.pages", pages * sum(lengths) * LINE_BYTES)
+        forms = [format_of(each.format, channels, tokens) for each in layouts]
+        records = [
+            {
+                "keys": first + page * sum(lengths),
+                "values": first + page * sum(lengths) + lengths[0],
+                "key_format": forms[0],
+                "value_format": forms[1],
+                "first": 0,
+                "last": tokens - 1,
+            }
+            for page in range(pages)
+        ]
+        own = [_words(header, state.HEAD, LINE_BYTES)]
+        own += [_words(record, state.RECORD, state.RECORD_BYTES) for record in records]
+        return builder.add(name, b"".join(own))
+
+    def _layout(self, form: Format | None, side: str) -> PageLayout:
+        if form is None:
+            raise ValueError("scheme of a core must have a window format")
+        geometry = self.geometry
+        return PageLayout(
+            form, side, geometry.page_tokens, self.model.channels, geometry.rows, geometry.lanes
+        )
+
+    def attention(self, number: int, layer: Layer) -> None:
+        """Keys and values of a token to the cache, and what its queries find there."""
+        model, wide = self.model, self.places.wide
+        group = model.heads // model.kv_heads
+        keys = wide + model.heads * model.channels
+        values = keys + model.kv_heads * model.channels
+        size, residual = self.geometry.page_tokens, layer.scheme.residual
+        for head in range(model.kv_heads):
+            line = self.head(f"layer{number}.head{head}", layer.scheme)
+            for side, source in enumerate((keys, values)):
+                self.program.add(
+                    Opcode.APPEND,
+                    head=line,
+                    source=source + head * model.channels,
+                    side=side,
+                    wait_results=1,
+                )
+            for side in range(2):
+                self.program.add(
+                    Opcode.CLOSE,
+                    head=line,
+                    side=side,
+                    wait_results=1,
+                    mask=size - 1,
+                    phase=(residual - 1) % size,
+                )
+            queries = wide + head * group * model.channels
+            self.program.add(
+                Opcode.ATTEND, head=line, source=queries, destination=queries, queries=group, wait_results=1
+            )
+
+    def layer(self, number: int, layer: Layer) -> None:
+        """A layer."""
+        model, places, name = self.model, self.places, f"layer{number}"
+        turned = (model.heads + model.kv_heads) * model.channels
+        rows = turned + model.kv_heads * model.channels
+        self.norm(f"{name}.attention_norm", layer.attention_norm)
+        self.matvec(f"{name}.qkv", layer.qkv, places.normed, destination=places.wide, rows=rows)
+        self.vector(
+            Function.ROTARY,
+            places.wide,
+            places.wide,
+            turned,
+            operand=places.turn,
+            segment=model.channels,
+        )
+        self.attention(number, layer)
+        self.back(f"{name}.o", layer.o, places.wide)
+        self.norm(f"{name}.ffn_norm", layer.ffn_norm)
+        hidden = model.hidden
+        self.matvec(f"{name}.gate_up", layer.gate_up, places.normed, destination=places.wide, rows=2 * hidden)
+        self.vector(Function.SILU_MULTIPLY, places.wide, places.wide, hidden, operand=places.wide + hidden)
+        self.back(f"{name}.down", layer.down, places.wide)
+
+
+def assemble(model: Model, geometry: Geometry, limit: int, preset: str, logits: bool = True) -> Image:
+    """The image of a model, with one sequence of at most ``limit`` tokens.
+
+    Raises:
+        ValueError: the model does not fit the core; the message says what does not.
+    """
+    writer = _Writer(model, geometry, limit)
+    builder, program, places = writer.builder, writer.program, writer.places
+    tokens = builder.reserve("tokens", 4 * limit)
+    stops = dict(zip(("stop_0", "stop_1"), (*model.stops, _NONE, _NONE), strict=False))
+    first = {"position": 0, "prompt": 1, "tokens": tokens, "limit": limit, "stopped": 0} | stops
+    sequence = builder.add("sequence", _words(first, state.SEQUENCE, LINE_BYTES))
+    program.add(Opcode.BEGIN, sequence=sequence, wait_results=1)
+    writer.gather("embedding", model.embedding.astype("<f2"), places.x, IndexKind.TOKEN)
+    writer.gather("turns", model.turns[:limit].astype("<f4"), places.turn, IndexKind.POSITION)
+    for number, layer in enumerate(model.layers):
+        writer.layer(number, layer)
+    writer.norm("norm", model.norm)
+    results = builder.reserve("logits", 4 * model.output.shape[0]) if logits else 0
+    writer.matvec("output", model.output, places.normed, arg_max=1, logits=int(logits), results=results)
+    program.add(Opcode.ADVANCE, interrupt=1, wait_results=1)
+    count = len(program.commands)
+    ring = builder.add("ring", b"".join(program.commands))
+    identity = builder.identity()
+    completions = builder.reserve("completions", 16 * count)
+    symbols = Symbols(
+        ring=ring,
+        commands=count,
+        completions=completions,
+        sequence=sequence,
+        tokens=tokens,
+        limit=limit,
+        logits=results if logits else None,
+        vocabulary=len(model.embedding),
+        identity=identity,
+        lines=builder.lines,
+        preset=preset,
+        lines_of=builder.lines_of,
+    )
+    return Image(builder.memory(), symbols, tuple(program.listing))
+
+
+def format_of(form: Format, channels: int, tokens: int) -> int:
+    """A format in a record (``golden.core.state.format_bits``).
+
+    Raises:
+        ValueError: a rule that the circuits do not read.
+    """
+    if form.kind == "bitmod" or form.rule not in _RULES:
+        raise ValueError(f"rule {form.rule!r} of a core's pages must be one of {', '.join(_RULES)}")
+    size = form.group or (channels if form.axis == "token" else tokens)
+    return state.format_bits(
+        CODINGS.index(form.coding),
+        form.kind == "sign" or form.signed,
+        form.axis == "channel",
+        (size // UNIT).bit_length() - 1,
+        round(form.gamma * 256) if form.kind == "ternary" else 0,
+    )
+
+
+_RULES = ("native", "native_symmetric", "sign", "ternary")
+
+
+def _bits(number: float) -> int:
+    return int(np.float32(number).view(np.uint32))
+
+
+def _lines(length: int) -> int:
+    return -(-length // LINE_BYTES)
+
+
+def _words(values: dict[str, int], fields: tuple[Field, ...], length: int) -> bytes:
+    words = np.zeros(length // 4, "<u4")
+    for each in fields:
+        words[each.word] |= np.uint32(values[each.name] << each.low)
+    return words.tobytes()

@@ -1,0 +1,274 @@
+"""KV units: memory and scratch memory after every command equal golden's, byte for byte.
+
+Parameters: ``config``, the fields of the configuration; ``tokens``, how many a sequence has at most.
+"""
+
+import random
+from typing import Any
+
+import cocotb
+import numpy as np
+from numpy.typing import NDArray
+
+from golden.core import kv
+from golden.core.commands import LINE_BYTES, UNIT, Opcode, Status, encode
+from golden.core.state import RECORD_BYTES
+from hw.config import Config
+from hw.core.payloads import done, read_request, read_word, scratch_shape, write_request
+from sim import context
+from sim.benches.core.kv_heads import Head, any_formats, shape_of
+from sim.coverage import Coverage
+from sim.packing import codec
+from sim.streams import SITUATIONS, Domain, StreamSink, StreamSource, reset, situation
+
+CONFIG = Config.model_validate(context.parameters()["config"]).changed(attention=True)
+TOKENS: int = context.parameters()["tokens"]
+SHAPE = shape_of(CONFIG)
+UNITS = {"append": Opcode.APPEND, "close": Opcode.CLOSE, "attend": Opcode.ATTEND}
+BYTES = CONFIG.memory_bits // 8
+PAGE = CONFIG.kv.page_tokens
+MEMORY = 1 << 18
+
+coverage = Coverage("core_kv_units", {"unit": tuple(UNITS), "stalls": SITUATIONS})
+
+
+class Channel:
+    """Reads and writes of one unit; requests are answered in order, ``pause`` cycles later at most."""
+
+    def __init__(self, bench: "Bench", unit: str, stalls: str) -> None:
+        where, self.bench = situation(stalls), bench
+        domain = bench.domain
+        self.words = StreamSource(domain, f"{unit}_words", read_word(CONFIG), where.source)
+        self.requests = StreamSink(
+            domain, f"{unit}_requests", read_request(), where.sink, where.sink_waits, self._read
+        )
+        self._request = codec(read_request())
+        if unit == "attend":
+            return
+        self._write_codec = codec(write_request(CONFIG))
+        self.writes = StreamSink(
+            domain, f"{unit}_writes", write_request(CONFIG), where.sink, where.sink_waits, self._write
+        )
+
+    def _read(self, bits: int) -> None:
+        request = self._request.unpack(bits)
+        bench = self.bench
+        bench.reads += 1
+        first, count = request["line"] * LINE_BYTES, request["words"]
+        if count == 0 or first + count * BYTES > len(bench.memory):
+            data = random.getrandbits(CONFIG.memory_bits)
+            self.words.send({"data": data, "last": 1, "outside": 1, "failed": 0})
+            return
+        failed = random.randrange(count) if bench.reads == bench.failing else count
+        data = bench.memory[first : first + count * BYTES].tobytes()
+        for place in range(count):
+            word = int.from_bytes(data[place * BYTES : (place + 1) * BYTES], "little")
+            last = place == count - 1
+            self.words.send({"data": word, "last": last, "outside": 0, "failed": place == failed})
+
+    def _write(self, bits: int) -> None:
+        write = self._write_codec.unpack(bits)
+        first = write["line"] * LINE_BYTES + write["word"] * BYTES
+        if first + BYTES > len(self.bench.memory):
+            self.bench.outside = True
+            return
+        data = np.frombuffer(write["data"].to_bytes(BYTES, "little"), np.uint8)
+        enables = np.array([write["enables"] >> byte & 1 for byte in range(BYTES)], bool)
+        np.copyto(self.bench.memory[first : first + BYTES], data, where=enables)
+
+
+class ScratchPort:
+    """Scratch memory behind the ports of one unit; an agent of the domain."""
+
+    def __init__(self, bench: "Bench", unit: str) -> None:
+        domain = bench.domain
+        self.bench, self._codec = bench, codec(scratch_shape(CONFIG))
+        name = f"{unit}_scratch_read"
+        self._enable, self._address = (domain.reader(f"{name}_{port}") for port in ("enable", "address"))
+        self._data = domain.writer(f"{name}_data")
+        name = f"{unit}_scratch_write"
+        self._writes = unit == "attend"
+        self._enables, self._target, self._value = (
+            domain.reader(f"{name}_{port}") for port in ("enables", "address", "data")
+        )
+        domain.add(self)
+
+    def step(self) -> None:
+        lanes, scratch = CONFIG.core.lanes, self.bench.scratch
+        if self._writes and (enables := self._enables()):
+            words = self._codec.unpack(self._value())
+            for lane in range(lanes):
+                if enables >> lane & 1:
+                    scratch.view(np.uint32)[self._target() * lanes + lane] = words[lane]
+        if self._enable():
+            first = self._address() * lanes
+            self._data(self._codec.pack(scratch.view(np.uint32)[first : first + lanes].tolist()))
+
+    def restart(self) -> None:
+        """Nothing is under way."""
+
+    def status(self) -> str:
+        return "scratch memory"
+
+
+class Bench:
+    """The units, one memory and one scratch memory, and golden's."""
+
+    def __init__(self, domain: Domain, stalls: str = "free_running") -> None:
+        self.domain, self.stalls = domain, stalls
+        rng = np.random.default_rng(random.getrandbits(32))
+        self.memory = rng.integers(0, 256, MEMORY, np.uint8)
+        self.scratch = rng.standard_normal(CONFIG.core.scratch).astype(np.float32)
+        self.reads, self.failing, self.outside = 0, 0, False
+        where = situation(stalls)
+        self.channels = {unit: Channel(self, unit, stalls) for unit in UNITS}
+        self.ports = [ScratchPort(self, unit) for unit in ("append", "attend")]
+        self.commands = {unit: StreamSource(domain, f"{unit}_commands", None, where.source) for unit in UNITS}
+        self.done = {
+            unit: StreamSink(domain, f"{unit}_done", done, where.sink, where.sink_waits) for unit in UNITS
+        }
+        self.positions = {unit: domain.writer(f"{unit}_position") for unit in UNITS}
+
+    def begin(self, unit: str, position: int, **fields: int) -> None:
+        """Send a command."""
+        self.outside = False
+        self.positions[unit](position)
+        self.commands[unit].send(int.from_bytes(encode(UNITS[unit], **fields), "little"))
+
+    async def run(self, unit: str, position: int, **fields: int) -> tuple[Status, int]:
+        """A command of a unit: its status and bytes."""
+        coverage.hit(unit=unit, stalls=self.stalls)
+        self.begin(unit, position, **fields)
+        (answer,) = await self.done[unit].receive(1)
+        await self.domain.cycles(2)
+        status = Status(answer["status"].value)
+        return (Status.OUTSIDE if self.outside else status), answer["bytes"]
+
+    async def check(self, unit: str, position: int, **fields: int) -> Status:
+        """The same as golden does."""
+        memory, scratch = self.memory.copy(), self.scratch.copy()
+        golden = self.golden(unit, memory, scratch, position, fields)
+        answer = await self.run(unit, position, **fields)
+        assert answer == golden, f"{unit} at {position}: {answer} is not {golden}"
+        wrong = np.flatnonzero(self.memory != memory)
+        assert not len(wrong), f"{unit} at {position}: memory differs at {wrong[:8]}"
+        same = self.scratch.view(np.uint32) == scratch.view(np.uint32)
+        assert same.all(), f"{unit} at {position}: scratch memory differs at {np.flatnonzero(~same)[:8]}"
+        return answer[0]
+
+    def golden(
+        self,
+        unit: str,
+        memory: NDArray[np.uint8],
+        scratch: NDArray[np.float32],
+        position: int,
+        fields: dict[str, int],
+    ) -> tuple[Status, int]:
+        """What golden makes of memory and scratch memory."""
+        if unit == "close":
+            return kv.close(memory, fields, position, SHAPE)
+        return (kv.append if unit == "append" else kv.attend)(memory, scratch, fields, position, SHAPE)
+
+    def draw(self, special: bool = False) -> None:
+        """New vectors in scratch memory; some elements of ``special`` ones are any float32."""
+        rng = np.random.default_rng(random.getrandbits(32))
+        self.scratch[:] = rng.standard_normal(len(self.scratch)) * 2.0 ** rng.integers(-3, 3)
+        if special:
+            chosen = rng.random(len(self.scratch)) < 0.1
+            patterns = rng.integers(0, 1 << 32, len(self.scratch), np.uint32).view(np.float32)
+            self.scratch[chosen] = patterns[chosen]
+
+    def fill(self, head: Head, tokens: int) -> None:
+        """Tokens as golden appends them, and closes their pages."""
+        for position in range(tokens):
+            self.draw()
+            for side in range(2):
+                fields = {"head": head.line, "source": 32 * side, "side": side}
+                kv.append(self.memory, self.scratch, fields, position, SHAPE)
+                kv.close(self.memory, fields, position, SHAPE)
+        self.draw()
+
+    async def token(self, head: Head, position: int, queries: int) -> None:
+        """Append, close and attend."""
+        units = CONFIG.core.scratch // UNIT
+        size = head.channels // UNIT
+        for unit in ("append", "close"):
+            for side in range(2):
+                source = {"source": UNIT * random.randint(0, units - size)} if unit == "append" else {}
+                assert not await self.check(unit, position, head=head.line, side=side, **source)
+        source, destination = (UNIT * random.randint(0, units - queries * size) for _ in range(2))
+        places = {"source": source, "destination": destination}
+        assert not await self.check("attend", position, head=head.line, queries=queries, **places)
+
+
+async def start(dut: Any, stalls: str = "free_running") -> Bench:
+    """After a reset."""
+    return Bench(await reset(dut, cycle_limit=20_000_000), stalls)
+
+
+def new_head(bench: Bench, channels: int, residual: int, tokens: int, line: int = 3) -> Head:
+    """With pages of any formats."""
+    return Head(bench.memory, SHAPE, any_formats(CONFIG, channels), channels, residual, tokens, line)
+
+
+@cocotb.test()
+async def whole_sequence(dut: Any) -> None:
+    """Every token of the longest head."""
+    bench = await start(dut)
+    head = new_head(bench, CONFIG.kv.channels, PAGE, TOKENS)
+    for position in range(TOKENS):
+        bench.draw()
+        await bench.token(head, position, CONFIG.kv.queries)
+
+
+@cocotb.test()
+@cocotb.parametrize(stalls=SITUATIONS)
+async def stalls_on_every_port(dut: Any, stalls: str) -> None:
+    """Tokens at which pages close and others, with windows of several lengths."""
+    bench = await start(dut, stalls)
+    line = 3
+    for residual in random.sample((0, 1, 5, PAGE, PAGE + 9), 2):
+        position = residual + PAGE * random.randint(1, 2) - 1
+        channels = 32 * random.randint(1, CONFIG.kv.channels // 32)
+        head = new_head(bench, channels, residual, position + 2, line)
+        line = head.end
+        bench.fill(head, position)
+        for later in range(2):
+            bench.draw()
+            await bench.token(head, position + later, random.randint(1, CONFIG.kv.queries))
+
+
+@cocotb.test()
+async def every_float(dut: Any) -> None:
+    """Infinities, NaNs and numbers beyond float16 in keys, values and queries."""
+    bench = await start(dut)
+    head = new_head(bench, CONFIG.kv.channels, PAGE, 8)
+    for position in range(8):
+        bench.draw(special=True)
+        await bench.token(head, position, CONFIG.kv.queries)
+
+
+@cocotb.test()
+async def many_pages(dut: Any) -> None:
+    """More records than wait at a time, of a few pages, not all of whose tokens are valid."""
+    bench = await start(dut)
+    channels, residual, few = CONFIG.kv.channels, PAGE, 3
+    small = new_head(bench, channels, residual, few * PAGE + residual)
+    bench.fill(small, few * PAGE + residual)
+    records = bench.memory[small.records :][: few * RECORD_BYTES].reshape(few, -1).copy()
+    for count in (few, 16, 17, 23):
+        tokens = count * PAGE + residual
+        head = new_head(bench, channels, residual, tokens, small.end)
+        for number in range(count):
+            record = records[random.randrange(few)].copy()
+            record[12:14] = random.choice(((0, PAGE - 1), (5, 5), (1, 0), (3, PAGE - 2)))
+            bench.memory[head.records + number * RECORD_BYTES :][:RECORD_BYTES] = record
+        tops = slice(head.line * LINE_BYTES + 24, head.line * LINE_BYTES + 32)
+        bench.memory[tops] = bench.memory[small.line * LINE_BYTES + 24 :][:8]
+        for position in range(tokens - PAGE - 2, tokens):
+            for side in range(2):
+                fields = {"head": head.line, "source": 32 * side, "side": side}
+                bench.draw()
+                kv.append(bench.memory, bench.scratch, fields, position, SHAPE)
+        places = {"source": 0, "destination": CONFIG.core.scratch // 2, "queries": 1}
+        assert not await bench.check("attend", tokens - 1, head=head.line, **places)
