@@ -109,6 +109,9 @@ _BLOCKS = {
     "attention_division": _Block(
         "attention.division", "Division", "value sums over sums of weights, to float16"
     ),
+    "vector": _Block(
+        "vector.vector_unit", "VectorUnit", "norms, rotary embedding, SiLU, sums of float32 vectors, arg-max"
+    ),
     "selector": _Block(
         "selection.selector", "Selector", "exact top-k and top-p of up to 65,536 scores, as a bitmap"
     ),

@@ -1,4 +1,4 @@
-"""Table functions: smooth functions on [1, 2) or [0, 1) by a straight line in each of 16 segments.
+"""Table functions: smooth functions on [1, 2) or [0, 1) by a straight line in each of 16 or 128 segments.
 
 A function's argument is a fraction of 12 bits. Its four leading bits choose a row (intercept, slope), its
 eight other bits are the place within the segment, so that a circuit needs a memory of 16 rows and one
@@ -6,18 +6,24 @@ multiplier for all functions:
 
     value = intercept[segment] * 2^8 + slope[segment] * place        in units of 2^-24
 
-Nothing is rounded but the rows, to 16 fraction bits. They are the lines with the least largest error in
-their segment: for a convex function the slope of the chord, halfway between the chord and the tangent
-parallel to it. Relative errors over all 4,096 arguments, for the function of the truncated argument:
+Fine functions have arguments of 18 bits, 128 segments and values in units of 2^-31.
 
-============  ====================  =============
-function      value                 largest error
-============  ====================  =============
-exp2          2^fraction            1.3e-4
-reciprocal    1 / (1 + fraction)    5.0e-4
-============  ====================  =============
+Nothing is rounded but the rows, to 16 fraction bits (fine ones: 20). They are the lines with the least
+largest error in their segment: for a convex function the slope of the chord, halfway between the chord and
+the tangent parallel to it; but no fine line goes below 1 (exp2) or 1/2 (reciprocal). Relative errors over all
+arguments, for the function of the truncated argument:
 
-``exp2`` is used as it is. A reciprocal is corrected once (``golden.attention.division``).
+===============  ====================  =============
+function         value                 largest error
+===============  ====================  =============
+exp2             2^fraction            1.3e-4
+reciprocal       1 / (1 + fraction)    5.0e-4
+fine_exp2        2^fraction            3.9e-6
+fine_reciprocal  1 / (1 + fraction)    8.0e-6
+===============  ====================  =============
+
+``exp2`` is used as it is. A reciprocal is corrected once (``golden.attention.division``). The fine ones make
+a sigmoid (``golden.vector.sigmoid``).
 """
 
 import math
@@ -27,7 +33,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["ARGUMENT_BITS", "EXP2", "RECIPROCAL", "SEGMENT_BITS", "VALUE_BITS", "Table"]
+__all__ = [
+    "ARGUMENT_BITS",
+    "EXP2",
+    "FINE_EXP2",
+    "FINE_RECIPROCAL",
+    "RECIPROCAL",
+    "SEGMENT_BITS",
+    "VALUE_BITS",
+    "Shape",
+    "Table",
+]
 
 ARGUMENT_BITS = 12
 """Fraction bits of an argument."""
@@ -35,7 +51,35 @@ SEGMENT_BITS = 4
 """Leading bits of an argument that choose the row."""
 VALUE_BITS = 24
 """Fraction bits of a value."""
-_PLACE_BITS = ARGUMENT_BITS - SEGMENT_BITS
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How fine a function is.
+
+    Attributes:
+        argument_bits: fraction bits of an argument.
+        segment_bits: leading bits of an argument that choose the row.
+        row_bits: fraction bits of a row.
+    """
+
+    argument_bits: int
+    segment_bits: int
+    row_bits: int
+
+    @property
+    def place_bits(self) -> int:
+        """Bits of the place within a segment."""
+        return self.argument_bits - self.segment_bits
+
+    @property
+    def value_bits(self) -> int:
+        """Fraction bits of a value."""
+        return self.row_bits + self.place_bits
+
+
+COARSE = Shape(ARGUMENT_BITS, SEGMENT_BITS, VALUE_BITS - (ARGUMENT_BITS - SEGMENT_BITS))
+FINE = Shape(argument_bits=18, segment_bits=7, row_bits=20)
 
 
 @dataclass(frozen=True)
@@ -44,45 +88,61 @@ class Table:
 
     Attributes:
         name: of the function.
-        intercepts: value at the begin of each segment, in units of 2^-16; 0..2^17.
-        slopes: change from a segment's begin to its end, signed, in units of 2^-16.
+        intercepts: value at the begin of each segment, in units of a row; 0..2.
+        slopes: change from a segment's begin to its end, signed, in units of a row.
+        shape: how fine it is.
     """
 
     name: str
     intercepts: tuple[int, ...]
     slopes: tuple[int, ...]
+    shape: Shape = COARSE
 
     def __call__(self, argument: ArrayLike) -> NDArray[np.int64]:
-        """Values in units of 2^-24.
+        """Values in units of 2^-24 (fine ones: 2^-31).
 
         Args:
-            argument: integers 0..4095, in units of 2^-12.
+            argument: integers 0..4095, in units of 2^-12 (fine ones: 0..2^18 - 1, of 2^-18).
         """
-        argument = np.asarray(argument, np.int64)
-        segment, place = argument >> _PLACE_BITS, argument & (1 << _PLACE_BITS) - 1
+        argument, bits = np.asarray(argument, np.int64), self.shape.place_bits
+        segment, place = argument >> bits, argument & (1 << bits) - 1
         rows = np.array([self.intercepts, self.slopes])
-        return (rows[0][segment] << _PLACE_BITS) + rows[1][segment] * place
+        return (rows[0][segment] << bits) + rows[1][segment] * place
 
 
-def _table(name: str, function: Callable[[float], float], touches: Callable[[float], float]) -> Table:
+def _table(
+    name: str,
+    function: Callable[[float], float],
+    touches: Callable[[float], float],
+    shape: Shape = COARSE,
+    least: float = 0.0,
+) -> Table:
     """The rows of a convex function.
 
     Args:
         name: of the function.
         function: of the fraction.
         touches: slope to the fraction at which the function has that slope.
+        shape: how fine it is.
+        least: no line goes below it, so that the leading bit of a value is always the same.
     """
-    unit, width = 1 << VALUE_BITS - _PLACE_BITS, 1 / (1 << SEGMENT_BITS)
+    unit, width = 1 << shape.row_bits, 1 / (1 << shape.segment_bits)
     intercepts, slopes = [], []
-    for segment in range(1 << SEGMENT_BITS):
+    for segment in range(1 << shape.segment_bits):
         begin = segment * width
         change = function(begin + width) - function(begin)
         touch = touches(change / width)
         above = function(begin) + change * (touch - begin) / width - function(touch)
-        intercepts.append(round((function(begin) - above / 2) * unit))
         slopes.append(round(change * unit))
-    return Table(name, tuple(intercepts), tuple(slopes))
+        intercept = round((function(begin) - above / 2) * unit)
+        intercepts.append(max(intercept, round(least * unit) - min(slopes[-1], 0)))
+    return Table(name, tuple(intercepts), tuple(slopes), shape)
 
 
-EXP2 = _table("exp2", lambda x: 2.0**x, lambda slope: math.log2(slope / math.log(2)))
-RECIPROCAL = _table("reciprocal", lambda x: 1 / (1 + x), lambda slope: (-slope) ** -0.5 - 1)
+_Curve = tuple[Callable[[float], float], Callable[[float], float]]
+_EXP2: _Curve = (lambda x: 2.0**x, lambda slope: math.log2(slope / math.log(2)))
+_RECIPROCAL: _Curve = (lambda x: 1 / (1 + x), lambda slope: (-slope) ** -0.5 - 1)
+EXP2 = _table("exp2", *_EXP2)
+RECIPROCAL = _table("reciprocal", *_RECIPROCAL)
+FINE_EXP2 = _table("fine_exp2", *_EXP2, FINE, 1.0)
+FINE_RECIPROCAL = _table("fine_reciprocal", *_RECIPROCAL, FINE, 0.5)

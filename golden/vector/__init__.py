@@ -1,1 +1,6 @@
 """Operations on vectors of float32 in scratch memory: norms, rotary embedding, SiLU, sums, the largest."""
+
+from golden.vector.functions import FUNCTIONS, apply, arg_max, fits, rotary, silu_multiply
+from golden.vector.norm import norm
+
+__all__ = ["FUNCTIONS", "apply", "arg_max", "fits", "norm", "rotary", "silu_multiply"]

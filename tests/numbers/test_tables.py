@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from golden.numbers.tables import EXP2, RECIPROCAL, Table
+from golden.numbers.tables import EXP2, FINE_EXP2, FINE_RECIPROCAL, RECIPROCAL, Table
 
 pytestmark = pytest.mark.quick
 
@@ -61,3 +61,16 @@ def test_rows_fit_their_memory() -> None:
         assert 0 < min(table.intercepts) <= max(table.intercepts) < 1 << 17
         assert max(map(abs, table.slopes)) < 1 << 13
         assert table(np.arange(4096)).max() < 1 << 25
+
+
+def test_every_fine_argument() -> None:
+    """Against float64, whose errors are far below; the leading bit of a value never moves."""
+    fractions = np.arange(1 << 18) / 2**18
+    for table, wanted, bound, least in (
+        (FINE_EXP2, 2.0**fractions, 3.9e-6, 1 << 31),
+        (FINE_RECIPROCAL, 1 / (1 + fractions), 8e-6, 1 << 30),
+    ):
+        values = table(np.arange(1 << 18))
+        assert 0.9 * bound < np.abs(np.ldexp(values.astype(float), -31) / wanted - 1).max() < bound
+        assert values.min() >= least
+        assert values.max() < 2 * least
