@@ -137,7 +137,7 @@ class Core(wiring.Component):
             events.write_word.eq(memory.wvalid & memory.wready),
             events.weight_word.eq(weight_word),
             events.array_wait.eq(busy & ~weight_word),
-            self.interrupt.eq(bank.interrupt),
+            self.interrupt.eq(bank.irq),
         ]
 
     def _units(self, m: Module, dispatcher: Dispatcher) -> dict[str, wiring.Component]:
