@@ -89,7 +89,7 @@ class Idle(wiring.Component):
             bank.events.error.eq(writes.outside | writes.failed | (dispatcher.completed & failed)),
             bank.events.halted.eq(dispatcher.halted),
             bank.events.busy.eq(dispatcher.working),
-            self.interrupt.eq(bank.interrupt),
+            self.interrupt.eq(bank.irq),
         ]
         return m
 
