@@ -1,5 +1,6 @@
 """Open a model, whatever its format: one row of ``_READERS`` a format."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,8 @@ from golden.checkpoint.tensor import Checkpoint
 __all__ = ["locate", "open_checkpoint"]
 
 _PACKAGED = {"smollm2": "*.gguf"}
+_STORIES = "stories260k"
+_STORIES_FILE = Path("stories260K", "stories260K.bin")
 _READERS: dict[str, Callable[[Path], Checkpoint]] = {
     ".gguf": gguf_file.read,
     ".bin": llama2c.read,
@@ -18,11 +21,24 @@ _READERS: dict[str, Callable[[Path], Checkpoint]] = {
 
 
 def locate(model: str) -> Path:
-    """Find a model: the path of a file or folder, or ``smollm2`` for what its optional package carries.
+    """Find a model: the path of a file or folder, or a name.
+
+    ``smollm2`` is what its optional package carries. ``stories260k``, the smallest model of llama2.c, lies in
+    the folder ``stories260K``, with its tokenizer ``tok512.bin`` beside it: in the present folder, or in
+    ``data`` of the one that the environment variable KVLOOM_SHARED names.
 
     Raises:
         ValueError: no such file, or the package is not installed.
     """
+    if model == _STORIES:
+        folders = (Path(), Path(os.environ.get("KVLOOM_SHARED", "")) / "data")
+        found = [folder / _STORIES_FILE for folder in folders if (folder / _STORIES_FILE).is_file()]
+        if not found:
+            raise ValueError(
+                f"model {model!r} must lie in {_STORIES_FILE}, in this folder or in data of KVLOOM_SHARED:"
+                " stories260K.bin and tok512.bin of huggingface.co/karpathy/tinyllamas"
+            )
+        return found[0]
     return packaged.find(model, _PACKAGED)
 
 
