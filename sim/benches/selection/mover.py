@@ -65,13 +65,13 @@ def chosen_of(share: str, count: int) -> np.ndarray:
     return rng.random(count) < {"none": 0, "some": 0.3, "most": 0.9, "all": 1}[share]
 
 
-def random_move(memory: ClassMemory, target: str, share: str) -> Move | None:
-    """A move of a class that has tokens, if one can be moved so."""
-    sources = [0] if target == "later" else [0, 1]
-    source = random.choice(sources)
+def random_move(memory: ClassMemory, target: str, share: str) -> Move:
+    """A move of a class, of which there are pages then if it is one within it."""
     waits = target != "own"
-    if not memory.rows(source, waits):
-        return None
+    if target == "own" and not memory.golden.table(0):
+        append(memory, TOKENS)
+    sources = [number for number in (0, 1) if waits or memory.golden.table(number)]
+    source = 0 if target == "later" else random.choice(sources)
     chosen = chosen_of(share, len(memory.live_entries(source, waits)))
     return Move(source, {"later": 1, "own": source, "dropped": 2}[target], chosen, random.choice((0, 0, 1)))
 
@@ -81,10 +81,7 @@ async def play(bench: MoveBench, count: int) -> None:
     memory = new_memory(random.randint(TOKENS + 1, 3 * TOKENS))
     bench.use(memory)
     for target, share in random.sample(list(itertools.product(TARGETS, SHARES)), count):
-        move = random_move(memory, target, share)
-        if move is None:
-            continue
-        bench.send(move)
+        bench.send(random_move(memory, target, share))
         await bench.finish()
         coverage.hit(target=target, share=share)
         if random.random() < 0.5:
