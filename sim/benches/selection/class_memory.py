@@ -62,10 +62,14 @@ class ClassMemory:
         self.classes = [_Class(pool) for pool in pools]
         self.sums: list[int] = []
 
-    def append(self, keys: NDArray, values: NDArray, classes: NDArray) -> None:
-        """Tokens that others have written: the memory becomes what golden says."""
+    def append(self, keys: NDArray, values: NDArray, classes: NDArray, fresh: bool = False) -> None:
+        """Tokens that others have written, with sums of 0 (``fresh``) or any."""
         self.golden.append(keys, values, classes)
-        self.sums += [random.getrandbits(32) for _ in range(len(keys))]
+        self.sums += [0 if fresh else random.getrandbits(32) for _ in range(len(keys))]
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Make the memory what golden says, and the entries what the sums say."""
         for number, (own, pool) in enumerate(zip(self.classes, self._pools, strict=True)):
             own.free = deque(pool.free)
             own.table = [

@@ -51,16 +51,18 @@ class MoveBench:
     Attributes:
         memory: of the head at work.
         moved: indices of the tokens that the present move has told.
-        read: words that it has read.
-        answers: how many words a read brings, by default all.
+        freed: pages that all moves have freed.
+        read_at: cycles in which words were read.
+        damage: words of a page's side, by its number and the side, that memory brings instead of its own.
 
     Args:
         domain: of the design.
         config: the mover's.
         stalls: a situation of all its streams.
+        prefix: of the names of its streams in a larger design, which has a source of ``chosen``.
     """
 
-    def __init__(self, domain: Domain, config: Config, stalls: str) -> None:
+    def __init__(self, domain: Domain, config: Config, stalls: str, prefix: str = "") -> None:
         self.domain, self.config = domain, config
         where = situation(stalls)
         width = config.memory_bits
@@ -69,14 +71,14 @@ class MoveBench:
             def observe(bits: int) -> None:
                 observer(made.codec.unpack(bits))
 
-            made = StreamSink(domain, name, shape, where.sink, where.sink_waits, observe)
+            made = StreamSink(domain, prefix + name, shape, where.sink, where.sink_waits, observe)
             return made
 
         def source(name: str, shape: Any) -> StreamSource:
-            return StreamSource(domain, name, shape, where.source)
+            return StreamSource(domain, prefix + name, shape, where.source)
 
         sink("reads", copy_read(config), self._read)
-        self.words = StreamSource(domain, "words", word(width), where.source, self._count)
+        self.words = StreamSource(domain, prefix + "words", word(width), where.source, self._count)
         sink("moved", moved_token(config), self._moved)
         sink("kept", kept_row(config), self._kept)
         sink("writes", copy_write(config), self._write)
@@ -86,15 +88,17 @@ class MoveBench:
         self.requests = source("requests", move_request(config))
         self.rows = source("rows", class_row(config))
         self.entries = source("entries", token_entry)
-        self.chosen = source("chosen", selected_tokens(config))
+        self.chosen = None if prefix else source("chosen", selected_tokens(config))
         self.free = source("free", PAGE_BITS)
-        self.wanted = 0
+        self.wanted = self.freed = 0
         self.read_at: list[int] = []
         self.damage: dict[tuple[int, int], list[int]] = {}
 
     @property
     def sources(self) -> list[StreamSource]:
-        return [self.requests, self.rows, self.entries, self.chosen, self.free, self.words]
+        """All its sources."""
+        own = [self.requests, self.rows, self.entries, self.free, self.words]
+        return own if self.chosen is None else [*own, self.chosen]
 
     def use(self, memory: ClassMemory) -> None:
         """Turn to the memory of another head."""
@@ -125,7 +129,8 @@ class MoveBench:
         self.rows.send_all(rows)
         self.entries.send_all(entries)
         assert len(entries) == len(move.chosen)
-        self.chosen.send_all(bitmap(move.chosen, score_lanes(self.config)))
+        if self.chosen is not None:
+            self.chosen.send_all(bitmap(move.chosen, score_lanes(self.config)))
         taken = 0 if drops or refused else (target.place % memory.tokens + move.chosen.sum()) // memory.tokens
         self.free.send_all(list(target.free)[: int(taken)])
         self.kept = [row["page"] for row in rows]
@@ -170,6 +175,7 @@ class MoveBench:
         assert kept["page"] == self.kept.pop(0)
         assert bool(kept["last"]) == (not self.kept)
         self.memory.keep(self.move.source, kept)
+        self.freed += int(kept["freed"])
 
     def _write(self, write: dict[str, Any]) -> None:
         self.memory.store(write, self.move.source, self.move.target)
