@@ -75,9 +75,13 @@ class _Client(wiring.Component):
         place = Signal(LINE_BITS + self.place_bits)
         left = Signal(WORDS_BITS)
         end = Signal(LINE_BITS + 1)
-        active, checked, inside = Signal(), Signal(), Signal()
-        offers, answers = Signal(), Signal()
-        length, to_border = Signal(range(self.longest + 1)), Signal(range(self.longest + 1))
+        active = Signal()
+        checked = Signal()
+        inside = Signal()
+        offers = Signal()
+        answers = Signal()
+        length = Signal(range(self.longest + 1))
+        to_border = Signal(range(self.longest + 1))
         words, line = self.requests.p.words, self.requests.p.line
         lines = Signal(WORDS_BITS)
         whole = words[self.place_bits :]

@@ -67,7 +67,8 @@ class WriteMover(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         held = Signal(self.taken)
-        full, leaves = Signal(), Signal()
+        full = Signal()
+        leaves = Signal()
         waits = self._take(m, held, full, leaves)
 
         m.submodules.owners = owners = SyncFIFO(width=len(held.client), depth=UNANSWERED)
@@ -111,7 +112,9 @@ class WriteMover(wiring.Component):
     def _send(self, m: Module, request: Value, may: Value, alone: Value) -> tuple[Value, Value]:
         """The write to the bus; returns that it goes there, or is dropped once nothing is unanswered."""
         bus = self.axi
-        inside, sends, drops = Signal(), Signal(), Signal()
+        inside = Signal()
+        sends = Signal()
+        drops = Signal()
         place = Signal(LINE_BITS + exact_log2(words_of_line(self.config)))
         m.d.comb += [
             *axi.constants(bus, "w", self.config.memory_bits),
