@@ -10,7 +10,7 @@ from hw.bus import axi
 from hw.config import Config
 from hw.core.payloads import LINE_BITS, WORDS_BITS, read_request, read_word, words_of_line
 
-__all__ = ["LONGEST_BURST", "OUTSTANDING", "ReadMover"]
+__all__ = ["LONGEST_BURST", "OUTSTANDING", "Client", "ReadMover"]
 
 LONGEST_BURST = 16
 """Words of a burst, which never crosses a multiple of so many words."""
@@ -18,7 +18,7 @@ OUTSTANDING = 16
 """Bursts whose words have not all come."""
 
 
-class _Client(wiring.Component):
+class Client(wiring.Component):
     """Requests of one client to bursts, and their words to the client.
 
     A burst is offered when there is room for all its words. A request that leaves the window waits until the
@@ -88,9 +88,9 @@ class _Client(wiring.Component):
         m.d.comb += [
             self.requests.ready.eq(~active),
             lines.eq(whole + words[: self.place_bits].any()),
-            to_border.eq(self.longest - place[: exact_log2(self.longest)]),
+            to_border.eq(self._to_border(place)),
             length.eq(Mux(left < to_border, left, to_border)),
-            offers.eq(checked & inside & (~self.bursts.valid | self.bursts.ready) & (room >= length)),
+            offers.eq(checked & inside & (~self.bursts.valid | self.bursts.ready) & self._fits(room, length)),
             answers.eq(checked & ~inside & (room == self.depth)),
             reserved.eq(Mux(offers, length, answers)),
         ]
@@ -102,7 +102,7 @@ class _Client(wiring.Component):
                 end.eq(line + lines),
             ]
         with m.If(active & ~checked):
-            m.d.sync += [checked.eq(1), inside.eq((end <= self.limit) & left.any())]
+            m.d.sync += [checked.eq(1), inside.eq(self._is_inside(end, left))]
         with m.If(self.bursts.ready):
             m.d.sync += self.bursts.valid.eq(0)
         with m.If(offers):
@@ -117,6 +117,18 @@ class _Client(wiring.Component):
         with m.If(answers | (offers & (left == length))):
             m.d.sync += [active.eq(0), checked.eq(0)]
         return answers
+
+    def _to_border(self, place: Value) -> Value:
+        """Words up to the next border that no burst crosses."""
+        return self.longest - place[: exact_log2(self.longest)]
+
+    def _fits(self, room: Value, length: Value) -> Value:
+        """All words of a burst have room."""
+        return room >= length
+
+    def _is_inside(self, end: Value, words: Value) -> Value:
+        """There are words, all below the line ``end``, and that is in the window."""
+        return (end <= self.limit) & words.any()
 
 
 def _burst(config: Config) -> data.StructLayout:
@@ -177,7 +189,7 @@ class ReadMover(wiring.Component):
         names = list(self.clients)
         parts = []
         for name, depth in self.clients.items():
-            m.submodules[name] = client = _Client(self.config, depth)
+            m.submodules[name] = client = Client(self.config, depth)
             wiring.connect(m, wiring.flipped(getattr(self, f"requests_{name}")), client.requests)
             wiring.connect(m, client.words, wiring.flipped(getattr(self, f"words_{name}")))
             m.d.comb += client.limit.eq(self.limit)
@@ -193,7 +205,7 @@ class ReadMover(wiring.Component):
         return m
 
     def _ask(
-        self, m: Module, parts: list[_Client], number: Signal, final: Signal, loads: Signal, room: Value
+        self, m: Module, parts: list[Client], number: Signal, final: Signal, loads: Signal, room: Value
     ) -> None:
         """The first client's burst to the bus."""
         bus = self.axi
@@ -215,7 +227,7 @@ class ReadMover(wiring.Component):
             byte = chosen.place << exact_log2(self.config.memory_bits // 8)
             m.d.sync += [bus.arvalid.eq(1), bus.araddr.eq(self.base + byte), bus.arlen.eq(chosen.beats)]
 
-    def _receive(self, m: Module, parts: list[_Client], tags: SyncFIFOBuffered) -> None:
+    def _receive(self, m: Module, parts: list[Client], tags: SyncFIFOBuffered) -> None:
         """Words of the oldest burst to its client."""
         bus = self.axi
         tag = Signal(tags.width)

@@ -120,7 +120,7 @@ class WriteMover(wiring.Component):
             *axi.constants(bus, "w", self.config.memory_bits),
             bus.awlen.eq(0),
             bus.wlast.eq(1),
-            inside.eq(request.line < self.limit),
+            inside.eq(self._is_inside(request.line)),
             place.eq(Cat(request.word, request.line)),
             sends.eq(may & inside & (~bus.awvalid | bus.awready) & (~bus.wvalid | bus.wready)),
             drops.eq(alone & ~inside),
@@ -139,3 +139,7 @@ class WriteMover(wiring.Component):
                 bus.wstrb.eq(request.enables),
             ]
         return sends, drops
+
+    def _is_inside(self, line: Value) -> Value:
+        """The line is in the window."""
+        return line < self.limit
