@@ -118,6 +118,10 @@ _BLOCKS = {
     "importance": _Block(
         "selection.importance", "Importance", "attention that tokens have had, a score a cycle"
     ),
+    "class_map": _Block("selection.class_map", "ClassMap", "classes of tokens, 1 or 2 bits each in memory"),
+    "mover": _Block(
+        "selection.mover", "Mover", "tokens of a class to another class' pages, or out of the cache"
+    ),
     "signatures": _Block(
         "systems.signatures",
         "Signatures",

@@ -16,6 +16,7 @@ __all__ = [
     "aligned_beat",
     "channels",
     "chunk",
+    "column_dots",
     "dots",
     "group_scales",
     "matrix_format",
@@ -242,8 +243,20 @@ def dots(config: Config) -> data.StructLayout:
     )
 
 
+def column_dots(config: Config) -> data.StructLayout:
+    """Dot products of a row block, each plus ``bias``, and exponent fields of the columns' activations."""
+    rows = data.ArrayLayout(config.product_bits, config.rows)
+    return data.StructLayout(
+        {
+            "dots": data.ArrayLayout(rows, config.columns),
+            "bias": config.product_bits,
+            "exponents": data.ArrayLayout(EXPONENT_BITS, config.columns),
+        }
+    )
+
+
 def value_dots(config: Config) -> data.StructLayout:
-    """Dot products of a row block, each plus ``bias``, and the exponent field of their activations."""
+    """Those of one column."""
     return data.StructLayout(
         {
             "dots": data.ArrayLayout(config.product_bits, config.rows),

@@ -1,4 +1,4 @@
-"""README's commands exist as they stand there, and in a bare environment each works or says what it lacks."""
+"""Commands of README and docs exist as they stand; in a bare environment each works or says what it lacks."""
 
 import importlib
 import itertools
@@ -16,9 +16,13 @@ import pytest
 from golden.command_line import Parser
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-README = (REPOSITORY / "README.md").read_text()
+PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
+TEXT = "\n\n".join(path.read_text() for path in PAGES)
 LIBRARIES = ("nangate45.lib", "sky130hd.lib", "cells.lib")
 PLACEHOLDERS = ("wikitext2/test.txt", "FILE.toml", "SPACE.toml", "FILE.json")
+TABLE = "layers = [[4, 2]]\n"
+"""What `golden.tune` writes, of one layer."""
+
 BARE = os.environ.get("KVLOOM_BARE")
 """Python of an environment with what README's first line installs and nothing else; CI makes one."""
 
@@ -36,12 +40,12 @@ def spans(text: str) -> Iterator[str]:
 
 def commands(program: str) -> list[list[str]]:
     """The words of every command that begins with a program, each once."""
-    parts = (part.strip() for span in spans(README) for part in span.split("&&"))
+    parts = (part.strip() for span in spans(TEXT) for part in span.split("&&"))
     found = [shlex.split(part) for part in parts if part.startswith(f"{program} ") or part == program]
     return [list(words) for words in dict.fromkeys(map(tuple, found))]
 
 
-PYTHON = [words[2:] for words in commands("python") if words[1] == "-m"]
+PYTHON = [words[2:] for words in commands("python") if words[1] == "-m" and words[2] != "pytest"]
 PYTEST = commands("pytest")
 FIRST = ["hw.generate"]
 """What README's first line runs after it has installed."""
@@ -53,7 +57,7 @@ class Understood(BaseException):
 
 @pytest.fixture
 def options(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Command lines stop once they have read their arguments; libraries lie in the working directory."""
+    """Command lines stop once they have read their arguments; libraries and a table lie beside them."""
     parse = Parser.parse_args
 
     def stop(self: Parser, *arguments: object) -> None:
@@ -62,6 +66,7 @@ def options(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(Parser, "parse_args", stop)
     for name in LIBRARIES:
         shutil.copy(REPOSITORY / "tests/synth/tiny.lib", tmp_path / name)
+    (tmp_path / "table.toml").write_text(TABLE)
     monkeypatch.chdir(tmp_path)
 
 
@@ -74,6 +79,7 @@ def program(module: str):
 @pytest.mark.quick
 def test_there_are_commands() -> None:
     modules = {words[0] for words in PYTHON}
+    assert {module.partition(".")[0] for module in modules} <= {"golden", "hw", "sim", "synth"}
     assert {"hw.generate", "synth.report", "synth.compare", "synth.sweep", "synth.model"} <= modules
     assert {"golden.quantize", "golden.evaluate", "golden.generate", "golden.accuracy"} <= modules
     assert len(PYTHON) >= 20
@@ -113,7 +119,7 @@ def test_tests_are_there(words: list[str]) -> None:
 @pytest.mark.quick
 def test_every_option_exists(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also those that stand in the text without their command."""
-    known = {"--no-deps", "--require-hashes"}  # of pip
+    known = {"--no-deps", "--require-hashes", "--strict", "--help"}  # of pip, mkdocs, all
 
     def stop(self: Parser, *_: object) -> None:
         known.update(re.findall(r"--[a-z][\w-]*", self.format_usage()))
@@ -123,7 +129,7 @@ def test_every_option_exists(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in {words[0] for words in PYTHON}:
         with pytest.raises(Understood):
             program(module)([])
-    named = {option for span in spans(README) for option in re.findall(r"(?<!\S)--[a-z][\w-]*", span)}
+    named = {option for span in spans(TEXT) for option in re.findall(r"(?<!\S)--[a-z][\w-]*", span)}
     assert named
     assert named <= known
 

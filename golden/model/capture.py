@@ -13,8 +13,10 @@ sound: 1,500 frames.
 
     model = Whisper(ctranslate2.read(ctranslate2.locate("whisper-tiny.en")))
     for keys, values in heard(model, signal): ...
+    for queries, keys, values in cross_attention_inputs(model, signal, ids): ...
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -30,6 +32,7 @@ from golden.model.whisper import Whisper
 __all__ = [
     "Linear",
     "attention_inputs",
+    "cross_attention_inputs",
     "heard",
     "keys_and_values",
     "layer_inputs",
@@ -127,8 +130,8 @@ def keys_and_values(model: Llama, tokens: ArrayLike) -> list[tuple[NDArray[np.fl
 class _Watching(Plain):
     """Keys and values, and the queries that read them."""
 
-    def __init__(self, heads: int, channels: int) -> None:
-        super().__init__(heads, channels)
+    def __init__(self, heads: int, channels: int, causal: bool = True) -> None:
+        super().__init__(heads, channels, causal)
         self.queries: list[NDArray[np.float32]] = []
 
     def read(self, query: NDArray[np.float32], first: int, window: int | None = None) -> NDArray[np.float32]:
@@ -167,6 +170,28 @@ def heard(model: Whisper, signal: ArrayLike) -> list[tuple[NDArray[np.float32], 
         Keys and values of every layer's cross-attention, float32 [heads, 1500, D].
     """
     return model.cross(model.encode(spectrogram(signal)))
+
+
+def cross_attention_inputs(
+    model: Whisper, signal: ArrayLike, tokens: ArrayLike
+) -> list[tuple[NDArray[np.float32], ...]]:
+    """Let Whisper hear a sound and run a text through its decoder.
+
+    Args:
+        model, signal: as of ``heard``.
+        tokens: ids of the text, from the first position on.
+
+    Returns:
+        Queries float32 [heads, T, D], keys and values [heads, 1500, D] of every layer's cross-attention.
+        Queries are not scaled.
+    """
+    memories = model.memories(model.encode(spectrogram(signal)), cross=partial(_Watching, causal=False))
+    model.hidden(tokens, memories)
+    return [
+        (np.concatenate(memory.cross.queries, 2)[:, 0], memory.cross.keys, memory.cross.values)
+        for memory in memories
+        if isinstance(memory.cross, _Watching)
+    ]
 
 
 def manual(characters: int) -> str:

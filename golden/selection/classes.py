@@ -25,13 +25,33 @@ from golden.kv.affine import Quantized
 from golden.kv.formats import Format
 from golden.kv.pages import SIDES, PageLayout
 
-__all__ = ["LEFT", "Classes", "Page", "Pool", "Tokens"]
+__all__ = ["LEFT", "Classes", "Page", "Pool", "Tokens", "packed"]
 
 LEFT = -1
 """In place of the token that has left a page."""
 
 _POINTER_BITS = 32
+_INDEX_BITS = 16
 _HALF_BITS = 16
+
+
+def packed(classes: ArrayLike, bits: int) -> NDArray[np.uint8]:
+    """The map as it lies in memory: ``bits`` a token, 1 or 2, the lowest places first.
+
+    Args:
+        classes: ``[T]``, each below 2^bits.
+        bits: 1 or 2.
+
+    Returns:
+        uint8, the last byte filled up with zeros.
+
+    Raises:
+        ValueError: a class that does not fit.
+    """
+    numbers = np.asarray(classes, np.uint8)
+    if bits not in (1, 2) or numbers.max(initial=0) >> bits:
+        raise ValueError(f"classes up to {numbers.max(initial=0)} must fit in {bits} bits, 1 or 2")
+    return np.packbits(numbers[:, None] >> np.arange(bits) & 1, bitorder="little")
 
 
 class Pool:
@@ -136,11 +156,12 @@ class Classes:
 
     @property
     def bits(self) -> int:
-        """Bits in memory: pages, waiting tokens, the map, and of each page its mask and a pointer."""
+        """Bits in memory: pages, what waits, the map, of each page its mask and a pointer, and indices."""
         result = self.evicted.bit_length() * len(self.map)
         for own in self._classes:
-            page = 8 * own.pool.memory.shape[1] + self.page_tokens + _POINTER_BITS
-            result += len(own.table) * page + 2 * _HALF_BITS * own.waiting.keys.size
+            page = 8 * own.pool.memory.shape[1] + (1 + _INDEX_BITS) * self.page_tokens + _POINTER_BITS
+            waiting = 2 * _HALF_BITS * self.channels + _INDEX_BITS
+            result += len(own.table) * page + len(own.waiting.index) * waiting
         return result
 
     def table(self, number: int) -> list[Page]:
@@ -150,6 +171,12 @@ class Classes:
     def waiting(self, number: int) -> Tokens:
         """Tokens of a class that fill no page yet, float16."""
         return self._classes[number].waiting
+
+    def order(self, number: int) -> NDArray[np.intp]:
+        """Indices ``[n]`` of the tokens of a class, in the order of attention."""
+        own = self._classes[number]
+        found = [page.tokens[page.tokens != LEFT] for page in own.table]
+        return np.concatenate([*found, own.waiting.index])
 
     def read(self, number: int) -> Tokens:
         """Tokens of a class as attention finds them, page after page, those that wait last: float32."""

@@ -8,7 +8,7 @@ from amaranth.utils import exact_log2
 
 from hw import payloads
 from hw.attention.page_datatypes import check, format_of
-from hw.attention.payloads import chunk_codes, maximum_move, product, value_product
+from hw.attention.payloads import chunk_codes, maximum_moves, product, value_product
 from hw.attention.product_shape import blocks_of, inputs_of, is_folded, most_outputs
 from hw.config import Config
 from hw.kv.page_shape import group_length
@@ -27,8 +27,8 @@ class CodeFeed(wiring.Component):
 
     Members:
         products (in stream): one for each vector; taken when its chunks begin.
-        moves (in stream): for values, how far a query's maximum moved; taken with its last part.
-        codes (in stream): all chunks of a page for each of its queries.
+        moves (in stream): for values, how far each query's maximum moved; taken with its last part.
+        codes (in stream): all chunks of a page for each turn of its queries.
         passes, chunks (out streams): to the tile.
         scaled (out stream): every product, for the scales of those that are rescaled.
         values (out stream): those of values.
@@ -42,7 +42,7 @@ class CodeFeed(wiring.Component):
         super().__init__(
             {
                 "products": In(stream.Signature(product(config))),
-                "moves": In(stream.Signature(maximum_move(config))),
+                "moves": In(stream.Signature(maximum_moves(config))),
                 "codes": In(stream.Signature(chunk_codes(config))),
                 "passes": Out(stream.Signature(payloads.passes)),
                 "chunks": Out(stream.Signature(payloads.chunk(config))),
@@ -73,7 +73,7 @@ class CodeFeed(wiring.Component):
         """Tell the others of the next product, as early as it is known.
 
         Returns:
-            Whether it is steady: its value sums do not move, nor wait for those of lists before to be read.
+            Whether it is steady: no column's value sums move, nor wait for those of lists before to be read.
         """
         config, coming = self.config, self.products.payload
         outputs = {"passes": self.passes, "scaled": self.scaled, "values": self.values}
@@ -86,7 +86,7 @@ class CodeFeed(wiring.Component):
         tells = Signal()
         is_value = Signal()
         still = Signal()
-        moved = Signal.like(self.moves.payload.places)
+        moved = Signal.like(self.moves.payload)
         held_still = Signal()
         may_wait = Signal()
         m.d.comb += [
@@ -97,9 +97,9 @@ class CodeFeed(wiring.Component):
                 & Cat(fifo.w_rdy for fifo in fifos.values()).all()
                 & (~is_value | self.moves.valid)
             ),
-            moved.eq(Mux(coming.page.opens, 0, self.moves.payload.places)),
-            may_wait.eq(coming.page.opens & (coming.query == 0) & (coming.part == 0)),
-            still.eq(is_value & is_folded(coming.page.form) & ~moved.any() & ~may_wait),
+            moved.eq(Mux(coming.page.opens, 0, self.moves.payload.as_value())),
+            may_wait.eq(coming.page.opens & (coming.turn == 0) & (coming.part == 0)),
+            still.eq(is_value & is_folded(coming.page.form) & ~moved.as_value().any() & ~may_wait),
             self.moves.ready.eq(tells & is_value & coming.last_part),
             self.products.ready.eq(free & (told | tells)),
         ]

@@ -1,8 +1,8 @@
-"""Code memory: the codes of a page as chunks of the array, sent again for each of its queries.
+"""Code memory: the codes of a page as chunks of the array, sent again for each turn of its queries.
 
 A ring of granules, each as many bits as a chunk has codes; a chunk of codes of b bits is b granules. Granules
 lie in banks in turn, so that all of a chunk can be read at once wherever it begins. A page's codes follow
-those of the page before; while its last query reads them they make way for those of the next page.
+those of the page before; while its last turn reads them they make way for those of the next page.
 """
 
 from collections.abc import Sequence
@@ -43,15 +43,15 @@ def dense_bits(coding: Coding) -> int:
 
 
 class CodeMemory(wiring.Component):
-    """Send page after page, a chunk a cycle without a gap between queries and pages.
+    """Send page after page, a chunk a cycle without a gap between turns and pages.
 
     A chunk is offered two cycles after the last word of it came. While all of the memory waits for its last
-    query no word is taken.
+    turn no word is taken.
 
     Members:
-        pages (in stream): pages, in the order of their words; taken with the last query's last chunk.
+        pages (in stream): pages, in the order of their words; taken with the last turn's last chunk.
         dense (in stream): words of dense codes.
-        codes (out stream): all chunks of a page for each query, as the array takes them.
+        codes (out stream): all chunks of a page for each turn, as the array takes them.
     """
 
     def __init__(self, config: Config) -> None:
@@ -146,15 +146,15 @@ class CodeMemory(wiring.Component):
     def _walk(
         self, m: Module, written: Signal, free: Signal, place: Signal, fetches: Signal, advance: Value
     ) -> None:
-        """Chunk after chunk, query after query."""
+        """Chunk after chunk, turn after turn."""
         page, config = self.pages.payload, self.config
         unit = SHORTEST_GROUP * config.kv.page_tokens // self.granule  # chunks of 16 channels
         begin = Signal.like(written)
-        query = Signal.like(page.last_query)
+        turn = Signal.like(page.last_turn)
         chunk = Signal(range(unit * (config.kv.channels // SHORTEST_GROUP)))
         bits = Signal(range(CODE_BITS + 1))
         last_chunk = Signal()
-        last_query = Signal()
+        last_turn = Signal()
         there = Signal()
         following = Signal.like(place)
         with m.Switch(page.coding):
@@ -165,16 +165,16 @@ class CodeMemory(wiring.Component):
             there.eq((written - place)[: len(written)] >= bits),
             fetches.eq(self.pages.valid & there),
             last_chunk.eq(chunk == page.channels * unit - 1),
-            last_query.eq(query == page.last_query),
+            last_turn.eq(turn == page.last_turn),
             following.eq(place + bits),
-            free.eq(Mux(last_query & self.pages.valid, place, begin)),
-            self.pages.ready.eq(fetches & advance & last_chunk & last_query),
+            free.eq(Mux(last_turn & self.pages.valid, place, begin)),
+            self.pages.ready.eq(fetches & advance & last_chunk & last_turn),
         ]
         with m.If(fetches & advance):
             m.d.sync += [chunk.eq(chunk + 1), place.eq(following)]
             with m.If(last_chunk):
-                m.d.sync += [chunk.eq(0), query.eq(Mux(last_query, 0, query + 1))]
-                with m.If(last_query):
+                m.d.sync += [chunk.eq(0), turn.eq(Mux(last_turn, 0, turn + 1))]
+                with m.If(last_turn):
                     m.d.sync += [begin.eq(_page_begin(following)), place.eq(_page_begin(following))]
                 with m.Else():
                     m.d.sync += place.eq(begin)

@@ -4,42 +4,39 @@ Meaning: ``golden.attention.engine``. It works on one KV head at a time, with th
 page; the queries of the head read a page together.
 """
 
-from amaranth.hdl import Module, Mux, Shape, ShapeLike, Signal
+from amaranth.hdl import Module, Mux, Shape, Signal
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.fifo import SyncFIFO, SyncFIFOBuffered
+from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from hw import payloads
 from hw.attention.code_feed import CodeFeed
 from hw.attention.code_memory import CodeMemory
+from hw.attention.column import AHEAD
+from hw.attention.columns import Columns
 from hw.attention.folding import Folding
 from hw.attention.number_memory import READERS, NumberMemory
 from hw.attention.page_loader import PageLoader
 from hw.attention.payloads import (
     attention_page,
     divisor,
-    maximum_move,
-    offset_term,
     query_beat,
     score_beat,
     softmax_state,
     value_sum,
 )
+from hw.attention.product_shape import of_columns
 from hw.attention.query_memory import QueryMemory
 from hw.attention.scale_feed import ScaleFeed
 from hw.attention.segment_feed import SegmentFeed
-from hw.attention.softmax import Softmax
-from hw.attention.value_sums import ValueSums
-from hw.attention.vector_feed import VECTORS_UNDER_WAY, VectorFeed
-from hw.config import Config
+from hw.attention.vector_feed import VectorFeed
+from hw.config import Config, ConfigurationError
 from hw.kv.page_reader import ERRORS
-from hw.kv.payloads import SHORTEST_GROUP, Side, word
+from hw.kv.payloads import Side, word
 from hw.payloads import ActivationFormat
 
 __all__ = ["Engine", "members"]
 
-_AHEAD = 2
-"""Lists whose keys may be ahead of their values."""
 _LISTS = 4
 """Lists whose queries have been read for the last time and whose outputs have not all left."""
 
@@ -56,7 +53,7 @@ def members(config: Config) -> dict[str, wiring.Member]:
         "scales": Out(stream.Signature(payloads.group_scales(config))),
         "channels": Out(stream.Signature(payloads.channels(config))),
         "results": In(stream.Signature(payloads.result(config))),
-        "dots": In(stream.Signature(payloads.value_dots(config))),
+        "dots": In(stream.Signature(payloads.column_dots(config))),
         "settled": Out(1),
         "divisors": Out(stream.Signature(divisor)),
         "sums": Out(stream.Signature(value_sum)),
@@ -74,6 +71,9 @@ class Engine(wiring.Component):
     that a page's weights are worked out while the array multiplies the keys of the next ones. Keys of the
     next lists may come before the last values of this one, as if all their pages were one list.
 
+    With several columns query n is in column ``n % columns``, and so many queries read a page at a time.
+    Columns share a page's codes and numbers; softmax and value sums are each column's own.
+
     Bad pages and bad queries never harm other lists; their own list gives as many sums as it would
     otherwise, with ``error``. A list has the channels of its first page of keys.
 
@@ -88,31 +88,37 @@ class Engine(wiring.Component):
         found (out stream): maximum and sum of weights of each query of lists whose scores are wanted.
         error_format, error_short, error_long, error_trits (out): as of ``PageLoader``.
         error_query (out): as of ``QueryMemory``'s error.
+
+    Raises:
+        ConfigurationError: columns that queries cannot be spread over.
     """
 
     def __init__(self, config: Config) -> None:
+        self._MustUse__used = True  # Amaranth would warn of a component that is refused here
+        if config.columns not in (1, 2, 4, 8) or 2 * config.columns > config.kv.queries:
+            raise ConfigurationError(
+                f"columns {config.columns} must be a power of two and at most half of "
+                f"kv.queries {config.kv.queries}"
+            )
         self.config = config
         super().__init__(members(config))
+        self._MustUse__used = False
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         config = self.config
         m.submodules.queries = queries = QueryMemory(config)
         m.submodules.vectors = vectors = VectorFeed(config)
-        m.submodules.softmax = softmax = Softmax(config)
-        m.submodules.value_sums = sums = ValueSums(config)
         m.submodules.code_feed = codes = CodeFeed(config)
         m.submodules.scale_feed = scales = ScaleFeed(config)
         m.submodules.segment_feed = segments = SegmentFeed(config)
+        m.submodules.columns = columns = Columns(config)
         numbers, code_memory, loader = self._load(m)
 
         connect(m, flipped(self.queries), queries.queries)
         connect(m, numbers.loaded, vectors.pages)
         connect(m, vectors.queries, queries.requests)
         connect(m, queries.operands, vectors.query_beats)
-        connect(m, vectors.weights, softmax.requests)
-        connect(m, softmax.weights, vectors.weight_beats)
-        connect(m, vectors.score_pages, softmax.pages)
         connect(m, vectors.products, codes.products)
         for reader, feed in zip(READERS, (scales, vectors), strict=True):
             connect(m, feed.requests, getattr(numbers, f"{reader}_requests"))
@@ -122,35 +128,38 @@ class Engine(wiring.Component):
             numbers.release.eq(scales.release),
             numbers.released.eq(scales.released),
         ]
-        self._fold(m, vectors, softmax, sums)
-
         connect(m, code_memory.codes, codes.codes)
-        ahead = _AHEAD * config.kv.queries
-        self._queue(m, "moves", maximum_move(config), softmax.moves, codes.moves, ahead)
-        self._queue(m, "states", softmax_state(config), softmax.states, segments.states, ahead)
         connect(m, codes.scaled, scales.products)
         connect(m, codes.values, segments.products)
-        self._queue(m, "specials", config.kv.queries, queries.specials, segments.specials, _AHEAD)
-        connect(m, segments.segments, sums.segments)
-        connect(m, segments.reads, sums.reads)
-        connect(m, sums.sums, flipped(self.sums))
+        m.submodules.waiting_specials = specials = SyncFIFO(width=config.kv.queries, depth=AHEAD)
+        connect(m, queries.specials, specials.w_stream)
+        connect(m, specials.r_stream, segments.specials)
         for source, name in ((codes, "passes"), (codes, "chunks"), (scales, "scales"), (scales, "channels")):
             connect(m, getattr(source, name), flipped(getattr(self, name)))
-        connect(m, flipped(self.dots), sums.dots)
-        m.d.comb += self.settled.eq(sums.settled)
-        self._results(m, scales, softmax, sums)
-        self._mark(m, loader, queries, segments)
-        connect(m, softmax.scores, flipped(self.scores))
         connect(m, segments.found, flipped(self.found))
+        self._mark(m, loader, queries, segments)
+        self._fold(m, vectors, columns)
+        self._results(m, scales, columns)
+        self._attend(m, vectors, codes, segments, columns)
         return m
 
-    def _queue(
-        self, m: Module, name: str, shape: ShapeLike, source: object, target: object, depth: int
+    def _attend(
+        self, m: Module, vectors: VectorFeed, codes: CodeFeed, segments: SegmentFeed, columns: Columns
     ) -> None:
-        """A stream by way of a queue."""
-        m.submodules[f"waiting_{name}"] = fifo = SyncFIFO(width=Shape.cast(shape).width, depth=depth)
-        connect(m, source, fifo.w_stream)
-        connect(m, fifo.r_stream, target)
+        """Softmax and value sums."""
+        connect(m, vectors.score_pages, columns.pages)
+        connect(m, vectors.weights, columns.requests)
+        connect(m, columns.weights, vectors.weight_beats)
+        connect(m, columns.moves, codes.moves)
+        connect(m, segments.segments, columns.segments)
+        for name in of_columns("states", self.config):
+            connect(m, getattr(columns, name), getattr(segments, name))
+        for name in of_columns("reads", self.config):
+            connect(m, getattr(segments, name), getattr(columns, name))
+        connect(m, flipped(self.dots), columns.dots)
+        connect(m, columns.scores, flipped(self.scores))
+        connect(m, columns.sums, flipped(self.sums))
+        m.d.comb += [columns.column.eq(segments.column), self.settled.eq(columns.settled)]
 
     def _load(self, m: Module) -> tuple[NumberMemory, CodeMemory, PageLoader]:
         """Pages from words to memories: that of numbers and that of codes."""
@@ -188,8 +197,8 @@ class Engine(wiring.Component):
         with m.If(taken):
             m.d.sync += query.eq(Mux(list_ends, 0, query + 1))
 
-    def _fold(self, m: Module, vectors: VectorFeed, softmax: Softmax, sums: ValueSums) -> None:
-        """Folded vectors to the tile, their offset terms to whoever adds them."""
+    def _fold(self, m: Module, vectors: VectorFeed, columns: Columns) -> None:
+        """Folded vectors to the tile, their offset terms to the columns."""
         config = self.config
         m.submodules.folding = folding = Folding(config)
         connect(m, vectors.beats, folding.beats)
@@ -216,6 +225,7 @@ class Engine(wiring.Component):
             folding.folded.ready.eq(beats.w_rdy),
             beats.w_en.eq(folding.folded.valid),
             beats.w_data.eq(out),
+            out.elements.eq(folding.folded.payload.elements),
             out.last.eq(folding.folded.payload.last),
             out.format.eq(ActivationFormat.BF16),
             out.halvings.eq(folded.halvings),
@@ -224,57 +234,21 @@ class Engine(wiring.Component):
             sides.w_data.eq(folded.side),
             sides.w_en.eq(ends),
         ]
-        for target, element in zip(out.elements[0], folding.folded.payload.elements, strict=True):
-            m.d.comb += target.eq(element)
-
-        # Keys of a page whose results wait for softmax have their terms waiting, too.
-        waiting = config.kv.queries * config.kv.page_tokens // SHORTEST_GROUP
-        takers = {}
-        for side, taker, more in ((Side.KEY, softmax, waiting), (Side.VALUE, sums, 0)):
-            name = f"waiting_{side.name.lower()}_terms"
-            m.submodules[name] = fifo = SyncFIFO(width=offset_term.width, depth=VECTORS_UNDER_WAY + more)
-            takers[side] = fifo
-            m.d.comb += [
-                fifo.w_data.eq(folding.terms.payload),
-                fifo.w_en.eq(folding.terms.valid & sides.r_rdy & (sides.r_data == side.value)),
-            ]
-            connect(m, fifo.r_stream, taker.terms)
-        of_value = sides.r_data == Side.VALUE.value
         m.d.comb += [
-            folding.terms.ready.eq(Mux(of_value, takers[Side.VALUE].w_rdy, takers[Side.KEY].w_rdy)),
+            columns.terms.payload.terms.eq(folding.terms.payload),
+            columns.terms.payload.side.eq(sides.r_data),
+            columns.terms.valid.eq(folding.terms.valid & sides.r_rdy),
+            folding.terms.ready.eq(columns.terms.ready & sides.r_rdy),
             sides.r_en.eq(folding.terms.valid & folding.terms.ready),
         ]
 
-    def _results(self, m: Module, scales: ScaleFeed, softmax: Softmax, sums: ValueSums) -> None:
-        """Results of keys become scores, those of values are summed.
-
-        Keys give up to ``rescale_units`` results a cycle, but none while the array works on values; softmax
-        takes one a cycle all the time. There is room for a page's, since softmax may have to wait for values
-        that come behind this page.
-        """
-        config, kv = self.config, self.config.kv
-        shape = data.StructLayout({"rows": payloads.result(config)["rows"].shape, "last": 1})
-        depth = kv.queries * kv.page_tokens // config.rescale_units
-        m.submodules.waiting_results = waiting = SyncFIFOBuffered(width=shape.size, depth=depth)
-        coming = Signal(shape)
-        oldest = Signal(shape)
-        of_value = Signal()
-        present = Signal()
+    def _results(self, m: Module, scales: ScaleFeed, columns: Columns) -> None:
+        """Results of the array, and whose they are."""
+        takers = scales.takers
         m.d.comb += [
-            of_value.eq(scales.takers.payload == Side.VALUE),
-            present.eq(self.results.valid & scales.takers.valid),
-            coming.rows.eq(self.results.payload.rows),
-            coming.last.eq(self.results.payload.last),
-            oldest.eq(waiting.r_data),
-            waiting.w_data.eq(coming),
-            waiting.w_en.eq(present & ~of_value),
-            waiting.r_en.eq(softmax.results.ready),
-            softmax.results.valid.eq(waiting.r_rdy),
-            softmax.results.payload.rows.eq(oldest.rows),
-            softmax.results.payload.count.eq(config.rescale_units),
-            softmax.results.payload.last.eq(oldest.last),
-            sums.results.payload.eq(self.results.payload),
-            sums.results.valid.eq(present & of_value),
-            self.results.ready.eq(scales.takers.valid & Mux(of_value, sums.results.ready, waiting.w_rdy)),
-            scales.takers.ready.eq(self.results.valid & self.results.ready & self.results.payload.last),
+            columns.results.payload.result.eq(self.results.payload),
+            columns.results.payload.side.eq(takers.payload),
+            columns.results.valid.eq(self.results.valid & takers.valid),
+            self.results.ready.eq(columns.results.ready & takers.valid),
+            takers.ready.eq(self.results.valid & self.results.ready & self.results.payload.last),
         ]

@@ -28,16 +28,16 @@ _BASE = 89
 
 
 class Folding(wiring.Component):
-    """Fold ``activation_lanes`` elements a cycle.
+    """Fold ``activation_lanes`` elements of every column a cycle.
 
     One beat a cycle in and out, without a gap between vectors. A beat's activations are offered ``LATENCY``
-    cycles after it was accepted, a vector's offset term one cycle after the activations of its last beat.
+    cycles after it was accepted, the vectors' offset terms one cycle after the activations of its last beat.
     Nothing moves while either output waits, so whoever takes offset terms must not wait for later beats.
 
     Members:
         beats (in stream): operands with their steps and offsets.
         folded (out stream): products with the steps.
-        terms (out stream): offset terms, one a vector.
+        terms (out stream): offset terms of the vectors.
     """
 
     def __init__(self, config: Config) -> None:
@@ -46,7 +46,7 @@ class Folding(wiring.Component):
             {
                 "beats": In(stream.Signature(payloads.folding_beat(config))),
                 "folded": Out(stream.Signature(payloads.folded_beat(config))),
-                "terms": Out(stream.Signature(payloads.offset_term)),
+                "terms": Out(stream.Signature(payloads.offset_terms(config))),
             }
         )
 
@@ -83,44 +83,46 @@ class Folding(wiring.Component):
             offset_base.eq(-_BASE - Mux(beat.side == Side.KEY, _GRID, beat.top)),
             step_base.eq(offset_base + beat.centre),
         ]
-        lanes = [share(m, f"lane_{number}", FoldingLane(self.config)) for number in range(len(beat.elements))]
-        for number, lane in enumerate(lanes):
-            element = beat.elements[number]
-            m.d.comb += [
-                lane.advance.eq(advance),
-                lane.operand.eq(element.operand),
-                lane.step.eq(element.step),
-                lane.offset.eq(element.offset),
-                lane.step_base.eq(step_base),
-                lane.offset_base.eq(offset_base),
-                lane.centred.eq(beat.centre.any()),
-                lane.saturates.eq(saturates),
-                self.folded.p.elements[number].eq(lane.folded),
-            ]
-        self._sum(m, advance, valid[-1], last[-1], lanes)
+        first = Signal(init=1)
+        with m.If(advance & valid[-1]):
+            m.d.sync += first.eq(last[-1])
+        for column in range(self.config.columns):
+            lanes = []
+            for number, element in enumerate(beat.elements):
+                lane = share(m, f"lane_{column}_{number}", FoldingLane(self.config))
+                m.d.comb += [
+                    lane.advance.eq(advance),
+                    lane.operand.eq(element.operands[column]),
+                    lane.step.eq(element.step),
+                    lane.offset.eq(element.offset),
+                    lane.step_base.eq(step_base),
+                    lane.offset_base.eq(offset_base),
+                    lane.centred.eq(beat.centre.any()),
+                    lane.saturates.eq(saturates),
+                    self.folded.p.elements[column][number].eq(lane.folded),
+                ]
+                lanes.append(lane)
+            self._sum(m, column, advance, valid[-1], first, lanes)
         return m
 
     def _sum(
-        self, m: Module, advance: Value, valid: Value, last: Value, lanes: Sequence[FoldingLane]
+        self, m: Module, column: int, advance: Value, valid: Value, first: Value, lanes: Sequence[FoldingLane]
     ) -> None:
         """Add all rows, then the sum to that of the beats before."""
+        term = self.terms.p[column]
         rows = [row for lane in lanes for row in lane.rows]
         width = ROW_BITS + ceil_log2(len(rows))
-        sums = [Signal(width, name=f"held_row_{number}", reset_less=True) for number in range(3)]
-        units = Signal(bits_for(len(rows)), reset_less=True)
-        first = Signal(init=1)
-        base = Signal(payloads.TERM_BITS)
-        m.d.comb += base.eq(Mux(first, 0, self.terms.p))
+        sums = [Signal(width, name=f"held_row_{column}_{number}", reset_less=True) for number in range(3)]
+        units = Signal(bits_for(len(rows)), name=f"units_{column}", reset_less=True)
+        base = Signal(payloads.TERM_BITS, name=f"base_{column}")
+        m.d.comb += base.eq(Mux(first, 0, term))
         excess = Const(-(len(rows) << ROW_BITS - 1), signed(payloads.TERM_BITS)).as_unsigned()
-        left, right = compress(m, [*sums, base, excess, units], payloads.TERM_BITS, name="total")
-        ones = compress(m, [unit for lane in lanes for unit in lane.units], len(units), name="ones")
+        left, right = compress(m, [*sums, base, excess, units], payloads.TERM_BITS, name=f"total_{column}")
+        ones = compress(m, [unit for lane in lanes for unit in lane.units], len(units), name=f"ones_{column}")
         with m.If(advance):
             m.d.sync += [
-                Cat(sums).eq(Cat(compress(m, rows, width, 3, name="rows"))),
+                Cat(sums).eq(Cat(compress(m, rows, width, 3, name=f"rows_{column}"))),
                 units.eq(ones[0] + ones[1]),
             ]
         with m.If(advance & valid):
-            m.d.sync += [
-                self.terms.p.eq((left + right)[: payloads.TERM_BITS]),
-                first.eq(last),
-            ]
+            m.d.sync += term.eq((left + right)[: payloads.TERM_BITS])

@@ -7,7 +7,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from hw.attention.code_writer import CodeWriter
 from hw.attention.page_admission import LISTS, PageAdmission, admitted_page
-from hw.attention.payloads import attention_page, code_page, dense_words
+from hw.attention.payloads import attention_page, code_page, dense_words, turn_of
 from hw.config import Config
 from hw.kv.page_reader import ERRORS, PageSplitter
 from hw.kv.payloads import Side, word
@@ -93,7 +93,7 @@ class PageLoader(wiring.Component):
             codes_of.coding.eq(page.form.coding),
             codes_of.side.eq(page.form.side),
             codes_of.channels.eq(page.form.channels),
-            codes_of.last_query.eq(page.last_query),
+            codes_of.last_turn.eq(turn_of(page.last_query, config)),
         ]
         for fifo, taker in ((written, writer.pages), (replayed, self.code_pages)):
             m.d.comb += [

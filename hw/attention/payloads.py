@@ -1,8 +1,8 @@
 """Stream payloads of the attention engine."""
 
-from amaranth.hdl import ShapeLike, signed
+from amaranth.hdl import ShapeLike, Value, signed
 from amaranth.lib import data, enum
-from amaranth.utils import bits_for
+from amaranth.utils import bits_for, exact_log2
 
 from golden.attention.widths import CONTEXT_BITS, SCORE_FRACTION, SUM_BITS, TOTAL_FRACTION
 from golden.numbers.datatypes import LANE_BITS
@@ -21,11 +21,14 @@ __all__ = [
     "TOP_BITS",
     "TOTAL_BITS",
     "Access",
+    "column_state",
     "divisor",
     "folded_beat",
     "folding_beat",
     "maximum_move",
+    "maximum_moves",
     "offset_term",
+    "offset_terms",
     "operand_beat",
     "query_beat",
     "query_request",
@@ -35,8 +38,11 @@ __all__ = [
     "scored_query",
     "softmax_state",
     "tf32",
+    "turn_of",
+    "turns",
     "value_read",
     "value_segment",
+    "value_segments",
     "value_sum",
     "weight_beat",
     "weight_request",
@@ -52,14 +58,27 @@ TERM_BITS = 52
 TOTAL_BITS = CONTEXT_BITS + TOTAL_FRACTION + 1
 
 
-def _seen(config: Config) -> dict[str, ShapeLike]:
-    """Queries of a page and the tokens that they see."""
+def turns(config: Config) -> int:
+    """Most queries of a list in a token column; query n is number ``n // columns`` of column ``n % columns``.
+
+    Those of the same number are one turn: they read a page together.
+    """
+    return config.kv.queries // config.columns
+
+
+def turn_of(query: Value, config: Config) -> Value:
+    """Number of a query of a list in its column."""
+    return query[exact_log2(config.columns) :]
+
+
+def _seen(config: Config, columns: int = 1) -> dict[str, ShapeLike]:
+    """Queries of a page and the tokens that they see; those of the list are ``columns`` times as many."""
     queries, tokens = config.kv.queries, config.kv.page_tokens
     return {
         "last_query": range(queries),
         "first": range(tokens),
-        "last": range(-queries, tokens),
-        "causal": bits_for(queries - 1),
+        "last": range(-queries * columns, tokens + columns - 1),
+        "causal": bits_for(queries * columns - 1),
     }
 
 
@@ -86,14 +105,14 @@ def attention_page(config: Config) -> data.StructLayout:
 
 
 def code_page(config: Config) -> data.StructLayout:
-    """What of a page's format says how its codes lie; they are wanted once for each query."""
+    """What of a page's format says how its codes lie; they are wanted once for each turn of queries."""
     form = page_format(config)
     return data.StructLayout(
         {
             "coding": Coding,
             "side": Side,
             "channels": form["channels"].shape,
-            "last_query": range(config.kv.queries),
+            "last_turn": range(turns(config)),
         }
     )
 
@@ -109,11 +128,14 @@ def chunk_codes(config: Config) -> data.ArrayLayout:
 
 
 def product(config: Config) -> data.StructLayout:
-    """A vector of a query and the part of a page that it is multiplied by; the last one of a page ends it."""
+    """Vectors of a turn of queries and the part of a page that they are multiplied by.
+
+    The last one of a page ends it.
+    """
     return data.StructLayout(
         {
             "page": attention_page(config),
-            "query": range(config.kv.queries),
+            "turn": range(turns(config)),
             "part": range(most_parts(config)),
             "last_part": 1,
             "last": 1,
@@ -122,8 +144,8 @@ def product(config: Config) -> data.StructLayout:
 
 
 def value_product(config: Config) -> data.StructLayout:
-    """A product of values, and how many places the query's maximum has moved with its page."""
-    return data.StructLayout({"product": product(config), "moved": MOVED_BITS})
+    """A product of values, and how many places the maximum of each column's query has moved with its page."""
+    return data.StructLayout({"product": product(config), "moved": maximum_moves(config)})
 
 
 def number_request(config: Config) -> data.StructLayout:
@@ -167,25 +189,30 @@ def query_beat(config: Config) -> data.StructLayout:
 
 
 def query_request(config: Config) -> data.StructLayout:
-    """The first ``16 * channels`` elements of a query are wanted; ``last``: nothing else of its list is."""
+    """The first ``16 * channels`` elements of a turn of queries; ``last``: nothing else of their list is."""
     channels = query_beat(config)["channels"].shape  # at least 1, at most the configuration's
-    return data.StructLayout({"query": range(config.kv.queries), "channels": channels, "last": 1})
+    return data.StructLayout({"turn": range(turns(config)), "channels": channels, "last": 1})
 
 
 def operand_beat(config: Config) -> data.StructLayout:
-    """Consecutive elements of a query in the base-2 domain; ``last`` closes those of a request."""
-    return data.StructLayout({"elements": data.ArrayLayout(tf32, config.activation_lanes), "last": 1})
+    """Consecutive elements of vectors, ``[column][lane]``; ``last`` closes them.
+
+    They are queries in the base-2 domain, or weights.
+    """
+    lanes = data.ArrayLayout(tf32, config.activation_lanes)
+    return data.StructLayout({"elements": data.ArrayLayout(lanes, config.columns), "last": 1})
 
 
 def folding_beat(config: Config) -> data.StructLayout:
-    """Consecutive elements of a vector, each with its step and offset; ``last`` closes the vector.
+    """Consecutive elements of every column's vector, with steps and offsets; ``last`` closes the vectors.
 
-    ``operand`` is an element of a query or a weight: 0, or 2^-32 to 2^16 in magnitude. ``step`` and
-    ``offset`` are finite float16. The others are constant within a vector: ``top``, of values, is the
+    ``operands``, one a column, are elements of queries or weights: 0, or 2^-32 to 2^16 in magnitude. ``step``
+    and ``offset`` are finite float16. The others are constant within a vector: ``top``, of values, is the
     exponent field that no step or offset of the head exceeds; codes are less ``2**centre``, or less nothing
     where ``centre`` is 0.
     """
-    element = data.StructLayout({"operand": tf32, "step": HALF_BITS, "offset": HALF_BITS})
+    operands = data.ArrayLayout(tf32, config.columns)
+    element = data.StructLayout({"operands": operands, "step": HALF_BITS, "offset": HALF_BITS})
     return data.StructLayout(
         {
             "elements": data.ArrayLayout(element, config.activation_lanes),
@@ -198,27 +225,36 @@ def folding_beat(config: Config) -> data.StructLayout:
 
 
 def folded_beat(config: Config) -> data.StructLayout:
-    """Consecutive activations of a vector; ``last`` closes it."""
-    return data.StructLayout({"elements": data.ArrayLayout(tf32, config.activation_lanes), "last": 1})
+    """Consecutive activations of every column's vector, ``[column][lane]``; ``last`` closes the vectors."""
+    lanes = data.ArrayLayout(tf32, config.activation_lanes)
+    return data.StructLayout({"elements": data.ArrayLayout(lanes, config.columns), "last": 1})
 
 
 offset_term = signed(TERM_BITS)
 """A vector's offset term: of keys in units of 2^-18, of values in units of 2^(top - 50)."""
 
 
-def score_page(config: Config) -> data.StructLayout:
-    """A page whose scores come.
+def offset_terms(config: Config) -> data.ArrayLayout:
+    """Of every column's vector."""
+    return data.ArrayLayout(offset_term, config.columns)
 
-    Queries and the tokens that they see are those of ``attention_page``. ``opens``: the first page of these
+
+def score_page(config: Config, columns: int = 1) -> data.StructLayout:
+    """A page whose scores come, of all queries or of those of a column of several.
+
+    Queries and the tokens that they see are those of ``attention_page``; query n of the first of several
+    columns sees the tokens up to ``last + (n * columns & causal)``. ``opens``: the first page of these
     queries; ``closes``: their last one, their states are wanted; all pages between have the same
-    ``last_query``. ``scores``: its scores are wanted.
+    ``last_query``. ``scores``: its scores are wanted. ``lacks``, of several columns: the last query is none,
+    it sees no token and its scores are not wanted.
     """
     return data.StructLayout(
         {
-            **_seen(config),
+            **_seen(config, columns),
             "opens": 1,
             "closes": 1,
             "scores": 1,
+            **({"lacks": 1} if columns > 1 else {}),
         }
     )
 
@@ -226,6 +262,11 @@ def score_page(config: Config) -> data.StructLayout:
 def maximum_move(config: Config) -> data.StructLayout:
     """By how much a query's maximum has moved with a page; 62 stands for all larger distances as well."""
     return data.StructLayout({"query": range(config.kv.queries), "places": MOVED_BITS})
+
+
+def maximum_moves(config: Config) -> data.ArrayLayout:
+    """By how much the maximum of each column's query has moved."""
+    return data.ArrayLayout(MOVED_BITS, config.columns)
 
 
 def scored_query(config: Config) -> data.StructLayout:
@@ -247,8 +288,8 @@ def scored_query(config: Config) -> data.StructLayout:
 
 
 def weight_request(config: Config) -> data.StructLayout:
-    """The weights of a query are wanted; ``last``: nothing else of this page will be."""
-    return data.StructLayout({"query": range(config.kv.queries), "last": 1})
+    """The weights of a column's query are wanted; ``last``: nothing else of this page will be."""
+    return data.StructLayout({"query": range(turns(config)), "last": 1})
 
 
 def weight_beat(config: Config) -> data.StructLayout:
@@ -262,9 +303,16 @@ score_beat = data.StructLayout({"score": signed(SCORE_BITS), "last": 1})
 
 def softmax_state(config: Config) -> data.StructLayout:
     """``maximum`` and ``total`` of a query, as of ``golden.attention.engine.State``."""
-    return data.StructLayout(
-        {"query": range(config.kv.queries), "maximum": signed(MAXIMUM_BITS), "total": TOTAL_BITS}
-    )
+    return _state(config.kv.queries)
+
+
+def column_state(config: Config) -> data.StructLayout:
+    """The same of a column's query."""
+    return _state(turns(config))
+
+
+def _state(queries: int) -> data.StructLayout:
+    return data.StructLayout({"query": range(queries), "maximum": signed(MAXIMUM_BITS), "total": TOTAL_BITS})
 
 
 class Access(enum.Enum, shape=1):
@@ -281,14 +329,23 @@ def value_segment(config: Config) -> data.StructLayout:
     count as zero. Then dot products or results of the array are added, of values whose steps and offsets
     have exponent fields of at most ``top``.
     """
+    return _segment(config, MOVED_BITS)
+
+
+def value_segments(config: Config) -> data.StructLayout:
+    """The same of a turn of queries, each of which has its own ``moved``."""
+    return _segment(config, maximum_moves(config))
+
+
+def _segment(config: Config, moved: ShapeLike) -> data.StructLayout:
     blocks = config.kv.channels // config.rows
     return data.StructLayout(
         {
             "access": Access,
-            "query": range(config.kv.queries),
+            "query": range(turns(config)),
             "block": range(blocks),
             "blocks": bits_for(blocks),
-            "moved": MOVED_BITS,
+            "moved": moved,
             "fresh": 1,
             "top": TOP_BITS,
         }
@@ -296,9 +353,9 @@ def value_segment(config: Config) -> data.StructLayout:
 
 
 def value_read(config: Config) -> data.StructLayout:
-    """The first ``blocks`` row blocks of a query's sums are wanted."""
+    """The first ``blocks`` row blocks of the sums of a column's query are wanted."""
     return data.StructLayout(
-        {"query": range(config.kv.queries), "blocks": bits_for(config.kv.channels // config.rows)}
+        {"query": range(turns(config)), "blocks": bits_for(config.kv.channels // config.rows)}
     )
 
 

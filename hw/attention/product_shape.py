@@ -23,6 +23,7 @@ __all__ = [
     "last_part_of",
     "most_outputs",
     "most_parts",
+    "of_columns",
 ]
 
 
@@ -34,6 +35,11 @@ def most_outputs(config: Config) -> int:
 def most_parts(config: Config) -> int:
     """Most products of a query with a page."""
     return most_outputs(config) // SHORTEST_GROUP
+
+
+def of_columns(name: str, config: Config) -> list[str]:
+    """Names of what there is of every token column."""
+    return [f"{name}_{column}" for column in range(config.columns)] if config.columns > 1 else [name]
 
 
 def is_folded(form: data.View) -> Value:

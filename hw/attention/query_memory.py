@@ -1,14 +1,18 @@
 """Query memory: two lists of queries in the base-2 domain; one is read while the next one comes.
 
+Each token column has a memory of its own for its queries, which are read together.
+
 Meaning: ``golden.attention.scores.fold``.
 """
+
+from collections.abc import Sequence
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
-from hw.attention.payloads import operand_beat, query_beat, query_request
+from hw.attention.payloads import operand_beat, query_beat, query_request, turns
 from hw.attention.query_unit import PACE, QueryUnit, scaled, unscaled
 from hw.config import Config
 from hw.kv.payloads import SHORTEST_GROUP
@@ -38,8 +42,9 @@ class QueryMemory(wiring.Component):
 
     Members:
         queries (in stream): lists of queries, their elements in order.
-        requests (in stream): which query is wanted, in any order and as often as wanted; of the oldest list.
-        operands (out stream): the elements of each request.
+        requests (in stream): which turn of queries is wanted, in any order and as often as wanted; of the
+            oldest list.
+        operands (out stream): the elements of each request; of a query that the list has not, anything.
         specials (out stream): which queries of a list have NaN or infinity, +0 in its place; one a list.
         damaged (out stream): a query of a list was not as it should be, or a request; one a list.
         error (out): a query was cut, filled up or left out; or a list had requests of other channels.
@@ -78,11 +83,6 @@ class QueryMemory(wiring.Component):
         m = Module()
         lanes, queries = self.config.activation_lanes, self.config.kv.queries
         m.submodules.unit = unit = QueryUnit(self.config)
-        m.submodules.storage = storage = memory.Memory(
-            shape=data.ArrayLayout(scaled, lanes),
-            depth=_BANKS * queries * self.most * self.group_beats,
-            init=[],
-        )
         self._walk(m)
         self._flag(m, unit.special)
         elements = self.queries.payload.elements
@@ -94,21 +94,31 @@ class QueryMemory(wiring.Component):
         ]
 
         # A place is taken in an element's latter cycle; in the next latter one there is its number.
-        write = storage.write_port(granularity=1)
         place = Cat(self.query[:-1], self.writing, self.beat)
         address = hold(m, self.latter, "address", place)
         lane = hold(m, self.latter, "lane", self.lane)
         written = hold(m, self.latter, "written", self.kept, reset=True)
         completed = hold(m, self.latter, "completed", self.completes, reset=True)
         bank = address[exact_log2(queries)]
-        m.d.comb += write.addr.eq(address)
-        for number in range(lanes):
-            m.d.comb += [
-                write.data[number].eq(unit.result),
-                write.en[number].eq(written & self.latter & (lane == number)),
-            ]
-        read = storage.read_port()
-        released = self._read(m, read)
+        column = address[: exact_log2(self.config.columns)]
+        reads = []
+        for own in range(self.config.columns):
+            m.submodules[f"storage_{own}"] = storage = memory.Memory(
+                shape=data.ArrayLayout(scaled, lanes),
+                depth=_BANKS * turns(self.config) * self.most * self.group_beats,
+                init=[],
+            )
+            write = storage.write_port(granularity=1)
+            m.d.comb += write.addr.eq(address[len(column) :])
+            for number in range(lanes):
+                chosen = (lane == number) & (column == own)
+                m.d.comb += [
+                    write.data[number].eq(unit.result),
+                    write.en[number].eq(written & self.latter & chosen),
+                ]
+            read = storage.read_port()
+            reads.append(read)
+        released = self._read(m, reads)
         for number in range(_BANKS):
             with m.If(completed & self.latter & (bank == number)):
                 m.d.sync += self.full[number].eq(1)
@@ -181,7 +191,7 @@ class QueryMemory(wiring.Component):
         with m.If(self.completes):
             m.d.sync += waits.eq(1)
 
-    def _read(self, m: Module, read: memory.ReadPort) -> list[Value]:
+    def _read(self, m: Module, reads: Sequence[memory.ReadPort]) -> list[Value]:
         """Answer requests; which bank is released."""
         place = Signal.like(self.beat)
         sent, request = self.operands, self.requests.payload
@@ -199,8 +209,6 @@ class QueryMemory(wiring.Component):
             ends.eq(fetches & (place == last)),
             releases.eq(ends & request.last),
             self.requests.ready.eq(ends),
-            read.en.eq(advance),
-            read.addr.eq(Cat(request.query, reading, place)),
         ]
         with m.If(fetches):
             m.d.sync += place.eq(Mux(ends, 0, place + 1))
@@ -208,8 +216,10 @@ class QueryMemory(wiring.Component):
             m.d.sync += [sent.valid.eq(fetches), sent.payload.last.eq(ends)]
         with m.If(releases):
             m.d.sync += reading.eq(~reading)
-        for number, out in zip(read.data, sent.payload.elements, strict=True):
-            m.d.comb += out.eq(unscaled(number))
+        for read, elements in zip(reads, sent.payload.elements, strict=True):
+            m.d.comb += [read.en.eq(advance), read.addr.eq(Cat(request.turn, reading, place))]
+            for number, out in zip(read.data, elements, strict=True):
+                m.d.comb += out.eq(unscaled(number))
         return [releases & (reading == bank) for bank in range(_BANKS)]
 
     def _judge(self, m: Module, reading: Value, ends: Value, releases: Value) -> Value:

@@ -1,8 +1,9 @@
 """Score collector: results of the array become scores, with the maximum of each query's."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
+from amaranth.utils import exact_log2
 
 from golden.attention.widths import LOWEST, SCORE_FRACTION
 from hw import payloads
@@ -28,6 +29,9 @@ LATENCY = score_converter.LATENCY + 3
 class ScoreCollector(wiring.Component):
     """Take a result a cycle while there is room for its score.
 
+    Args:
+        columns: of the array; these are the scores of one of them.
+
     Members:
         pages (in stream): a page, taken with its last result.
         results (in stream): its results, float32 rows in the order (query, group of tokens, token), every
@@ -45,11 +49,11 @@ class ScoreCollector(wiring.Component):
 
     converter = ScoreConverter  # a proof has one that gives any scores
 
-    def __init__(self, config: Config) -> None:
-        self.config = config
+    def __init__(self, config: Config, columns: int = 1) -> None:
+        self.config, self.columns = config, columns
         super().__init__(
             {
-                "pages": In(stream.Signature(score_page(config))),
+                "pages": In(stream.Signature(score_page(config, columns))),
                 "results": In(stream.Signature(payloads.result(config))),
                 "terms": In(stream.Signature(offset_term)),
                 "read_place": In(range(2 * config.kv.page_tokens)),
@@ -71,12 +75,14 @@ class ScoreCollector(wiring.Component):
         take = Signal()
         valid = Signal()
         query = Signal(range(self.config.kv.queries))
+        lacks = Signal()
         page, token = self.pages.p, place[:-1]
         last = Signal(signed(len(page.last) + 1))
         m.d.comb += [
             room.eq(((place + 1)[: len(place)] != self.read_place) & ~(self.waits & place[0])),
-            last.eq(page.last + (query & page.causal)),
-            valid.eq((page.first <= token) & (token <= last)),
+            last.eq(page.last + ((query << exact_log2(self.columns)) & page.causal)),
+            lacks.eq(self._lacks(query)),
+            valid.eq((page.first <= token) & (token <= last) & ~lacks),
         ]
         with m.If(take):
             m.d.sync += place.eq(place + 1)
@@ -95,6 +101,11 @@ class ScoreCollector(wiring.Component):
         ]
         self._raise(m, converter.score, present & valid, ends)
         return m
+
+    def _lacks(self, query: Value) -> Value:
+        """Whether there is no such query."""
+        page = self.pages.p
+        return page.lacks & (query == page.last_query) if self.columns > 1 else Const(0)
 
     def _take(
         self, m: Module, converter: ScoreConverter, query: Signal, room: Value, take: Value, ends: Value
@@ -134,7 +145,7 @@ class ScoreCollector(wiring.Component):
                 self.queries.p.last.eq(page_ends),
                 self.queries.p.opens.eq(page.opens),
                 self.queries.p.closes.eq(page.closes),
-                self.queries.p.scores.eq(page.scores),
+                self.queries.p.scores.eq(page.scores & ~self._lacks(query)),
             ]
 
     def _raise(self, m: Module, score: Value, counts: Value, ends: Value) -> None:

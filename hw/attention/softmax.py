@@ -58,6 +58,9 @@ class Softmax(wiring.Component):
     scores or states are not taken, or the weights of two pages are there. So the moves of a page have to be
     taken before the weights of the page before are asked for, if the array works on its keys sooner.
 
+    Args:
+        columns: of the array; this softmax is that of one of them.
+
     Members:
         pages (in stream): the pages, in order, each taken with its last result.
         results (in stream), terms (in stream): as of ``ScoreCollector``.
@@ -69,11 +72,11 @@ class Softmax(wiring.Component):
             for all its weights.
     """
 
-    def __init__(self, config: Config) -> None:
-        self.config = config
+    def __init__(self, config: Config, columns: int = 1) -> None:
+        self.config, self.columns = config, columns
         super().__init__(
             {
-                "pages": In(stream.Signature(score_page(config))),
+                "pages": In(stream.Signature(score_page(config, columns))),
                 "results": In(stream.Signature(payloads.result(config))),
                 "terms": In(stream.Signature(offset_term)),
                 "moves": Out(stream.Signature(maximum_move(config))),
@@ -89,7 +92,7 @@ class Softmax(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.collector = collector = ScoreCollector(self.config)
+        m.submodules.collector = collector = ScoreCollector(self.config, self.columns)
         m.submodules.score_memory = scores = ScoreMemory(self.config)
         m.submodules.unit = unit = WeightUnit()
         m.submodules.weight_memory = weights = WeightMemory(self.config)

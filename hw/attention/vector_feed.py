@@ -1,7 +1,7 @@
 """Vector feed: the vectors of a page's products, as operands with their steps and offsets for folding.
 
-Query after query; for each query one vector a part. Operands are queries from their memory, or the weights of
-softmax; where steps are not folded they are 1 and offsets 0.
+Turn after turn of queries; for each query one vector a part. Operands are queries from their memory, or the
+weights of softmax; where steps are not folded they are 1 and offsets 0.
 """
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
@@ -13,13 +13,14 @@ from amaranth.utils import exact_log2
 from hw.attention.payloads import (
     CENTRE_BITS,
     attention_page,
-    folded_beat,
     folding_beat,
     number_request,
     numbers,
+    operand_beat,
     product,
     query_request,
     score_page,
+    turn_of,
     weight_request,
 )
 from hw.attention.product_shape import (
@@ -63,12 +64,12 @@ def line(form: data.View, scale: Value, minimum: Value) -> tuple[Value, Value]:
 class VectorFeed(wiring.Component):
     """Feed folding, a beat of ``activation_lanes`` elements a cycle.
 
-    There is no gap between vectors while operands and numbers come. The product of a vector is offered before
-    the vector's first beat; so are, for keys, what softmax must know of the page.
+    There is no gap between vectors while operands and numbers come. A product is offered before the first
+    beat of its vectors; so are, for keys, what softmax must know of the page.
 
     Members:
         pages (in stream): pages whose numbers are in memory; taken with their last vector.
-        products (out stream): a product for each vector.
+        products (out stream): a product for each part of each turn.
         score_pages (out stream): one for each page of keys.
         queries, weights (out streams): whose operands are wanted.
         query_beats, weight_beats (in streams): operands.
@@ -86,8 +87,8 @@ class VectorFeed(wiring.Component):
                 "score_pages": Out(stream.Signature(score_page(config))),
                 "queries": Out(stream.Signature(query_request(config))),
                 "weights": Out(stream.Signature(weight_request(config))),
-                "query_beats": In(stream.Signature(folded_beat(config))),
-                "weight_beats": In(stream.Signature(folded_beat(config))),
+                "query_beats": In(stream.Signature(operand_beat(config))),
+                "weight_beats": In(stream.Signature(operand_beat(config))),
                 "requests": Out(stream.Signature(number_request(config))),
                 "numbers": In(stream.Signature(numbers(config))),
                 "beats": Out(stream.Signature(folding_beat(config))),
@@ -107,10 +108,10 @@ class VectorFeed(wiring.Component):
         m.submodules.waiting_score_pages = score_pages = SyncFIFO(width=score_page(config).size, depth=2)
 
         page = self.pages.payload
-        query = Signal.like(page.last_query)
+        turn = Signal.like(self.products.payload.turn)
         part = Signal.like(self.products.payload.part)
         last_part = Signal()
-        last_query = Signal()
+        last_turn = Signal()
         opening = Signal()
         step = Signal()
         vector_ends = Signal()
@@ -121,20 +122,20 @@ class VectorFeed(wiring.Component):
             folded.eq(is_folded(page.form)),
             is_key.eq(page.form.side == Side.KEY),
             last_part.eq(part == last_part_of(page.form, config)),
-            last_query.eq(query == page.last_query),
-            page_ends.eq(vector_ends & last_part & last_query),
+            last_turn.eq(turn == turn_of(page.last_query, config)),
+            page_ends.eq(vector_ends & last_part & last_turn),
             self.pages.ready.eq(step & page_ends),
         ]
         self._walk(m, step, vector_ends, part, last_part, opening)
         with m.If(step & vector_ends):
             m.d.sync += part.eq(Mux(last_part, 0, part + 1))
             with m.If(last_part):
-                m.d.sync += query.eq(Mux(last_query, 0, query + 1))
+                m.d.sync += turn.eq(Mux(last_turn, 0, turn + 1))
 
         room = Signal()
         first = Signal()
         m.d.comb += [
-            first.eq(opening & (query == 0) & (part == 0) & is_key),
+            first.eq(opening & (turn == 0) & (part == 0) & is_key),
             room.eq(
                 self.pages.valid
                 & tags.w_rdy
@@ -149,12 +150,12 @@ class VectorFeed(wiring.Component):
         scored = Signal(score_page(config))
         m.d.comb += [
             entry.page.eq(page),
-            entry.query.eq(query),
+            entry.turn.eq(turn),
             entry.part.eq(part),
             entry.last_part.eq(last_part),
-            entry.last.eq(last_part & last_query),
+            entry.last.eq(last_part & last_turn),
             wanted.side.eq(page.form.side),
-            wanted.request.query.eq(query),
+            wanted.request.turn.eq(turn),
             wanted.request.channels.eq(page.form.channels),
             wanted.request.last.eq(entry.last & (page.closes | ~is_key)),
             *(scored[name].eq(page[name]) for name in score_page(config).members),
@@ -239,7 +240,7 @@ class VectorFeed(wiring.Component):
         m.d.comb += [
             asked.eq(operands.r_data),
             self.queries.payload.eq(asked.request),
-            self.weights.payload.query.eq(asked.request.query),
+            self.weights.payload.query.eq(asked.request.turn),
             self.weights.payload.last.eq(asked.request.last),
             self.queries.valid.eq(operands.r_rdy & of_key),
             self.weights.valid.eq(operands.r_rdy & ~of_key),
@@ -278,14 +279,14 @@ class VectorFeed(wiring.Component):
                 tag.form, self.numbers.payload.scales[lane], self.numbers.payload.minima[lane]
             )
             with m.If(advance):
+                for operand, query, weight in zip(
+                    element.operands,
+                    self.query_beats.payload.elements,
+                    self.weight_beats.payload.elements,
+                    strict=True,
+                ):
+                    m.d.sync += operand.eq(Mux(of_key, query[lane].as_value(), weight[lane].as_value()))
                 m.d.sync += [
-                    element.operand.eq(
-                        Mux(
-                            of_key,
-                            self.query_beats.payload.elements[lane].as_value(),
-                            self.weight_beats.payload.elements[lane].as_value(),
-                        )
-                    ),
                     element.step.eq(Mux(tag.folded, step, _ONE)),
                     element.offset.eq(Mux(tag.folded, offset, 0)),
                 ]

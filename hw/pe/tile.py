@@ -13,7 +13,7 @@ from amaranth.utils import bits_for
 from hw import payloads
 from hw.activations.activation_buffer import ActivationBuffer
 from hw.activations.aligner import Aligner
-from hw.config import Config, ConfigurationError
+from hw.config import Config
 from hw.pe import array, rescaler
 from hw.pe.array import Array
 from hw.pe.rescaler import Rescaler
@@ -73,17 +73,11 @@ class Tile(wiring.Component):
         results (out stream): outputs.
         overflow (out): a value among the results became infinite.
         error_long (out): one cycle for a vector that was longer than ``maximum_inputs`` and was cut there.
-
-    Raises:
-        ConfigurationError: attention with several columns.
     """
 
     def __init__(self, config: Config) -> None:
         self.config = config
         beats = config.maximum_inputs // config.activation_lanes
-        self._MustUse__used = True  # Amaranth would warn of a component that is refused here
-        if config.attention and config.columns > 1:
-            raise ConfigurationError(f"columns {config.columns} must be 1 with attention")
         super().__init__(
             {
                 "beats": In(stream.Signature(payloads.activation_beat(config))),
@@ -100,10 +94,9 @@ class Tile(wiring.Component):
                 "error_long": Out(1),
             }
         )
-        self._MustUse__used = False
 
     def _dots_ports(self) -> dict[str, wiring.Member]:
-        return {"dots": Out(stream.Signature(payloads.value_dots(self.config))), "settled": In(1)}
+        return {"dots": Out(stream.Signature(payloads.column_dots(self.config))), "settled": In(1)}
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -152,20 +145,21 @@ class Tile(wiring.Component):
             m.d.sync += [waiting.eq(self.scales.payload), valid.eq(self.scales.valid)]
 
     def _route(self, m: Module, products: Array, rescale: Rescaler, summaries: SyncFIFOBuffered) -> None:
-        """Each group with its summary to the rescaler, or out with its own exponent."""
+        """Each group with its summary to the rescaler, or out with its own exponents."""
         group, unscaled = products.dots, Signal()
-        summary = data.View(payloads.summary(self.config), summaries.r_data).columns[0]
+        summary = data.View(payloads.summary(self.config), summaries.r_data)
         m.d.comb += [
             unscaled.eq(group.payload.route == payloads.Route.DOTS),
             rescale.dots.payload.eq(group.payload),
             rescale.dots.valid.eq(group.valid & ~unscaled),
-            self.dots.payload.dots.eq(group.payload.dots[0]),
+            self.dots.payload.dots.eq(group.payload.dots),
             self.dots.payload.bias.eq(group.payload.bias),
-            self.dots.payload.exponent.eq(summary.reference - summary.distance),
             self.dots.valid.eq(group.valid & unscaled & summaries.r_rdy),
             group.ready.eq(Mux(unscaled, self.dots.ready & summaries.r_rdy, rescale.dots.ready)),
             products.settled.eq(self.settled),
         ]
+        for exponent, column in zip(self.dots.payload.exponents, summary.columns, strict=True):
+            m.d.comb += exponent.eq(column.reference - column.distance)
         with m.If(self.dots.valid & self.dots.ready):
             m.d.comb += summaries.r_en.eq(1)
 

@@ -11,7 +11,8 @@ from golden.model.capture import attention_inputs, manual
 from golden.model.llama import Llama
 from hw import verilog
 from hw.attention.attention_tile import AttentionTile
-from hw.config import preset
+from hw.attention.engine import Engine
+from hw.config import Config, ConfigurationError, preset
 from sim import runner
 
 TINY, EDGE = preset("tiny"), preset("edge")
@@ -27,14 +28,37 @@ RATES = [
     (128, "sign", 1, FOLDED, 1, 12, 1.15, 2, 2),
     (128, "ternary", 2, RESCALED, 1, 12, 2.2, 2, 1),
 ]
+RATES_OF_COLUMNS = [
+    (128, "native", 2, FOLDED, 4, 32, 1.05, 2, 1),
+    (128, "native", 2, FOLDED, 8, 32, 1.05, 2, 1),
+    (128, "native", 4, FOLDED, 4, 32, 1.05, 2, 1),
+    (64, "native", 2, FOLDED, 4, 32, 1.05, 2, 2),
+    (128, "ternary", 2, FOLDED, 4, 32, 1.15, 2, 2),
+]
 """Channels, rule, bits, axes of both sides, queries, pages, times the bound of memory and array, order."""
 
 
-def test_names() -> None:
-    modules = verilog.modules(AttentionTile(TINY), "top")
+def with_columns(config: Config, columns: int) -> Config:
+    """The same with so many columns, and two turns of queries."""
+    return config.changed(columns=columns, kv=config.kv.model_copy(update={"queries": 2 * columns}))
+
+
+@pytest.mark.parametrize("columns", [1, 2])
+def test_names(columns: int) -> None:
+    config = with_columns(TINY, columns) if columns > 1 else TINY
+    modules = verilog.modules(AttentionTile(config), "top")
     for text in modules.texts.values():
         assert re.findall(r"^  wire .*\\(\S*\$\S*)$", text, re.MULTILINE) == []
     assert modules.repeated == []
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("columns", [3, 4])
+def test_rejects(columns: int) -> None:
+    with pytest.raises(
+        ConfigurationError, match=rf"^columns {columns} must be a power of two and at most half"
+    ):
+        Engine(TINY.changed(attention=True, columns=columns))
 
 
 def test_tiny(simulator: str) -> None:
@@ -47,6 +71,14 @@ def test_tiny(simulator: str) -> None:
         parameters,
         None if thorough else "stalls=6",
     )
+
+
+@pytest.mark.parametrize("columns", [2, 4])
+def test_columns(columns: int) -> None:
+    """Every column has queries of its own; lists of any count leave some columns without one."""
+    config = with_columns(TINY, columns)
+    parameters, chosen = {"config": config.model_dump(), "lists": 14}, "stalls=[0356]|rising|terms|reset"
+    runner.run(runner.Design.of_type(AttentionTile, config), BENCH, "verilator", parameters, chosen)
 
 
 def test_edge() -> None:
@@ -68,6 +100,14 @@ def test_rates() -> None:
     """What README promises of `edge`."""
     parameters = {"config": EDGE.model_dump(), "lists": 1, "rates": RATES}
     runner.run(runner.Design.of_type(AttentionTile, EDGE), BENCH, "verilator", parameters, "throughput")
+
+
+@pytest.mark.slow
+def test_rates_of_columns() -> None:
+    """Four queries in four columns of `edge` take what one takes in one."""
+    config = with_columns(EDGE, 4)
+    parameters = {"config": config.model_dump(), "lists": 1, "rates": RATES_OF_COLUMNS}
+    runner.run(runner.Design.of_type(AttentionTile, config), BENCH, "verilator", parameters, "throughput")
 
 
 @pytest.mark.llm

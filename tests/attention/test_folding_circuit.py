@@ -18,7 +18,7 @@ def test_folding(simulator: str) -> None:
     runner.run(Folding(edge), BENCH, simulator, parameters(edge, 60 if simulator == "verilator" else 10))
 
 
-@pytest.mark.parametrize("lanes", [1, 16])
-def test_other_lanes(lanes: int) -> None:
-    config = preset("edge").changed(activation_lanes=lanes)
+@pytest.mark.parametrize("fields", [{"activation_lanes": 1}, {"activation_lanes": 16}, {"columns": 2}])
+def test_other_shapes(fields: dict[str, int]) -> None:
+    config = preset("edge").changed(**fields)
     runner.run(Folding(config), BENCH, "verilator", parameters(config, 12))

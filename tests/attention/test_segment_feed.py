@@ -7,9 +7,9 @@ from hw.config import preset
 from sim import runner
 
 
-@pytest.mark.parametrize("queries", [2, 4, 8])
-def test_segment_feed(queries: int) -> None:
+@pytest.mark.parametrize(("queries", "columns"), [(2, 1), (4, 1), (8, 1), (4, 2), (8, 4)])
+def test_segment_feed(queries: int, columns: int) -> None:
     tiny = preset("tiny")
-    config = tiny.changed(kv=tiny.kv.model_copy(update={"queries": queries}))
+    config = tiny.changed(columns=columns, kv=tiny.kv.model_copy(update={"queries": queries}))
     parameters = {"config": config.model_dump(), "lists": 40}
     runner.run(SegmentFeed(config), "sim.benches.attention.segment_feed", "verilator", parameters)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hw.config import Config, ConfigurationError, preset
+from hw.config import Config, preset
 from hw.pe.tile import Tile
 from sim import runner
 
@@ -28,13 +28,9 @@ def test_edge(simulator: str) -> None:
         {"waiting_groups": 0, "offset_passes": 2, "rescale_units": 1},
         {"maximum_inputs": 128},
         {"activation_lanes": 4},
+        {"columns": 2},
     ],
 )
 def test_other_shapes(fields: dict[str, object]) -> None:
-    """No group waits; no vector is as long as 256; or a beat a chunk."""
+    """No group waits; no vector is as long as 256; a beat a chunk; or two vectors at a time."""
     run(preset("tiny").changed(attention=True, types=TYPES, **fields), "verilator", 4)
-
-
-def test_rejects() -> None:
-    with pytest.raises(ConfigurationError, match=r"^columns 2 must be 1 with attention$"):
-        Tile(preset("tiny").changed(attention=True, columns=2))

@@ -17,7 +17,8 @@ import pytest
 
 from golden.checkpoint import Checkpoint, ctranslate2
 from golden.model import mel
-from golden.model.capture import heard
+from golden.model.capture import cross_attention_inputs, heard
+from golden.model.linear import Linear, dense
 from golden.model.whisper import Whisper, gelu
 
 REFERENCE = np.load(Path(__file__).with_name("whisper_reference.npz"))
@@ -92,6 +93,32 @@ def test_cross_attention(whisper: Whisper) -> None:
             assert own.dtype == np.float32
             picked = own[:, REFERENCE["rows"], ::8]
             np.testing.assert_allclose(picked, REFERENCE[name][place], rtol=0, atol=2e-3)
+
+
+@pytest.mark.llm
+def test_cross_attention_inputs(whisper_file: Checkpoint) -> None:
+    """Queries are what the layers that make them give."""
+    made: dict[str, np.ndarray] = {}
+
+    def watching(name: str, weights: np.ndarray) -> Linear:
+        product = dense(name, weights)
+
+        def watched(x: np.ndarray) -> np.ndarray:
+            made[name] = product(x)
+            return made[name]
+
+        return watched
+
+    model, tokens = Whisper(whisper_file, watching), REFERENCE["tokens"]
+    captured, known = cross_attention_inputs(model, murmur(), tokens), heard(model, murmur())
+    assert len(captured) == len(known) == 4
+    biases = {tensor.name: tensor.array() for tensor in whisper_file.tensors}
+    for layer, ((queries, *pair), wanted) in enumerate(zip(captured, known, strict=True)):
+        name = f"decoder/layer_{layer}/attention/linear_0"
+        rows = made[f"{name}/weight"] + biases[f"{name}/bias"]
+        np.testing.assert_array_equal(queries.swapaxes(0, 1).reshape(len(tokens), -1), rows)
+        for own, other in zip(pair, wanted, strict=True):
+            np.testing.assert_array_equal(own, other)
 
 
 @pytest.mark.llm

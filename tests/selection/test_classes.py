@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from golden.kv.formats import Format
 from golden.kv.pages import PageLayout
-from golden.selection.classes import LEFT, Classes, Pool
+from golden.selection.classes import LEFT, Classes, Pool, packed
 
 pytestmark = pytest.mark.quick
 
@@ -153,6 +153,23 @@ def test_holes_are_closed_by_moving_to_the_own_class(rng: np.random.Generator) -
     assert page.tokens.tolist() == list(range(1, 64, 2))
 
 
+def test_the_order_is_that_of_attention(rng: np.random.Generator) -> None:
+    classes = Classes(pools(4))
+    classes.append(*rng.standard_normal((2, 70, CHANNELS)), 0)
+    classes.move(rng.permutation(70)[:20], 1)
+    for number in range(2):
+        np.testing.assert_array_equal(classes.order(number), classes.read(number).index)
+
+
+@pytest.mark.parametrize("bits", [1, 2])
+def test_a_packed_map_is_an_integer(rng: np.random.Generator, bits: int) -> None:
+    numbers = rng.integers(0, 1 << bits, 77)
+    wanted = sum(number << place * bits for place, number in enumerate(numbers.tolist()))
+    assert int.from_bytes(packed(numbers, bits).tobytes(), "little") == wanted
+    with pytest.raises(ValueError, match="must fit"):
+        packed([1 << bits], bits)
+
+
 def test_bits(rng: np.random.Generator) -> None:
     classes = Classes(pools(4))
     classes.append(*rng.standard_normal((2, 40, CHANNELS)), 0)
@@ -160,7 +177,7 @@ def test_bits(rng: np.random.Generator) -> None:
     # 8 and 4 bits with 32 bits a token and side; 2 and 2 with 32 bits a channel and token
     high = 32 * (12 * CHANNELS + 2 * 32) + 32 + 32
     low = 32 * (4 * CHANNELS) + 32 * CHANNELS + 32 * 32 + 32 + 32
-    assert classes.bits == high + low + 9 * 2 * 16 * CHANNELS + 2 * 73
+    assert classes.bits == high + low + 9 * 2 * 16 * CHANNELS + 2 * 73 + 16 * 73  # indices
 
 
 def test_top_is_that_of_the_steps_and_offsets() -> None:

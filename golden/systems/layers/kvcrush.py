@@ -5,6 +5,9 @@ those between them the best by the sum of their scores. Whenever a page's worth 
 it is cut back. KVCrush gives a part of the budget to representatives of what would be evicted: tokens by
 signatures of the query heads, or whole blocks by the released code, which frees pages.
 
+A bit of a signature is a selection for each query head, which costs more than all else. With ``refresh`` only
+so many heads are selected for at a cut, in turn; the others keep their bits, 0 for tokens that are newer.
+
 With ``bits`` below 16 a block is quantised, by the rule ``native`` in KIVI's groups, as it leaves the newest.
 """
 
@@ -38,6 +41,8 @@ class KVCrush:
         anchor, seed: of ``golden.systems.kvcrush.anchor``.
         start, recent: tokens that are kept for their place.
         bits: of an element; 16 is float16.
+        refresh: query heads whose bits of signatures are found anew at a cut, all of them at the first one;
+            0: all.
     """
 
     budget: int = 256
@@ -49,6 +54,7 @@ class KVCrush:
     start: int = 32
     recent: int = 32
     bits: int = HALF
+    refresh: int = 0
 
     def fits(self, channels: int) -> bool:
         """Whether heads of so many channels can be stored."""
@@ -58,17 +64,34 @@ class KVCrush:
         """An empty layer."""
         return _Layer(heads, channels, self)
 
-    def chosen(self, scores: NDArray) -> Index:
-        """Places of the evictable area that are kept, told its scores ``[N, n]`` of query heads."""
-        room = self.budget - self.start - self.recent - self.representatives
-        return (self._tokens if self.by == "token" else self._blocks)(scores, room)
+    @property
+    def room(self) -> int:
+        """Tokens that the base policy keeps of the evictable area."""
+        return self.budget - self.start - self.recent - self.representatives
 
-    def _tokens(self, scores: NDArray, room: int) -> Index:
+    @property
+    def signed(self) -> bool:
+        """Whether tokens have signatures."""
+        return self.by == "token" and self.representatives > 0
+
+    def chosen(self, scores: NDArray, signatures: NDArray | None = None) -> Index:
+        """Places of the evictable area that are kept, told its scores ``[N, n]`` of query heads.
+
+        Args:
+            scores: ``[N, n]``.
+            signatures: unsigned ``[n]``, by default those of the scores.
+        """
+        if self.by != "token":
+            return self._blocks(scores, self.room)
+        return self._tokens(scores, self.room, signatures)
+
+    def _tokens(self, scores: NDArray, room: int, signatures: NDArray | None) -> Index:
         best = top_k(scores.sum(0), room)
         others = np.flatnonzero(~best)
         if not self.representatives:
             return np.flatnonzero(best)
-        signatures = kvcrush.signatures(scores, room)
+        if signatures is None:
+            signatures = kvcrush.signatures(scores, room)
         point = kvcrush.anchor(self.anchor, len(scores), self.seed, signatures)
         distance = kvcrush.distances(signatures[others], point)
         kept = others[kvcrush.representatives(distance, self.representatives)]
@@ -89,6 +112,8 @@ class _Layer(Layer):
         self._system, self._ranking = system, RANKINGS[system.ranking]()
         self._query_heads = heads
         self._formats = None if system.bits == HALF else schemes.get(f"native{system.bits}")
+        self._planes = np.zeros((0, 0), bool)  # of signatures, a row for each query head
+        self._turn = 0
 
     @property
     def bits(self) -> int:
@@ -96,7 +121,7 @@ class _Layer(Layer):
         old = 0 if self._formats is None else max(alive - self._system.recent, 0) // PAGE * PAGE
         coded = 0.0 if self._formats is None else self._formats.bits_per_element(self.channels)
         elements = 2 * self.heads * self.channels * ((alive - old) * HALF + old * coded)
-        signed = self._system.by == "token" and self._system.representatives > 0
+        signed = self._system.signed
         # A signature needs every query head's scores; the sum of all is enough without.
         own = (SCORE_BITS + 1) * self._query_heads if signed else SCORE_BITS
         return round(elements) + alive * own + self.time
@@ -114,7 +139,20 @@ class _Layer(Layer):
         area = alive[system.start : len(alive) - system.recent]
         scores = self._ranking.scores().reshape(self._query_heads, -1)[:, area]
         self.kept[:, area] = False
-        self.kept[:, area[system.chosen(scores)]] = True
+        signatures = self._signatures(scores, area) if system.signed and system.refresh else None
+        self.kept[:, area[system.chosen(scores, signatures)]] = True
+
+    def _signatures(self, scores: NDArray, area: Index) -> NDArray[np.unsignedinteger]:
+        """Signatures of the area, some bits of which are found anew."""
+        heads, first = len(scores), not self._planes.size
+        planes = np.zeros((heads, self.time), bool)
+        planes[: len(self._planes), : self._planes.shape[1]] = self._planes
+        for _ in range(heads if first else min(self._system.refresh, heads)):
+            planes[self._turn, area] = top_k(scores[self._turn], self._system.room)
+            self._turn = (self._turn + 1) % heads
+        self._planes = planes
+        places = np.arange(heads, dtype=np.uint64)[:, None]
+        return (planes[:, area].astype(np.uint64) << places).sum(0, dtype=np.uint64)
 
     def _quantize(self) -> None:
         last = self.time - self._system.recent

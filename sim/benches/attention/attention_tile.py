@@ -328,11 +328,12 @@ def given_attention(bits: int, queries: Any, keys: Any, values: Any) -> Attentio
 def bound(attention: Attention) -> int:
     """Cycles that memory or the array needs for a list, whichever needs more."""
     words = macs = 0
+    turns = -(-len(attention.queries) // CONFIG.columns)
     for pair in attention.pairs:
         for side, layout in enumerate(pair.layouts):
             words += len(pair.words(side))
             chunks = layout.elements // (CONFIG.rows * CONFIG.lanes)
-            macs += len(attention.queries) * chunks * layout.format.dtype.term_count
+            macs += turns * chunks * layout.format.dtype.term_count
     return max(words, macs)
 
 

@@ -16,7 +16,7 @@ from golden.attention.rounding import nearest
 from golden.attention.scores import saturated_terms
 from golden.numbers import floats
 from hw.attention import folding
-from hw.attention.payloads import folded_beat, folding_beat, offset_term
+from hw.attention.payloads import folded_beat, folding_beat, offset_terms
 from hw.config import Config
 from hw.kv.payloads import Side
 from sim import context
@@ -30,7 +30,7 @@ LANES = CONFIG.activation_lanes
 CENTRES = (0, 1, 2, 3, 7)
 KINDS = ("normal", "any", "extreme", "subnormal", "tied", "large", "plain")
 SIDES = ("key", "value")
-SHAPES = {"folded": folded_beat(CONFIG), "terms": offset_term}
+SHAPES = {"folded": folded_beat(CONFIG), "terms": offset_terms(CONFIG)}
 LARGEST = 65504.0
 
 coverage = Coverage(
@@ -58,7 +58,7 @@ coverage_terms = Coverage(
 
 @dataclass(frozen=True)
 class Vector:
-    """Operands, steps and offsets, float64 [C], all numbers of their formats."""
+    """Operands of every column, float64 [N, C], steps and offsets [C], all numbers of their formats."""
 
     side: str
     top: int
@@ -76,17 +76,17 @@ class Vector:
 
     @property
     def products(self) -> np.ndarray:
-        """Exact products of the offset term, [1 or 2, C]."""
+        """Exact products of the offset terms, [1 or 2, N, C]."""
         parts = [self.operands * self.offsets]
         return np.stack(parts + [self.operands * self.steps * (1 << self.centre)] * (self.centre > 0))
 
     def beats(self) -> Iterator[dict[str, Any]]:
-        operands = tf32(self.operands)
+        operands = tf32(self.operands.T)
         steps, offsets = (x.astype(np.float16).view(np.uint16).tolist() for x in (self.steps, self.offsets))
         for start in range(0, len(operands), LANES):
             yield {
                 "elements": [
-                    {"operand": operands[at], "step": steps[at], "offset": offsets[at]}
+                    {"operands": operands[at], "step": steps[at], "offset": offsets[at]}
                     for at in range(start, start + LANES)
                 ],
                 "side": Side[self.side.upper()],
@@ -97,21 +97,22 @@ class Vector:
 
     def folded(self) -> Iterator[dict[str, Any]]:
         elements = tf32(self.operands * self.steps)
-        for start in range(0, len(elements), LANES):
+        length = len(self.steps)
+        for start in range(0, length, LANES):
             stop = start + LANES
-            yield {"elements": elements[start:stop], "last": int(stop == len(elements))}
+            yield {"elements": [own[start:stop] for own in elements], "last": int(stop == length)}
 
-    def term(self) -> int:
-        """As ``golden.attention.scores`` and ``sums`` have it."""
-        if self.side == "key":
-            return int(saturated_terms(self.products).sum())
-        return int(nearest(self.products, self.fine).sum())
+    def terms(self) -> list[int]:
+        """As ``golden.attention.scores`` and ``sums`` have them."""
+        found = saturated_terms(self.products) if self.side == "key" else nearest(self.products, self.fine)
+        return found.sum(axis=(0, -1)).tolist()
 
     def count(self, kind: str) -> None:
         """Coverage of what happens in it."""
         coverage.hit(side=self.side, centre=self.centre, kind=kind)
-        exact, subnormal = self.operands * self.steps, np.abs(self.steps) < 2.0**-14
-        for value, step, small in zip(exact, self.steps, subnormal, strict=True):
+        exact = (self.operands * self.steps).ravel()
+        steps = np.broadcast_to(self.steps, self.operands.shape).ravel()
+        for value, step, small in zip(exact, steps, np.abs(steps) < 2.0**-14, strict=True):
             kept, rest = divmod(abs(float(np.frexp(value)[0])) * 2.0**11, 1)
             rounds = "exact" if rest == 0 else "down" if rest < 0.5 else "up"
             if rest == 0.5:
@@ -128,7 +129,7 @@ class Vector:
             coverage_terms.hit(side=self.side, negative=bool(value < 0), rounds=rounds)
 
 
-def tf32(x: np.ndarray) -> list[int]:
+def tf32(x: np.ndarray) -> list[list[int]]:
     """Bit patterns."""
     return floats.encode(x.astype(np.float32), "tf32").tolist()
 
@@ -168,7 +169,8 @@ def random_vector(kind: str, side: str, centre: int, beats: int) -> Vector:
     steps, offsets = np.where(mantissas[1:] < 1024, np.sign(pairs) * mantissas[1:] * 2.0**-24, pairs)
     if kind == "plain":
         steps, offsets, centre = np.ones(count), np.zeros(count), 0
-    return Vector(side, top, centre, operands, steps, offsets)
+    others = [rng.permutation(operands) for _ in range(1, CONFIG.columns)]
+    return Vector(side, top, centre, np.stack([operands, *others]), steps, offsets)
 
 
 class Bench:
@@ -200,7 +202,7 @@ class Bench:
         self.source.send_all(vector.beats())
         folded = list(vector.folded())
         self.boards["folded"].expect_all(folded)
-        self.boards["terms"].expect(vector.term())
+        self.boards["terms"].expect_all([vector.terms()])
         self.wanted["folded"] += len(folded)
         self.wanted["terms"] += 1
 
@@ -243,7 +245,7 @@ async def largest_terms(dut: Any, negative: bool) -> None:
     """Heads of 256 channels of the largest keys, pages of 64 of the largest values."""
     bench = Bench(await reset(dut, cycle_limit=100_000))
     for side, count, top, most in (("key", widths.MOST_CHANNELS, 0, LARGEST / 2), ("value", 64, 30, 1.0)):
-        operands = floats.round_tf32(np.full(count, most))
+        operands = floats.round_tf32(np.full((CONFIG.columns, count), most))
         extreme = np.full(count, -LARGEST if negative else LARGEST)
         bench.send(Vector(side, top, 7, operands, extreme, extreme))
     await bench.finish()

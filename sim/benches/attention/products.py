@@ -20,13 +20,13 @@ KINDS = ("dots", "folded", "scaled")
 
 
 class Product:
-    """A vector with ``blocks`` row blocks of codes.
+    """A vector for each column, by ``blocks`` row blocks of codes.
 
     Args:
         config: of the tile.
         kind: one of ``KINDS``.
         name: data type of the codes.
-        inputs: elements of the vector, a multiple of 16.
+        inputs: elements of a vector, a multiple of 16.
         group: elements that share an exponent, of ``config.group_lengths``.
         blocks: row blocks.
         extreme: the largest numbers, all of one sign.
@@ -49,7 +49,8 @@ class Product:
         self.rng = np.random.default_rng(random.getrandbits(32))
         rows, shape = blocks * config.rows, (blocks * config.rows, -(-inputs // group))
         values = self.dtype.values()
-        self.vector = np.where(extreme, 2047.0, self._tf32(inputs))
+        own = [np.where(extreme, 2047.0, self._tf32(inputs)) for _ in range(config.columns)]
+        self.vectors = np.stack(own)
         self.codes = self.rng.integers(0, len(values), (rows, inputs))
         self.scale, self.top = None, floats.HALF_UNIT
         if extreme:
@@ -59,7 +60,7 @@ class Product:
             self.scale = self._halves(shape, extreme), self._halves(shape, extreme)
             self.scale = np.abs(self.scale[0]), self.scale[1]
         self.integers = values[self.codes].astype(np.int16)
-        self.aligned = aligned(self.vector[None], group, config.numerics)
+        self.aligned = aligned(self.vectors, group, config.numerics)
 
     def _tf32(self, count: int) -> np.ndarray:
         """Numbers of 11 bits, zeros among them, of magnitudes that are near each other or far apart."""
@@ -81,18 +82,19 @@ class Product:
 
     def beats(self) -> Iterator[dict[str, Any]]:
         """Payloads of the activation stream."""
-        lanes, words = self.config.activation_lanes, floats.encode(self.vector.astype(np.float32), "tf32")
-        for start in range(0, len(words), lanes):
+        lanes, words = self.config.activation_lanes, floats.encode(self.vectors.astype(np.float32), "tf32")
+        inputs = words.shape[1]
+        for start in range(0, inputs, lanes):
             yield {
-                "elements": [words[start : start + lanes].tolist()],
-                "last": int(start + lanes == len(words)),
+                "elements": words[:, start : start + lanes].tolist(),
+                "last": int(start + lanes == inputs),
                 "format": ActivationFormat.BF16,
                 "halvings": self.config.group_lengths.index(self.group),
             }
 
     def chunks(self) -> Iterator[dict[str, Any]]:
         """Payloads of the chunk stream."""
-        rows, lanes, inputs = self.config.rows, self.config.lanes, len(self.vector)
+        rows, lanes, inputs = self.config.rows, self.config.lanes, self.vectors.shape[1]
         table = np.array([self.dtype.lane(code) for code in range(len(self.dtype.integers))])
         padded = np.pad(table[self.codes], ((0, 0), (0, -inputs % lanes)))
         last_group = (inputs - 1) // self.group
@@ -143,19 +145,23 @@ class Product:
                 "error": 0,
             }
 
-    def results(self) -> list[int]:
-        """Patterns of float32, as golden has them."""
+    def results(self) -> list[list[int]]:
+        """Patterns of float32 of every output, a column each, as golden has them."""
         found = rescaled(
             self.aligned, self.integers, self.group, self.dtype, self.config.numerics, self.scale, self.top
         )
-        return found[0].astype(np.float32).view(np.uint32).tolist()
+        return found.T.astype(np.float32).view(np.uint32).tolist()
 
-    def dots(self) -> list[tuple[list[int], int]]:
-        """Of each group of each row block, dot products of all rows and the exponent field."""
-        rows, exponents = self.config.rows, self.aligned.exponents[0].tolist()
-        found = dots(self.aligned, self.integers, self.group)[0]
-        blocks = [found[block * rows : (block + 1) * rows].T.tolist() for block in range(self.blocks)]
-        return [pair for block in blocks for pair in zip(block, exponents, strict=True)]
+    def dots(self) -> list[tuple[list[list[int]], list[int]]]:
+        """Of each group of each row block, dot products ``[column][row]`` and the columns' exponents."""
+        rows, exponents = self.config.rows, self.aligned.exponents.T.tolist()
+        found = dots(self.aligned, self.integers, self.group)
+        blocks = [found[:, block * rows : (block + 1) * rows] for block in range(self.blocks)]
+        return [
+            (block[..., group].tolist(), exponent)
+            for block in blocks
+            for group, exponent in enumerate(exponents)
+        ]
 
     @staticmethod
     def random(config: Config, kind: str, steady: bool = False) -> "Product":

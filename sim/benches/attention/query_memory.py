@@ -98,7 +98,8 @@ class Bench:
     def request(self, queries: QueryList, repeats: bool = False, other: int | None = None) -> None:
         """Requests of a list and their operands; one of them, at least, of ``other`` channels."""
         patterns, _ = queries.expected()
-        wanted = [*range(queries.count)]
+        columns = config.columns
+        wanted = [*range(-(-queries.count // columns))]
         if repeats:
             wanted = random.choices(wanted, k=random.randint(1, 2 * len(wanted)))
         right = queries.length // SHORTEST_GROUP
@@ -106,15 +107,20 @@ class Bench:
         if other is not None:
             asked = random.choices((right, other), k=len(wanted))
             asked[random.randrange(len(wanted))] = other
-        for number, (query, channels) in enumerate(zip(wanted, asked, strict=True)):
-            self.requests.send({"query": query, "channels": channels, "last": number == len(wanted) - 1})
-            own = np.resize(patterns[query], SHORTEST_GROUP * channels).reshape(-1, LANES).tolist()
-            for place, beat in enumerate(own):
-                beyond = [EVERY_BIT * (place * LANES >= queries.length)] * LANES
+        for number, (turn, channels) in enumerate(zip(wanted, asked, strict=True)):
+            self.requests.send({"turn": turn, "channels": channels, "last": number == len(wanted) - 1})
+            own = np.zeros((columns, SHORTEST_GROUP * channels), np.int64)
+            present = range(turn * columns, min((turn + 1) * columns, queries.count))
+            for row, query in zip(own, present, strict=False):
+                row[:] = np.resize(patterns[query], len(row))
+            beats = own.reshape(columns, -1, LANES).swapaxes(0, 1).tolist()
+            for place, beat in enumerate(beats):
+                beyond = place * LANES >= queries.length
+                unknown = [[EVERY_BIT * (beyond or n >= len(present))] * LANES for n in range(columns)]
                 self.boards["operands"].expect(
-                    {"elements": beat, "last": place == len(own) - 1}, {"elements": beyond, "last": 0}
+                    {"elements": beat, "last": place == len(beats) - 1}, {"elements": unknown, "last": 0}
                 )
-            self.wanted["operands"] += len(own)
+            self.wanted["operands"] += len(beats)
         differs = right not in asked or len({*asked}) > 1
         self.boards["damaged"].expect(differs or queries.errors > 0)
         self.wanted["damaged"] += 1
@@ -178,7 +184,7 @@ async def full_throughput(dut: Any) -> None:
     cycles: dict[str, list[int]] = {"queries": [], "operands": [], "requests": []}
     for name, seen in cycles.items():
         StreamMonitor(bench.domain, name, observer=lambda _, seen=seen: seen.append(bench.domain.cycle))
-    lists = [random_list(config, "normal", channels, 2) for channels in (MOST, 1)]
+    lists = [random_list(config, "normal", channels, 2 * config.columns) for channels in (MOST, 1)]
     for one in lists:
         bench.load(one)
     await bench.queries.drained()
@@ -190,7 +196,7 @@ async def full_throughput(dut: Any) -> None:
     assert (np.diff(cycles["queries"]) == PACE * LANES).all()
     assert (np.diff(cycles["operands"]) == 1).all()
     assert cycles["operands"][0] == offered + 2, (offered, cycles["operands"][0])
-    ends = np.cumsum([one.length // LANES for one in lists for _ in one.queries]) - 1
+    ends = np.cumsum([one.length // LANES for one in lists for _ in range(2)]) - 1
     assert (np.array(cycles["operands"])[ends] == np.array(cycles["requests"]) + 1).all()
 
     for seen in cycles.values():
@@ -211,7 +217,8 @@ async def waiting_flags(dut: Any) -> None:
     for one in lists:
         bench.send(one)
     beats = [len(list(one.beats())) for one in lists]
-    await bench.sinks["operands"].wait_for(sum(beats[:2]))
+    while bench.queries.sent < sum(beats[:2]):
+        await bench.domain.cycles(1)
     await bench.domain.cycles(100)
     assert bench.queries.sent == sum(beats[:2])
     bench.holds = False

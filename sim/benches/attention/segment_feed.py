@@ -7,6 +7,7 @@ import itertools
 import random
 from collections import deque
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import cocotb
@@ -14,12 +15,14 @@ import cocotb
 from golden.kv.pages import SIDES, PageLayout
 from hw.attention.payloads import (
     Access,
+    column_state,
     divisor,
     softmax_state,
     value_product,
     value_read,
-    value_segment,
+    value_segments,
 )
+from hw.attention.product_shape import of_columns
 from hw.config import Config
 from sim import context
 from sim.benches.kv.pages import form_fields, random_layout
@@ -30,15 +33,17 @@ from sim.streams import SITUATIONS, Domain, StreamSink, StreamSource, reset, sit
 CONFIG = Config.model_validate(context.parameters()["config"])
 LISTS: int = context.parameters()["lists"]
 QUERIES, ROWS = CONFIG.kv.queries, CONFIG.rows
-SEGMENT, READ = codec(value_segment(CONFIG)), codec(value_read(CONFIG))
+SEGMENT, READ = codec(value_segments(CONFIG)), codec(value_read(CONFIG))
+COLUMNS = CONFIG.columns
+STATES, READS = of_columns("states", CONFIG), of_columns("reads", CONFIG)
 INPUTS = {
     "products": value_product(CONFIG),
-    "states": softmax_state(CONFIG),
+    **dict.fromkeys(STATES, column_state(CONFIG)),
     "specials": QUERIES,
 }
 OUTPUTS = {
-    "segments": value_segment(CONFIG),
-    "reads": value_read(CONFIG),
+    "segments": value_segments(CONFIG),
+    **dict.fromkeys(READS, value_read(CONFIG)),
     "divisors": divisor,
     "found": softmax_state(CONFIG),
 }
@@ -60,14 +65,15 @@ class Bench:
             name: StreamSource(domain, name, shape, where.source) for name, shape in INPUTS.items()
         }
         self.boards = {name: Scoreboard(name, OUTPUTS[name]) for name in ("divisors", "found")}
-        observers = {"segments": self._segment, "reads": self._read}
+        observers = {"segments": self._segment}
+        observers |= {name: partial(self._read, column) for column, name in enumerate(READS)}
         observers |= {name: board.observe for name, board in self.boards.items()}
         self.sinks = {
             name: StreamSink(
                 domain,
                 name,
                 shape,
-                slow if name == "reads" else where.sink,
+                slow if name in READS else where.sink,
                 where.sink_waits,
                 observers[name],
             )
@@ -76,10 +82,11 @@ class Bench:
         self.wanted = dict.fromkeys(OUTPUTS, 0)
         self.lists = 0
         self.beside = 0  # segments that begin afresh beside sums that are not read
-        self.owners: dict[int, tuple[int, int]] = {}  # of places: the number of a list, and a query
-        self.unread: set[int] = set()  # places of complete sums
-        self.segments: deque[tuple[tuple[int, int], bool, dict[str, Any]]] = deque()
-        self.reads: deque[tuple[tuple[int, int], int]] = deque()
+        self.owners: dict[int, tuple[int, int]] = {}  # of places: the number of a list, and a turn
+        self.unread: set[tuple[int, int]] = set()  # places and columns of complete sums
+        self.columns: dict[int, int] = {}  # of places: columns that have a query
+        self.segments: deque[tuple[tuple[int, int], int, bool, dict[str, Any]]] = deque()
+        self.reads: deque[tuple[tuple[int, int], int, int]] = deque()
 
     def send(self, queries: int, pages: int) -> None:
         """A list, and what must come of it."""
@@ -98,9 +105,12 @@ class Bench:
                 "scores": scores,
             }
             self._page(layout, queries, fields)
-        for query in range(queries):
-            state = {"query": query, "maximum": random.randint(-999, 999), "total": random.getrandbits(20)}
-            self.sources["states"].send(state)
+        for query in range(-(-queries // COLUMNS) * COLUMNS):
+            turn, column = divmod(query, COLUMNS)
+            state = {"query": turn, "maximum": random.randint(-999, 999), "total": random.getrandbits(20)}
+            self.sources[STATES[column]].send(state)
+            if query >= queries:
+                continue
             divided = {
                 "maximum": state["maximum"],
                 "total": state["total"],
@@ -111,22 +121,23 @@ class Bench:
             self.boards["divisors"].expect(divided)
             self.wanted["divisors"] += 1
             if scores:
-                self.boards["found"].expect(state)
+                self.boards["found"].expect(state | {"query": query})
                 self.wanted["found"] += 1
-            self.reads.append(((self.lists, query), layout.channels // ROWS))
-            self.wanted["reads"] += 1
+            self.reads.append(((self.lists, turn), column, layout.channels // ROWS))
+            self.wanted[READS[column]] += 1
         self.lists += 1
 
     def _page(self, layout: PageLayout, queries: int, fields: dict[str, Any]) -> None:
         folded = layout.format.axis == "token"
         outputs = layout.format.group if folded else layout.channels
         parts = layout.channels // outputs
-        for query, part in itertools.product(range(queries), range(parts)):
-            moved = random.randrange(63)
-            last = part == parts - 1 and query == queries - 1
+        turns = -(-queries // COLUMNS)
+        for turn, part in itertools.product(range(turns), range(parts)):
+            moved = [random.randrange(63) for _ in range(COLUMNS)]
+            last = part == parts - 1 and turn == turns - 1
             product = {
                 "page": fields | {"first": 0, "last": 0},
-                "query": query,
+                "turn": turn,
                 "part": part,
                 "last_part": part == parts - 1,
                 "last": last,
@@ -140,30 +151,33 @@ class Bench:
                 "fresh": fields["opens"],
                 "top": fields["top"],
             }
-            self.segments.append(((self.lists, query), last and fields["closes"], segment))
+            columns = min(COLUMNS, queries - turn * COLUMNS)
+            self.segments.append(((self.lists, turn), columns, last and fields["closes"], segment))
             self.wanted["segments"] += 1
 
     def _segment(self, bits: int) -> None:
         found = SEGMENT.unpack(bits)
         place = found.pop("query")
-        owner, ends, expected = self.segments.popleft()
+        owner, columns, ends, expected = self.segments.popleft()
         assert found == expected
         if expected["fresh"]:
-            assert place not in self.unread, f"{owner} overwrites {self.owners[place]}, which is not read"
-            self.owners[place] = owner
+            unread = {where for where, _ in self.unread}
+            assert place not in unread, f"{owner} overwrites {self.owners[place]}, which is not read"
+            self.owners[place], self.columns[place] = owner, columns
             self.beside += bool(self.unread)
         assert self.owners[place] == owner, f"{owner} is added to {self.owners[place]}"
         if ends:
-            self.unread |= {place for place, own in self.owners.items() if own[0] == owner[0]}
+            complete = [place for place, own in self.owners.items() if own[0] == owner[0]]
+            self.unread |= {(place, column) for place in complete for column in range(self.columns[place])}
 
-    def _read(self, bits: int) -> None:
+    def _read(self, column: int, bits: int) -> None:
         found = READ.unpack(bits)
-        owner, blocks = self.reads.popleft()
+        owner, of, blocks = self.reads.popleft()
         place = found["query"]
-        assert found["blocks"] == blocks
+        assert (found["blocks"], column) == (blocks, of)
         assert self.owners[place] == owner, f"{owner} is read at {self.owners[place]}"
-        assert place in self.unread, f"{owner} is not complete"
-        self.unread.remove(place)
+        assert (place, column) in self.unread, f"{owner} is not complete"
+        self.unread.remove((place, column))
 
     async def finish(self) -> None:
         """Wait for everything expected and see that nothing else comes."""

@@ -91,7 +91,7 @@ class Bench:
         if taker:
             StreamMonitor(domain, "dots", observer=self._observe)
         else:
-            StreamSink(domain, "dots", payloads.value_dots(CONFIG), *rest, self._observe)
+            StreamSink(domain, "dots", payloads.column_dots(CONFIG), *rest, self._observe)
 
     def _observe(self, bits: int) -> None:
         self.dots.append(bits)
@@ -115,13 +115,14 @@ class Bench:
         while len(self.dots) < len(dots) or len(self.results) < len(results) // UNITS:
             await self.domain.cycles(1)
         await self.domain.cycles(20)
-        unpack, size = codec(payloads.value_dots(CONFIG)).unpack, 1 << CONFIG.product_bits
-        for number, (bits, (expected, exponent)) in enumerate(zip(self.dots, dots, strict=True)):
+        unpack, size = codec(payloads.column_dots(CONFIG)).unpack, 1 << CONFIG.product_bits
+        for number, (bits, expected) in enumerate(zip(self.dots, dots, strict=True)):
             found = unpack(bits)
-            exact = [(dot - found["bias"] + size // 2) % size - size // 2 for dot in found["dots"]]
-            assert (exact, found["exponent"]) == (expected, exponent), number
+            bias = found["bias"] - size // 2
+            exact = [[(dot - bias) % size - size // 2 for dot in column] for column in found["dots"]]
+            assert (exact, found["exponents"]) == expected, number
         unpack = codec(payloads.result(CONFIG)).unpack
-        found = [row[0] for bits in self.results for row in unpack(bits)["rows"]]
+        found = [row for bits in self.results for row in unpack(bits)["rows"]]
         assert found == results, np.flatnonzero(np.array(found) != np.array(results))
 
 

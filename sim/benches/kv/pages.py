@@ -20,6 +20,7 @@ __all__ = [
     "RULES",
     "beats_of",
     "elements_of",
+    "fitting_groups",
     "form_fields",
     "parts_of",
     "random_elements",

@@ -1,0 +1,148 @@
+"""Figures of the pages are those of the files that commands wrote; a number that nothing backs is found."""
+
+import functools
+import importlib.util
+import json
+import math
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+FIGURES = REPOSITORY / "docs/figures"
+INDEX = tomllib.loads((FIGURES / "index.toml").read_text())
+NUMBER = re.compile(r"(?<![\w.])\d[\d,]*(?:\.\d+)?(?:e-?\d+)?(?![\w.]*\d)")
+KINDS = {"static timing", "gate level", "place and route", "simulation", "model"}
+AREAS = "| Nangate45, 1 ns | multiplies |"
+SPEEDS = "| tokens/s at a context of | 256 | 8K | 32K | 128K |"
+KEYS = "| what | figure | aim | kind |"
+DESIGNS = {
+    "FP16": "FP16 W16 KV16",
+    "ANT, OliVe (16-bit cache)": "ANT W4 KV16",
+    "BitMoD (8-bit cache)": "BitMoD W3 KV8",
+}
+
+pytestmark = pytest.mark.quick
+
+
+@functools.cache
+def written(name: str) -> Any:
+    return json.loads((FIGURES / name).read_text())
+
+
+def entry(name: str, path: list[str]) -> float:
+    """What a path leads to; elements of lists are found by their name, label or place."""
+    found = written(name)
+    for step in path:
+        if isinstance(found, list):
+            named = [
+                one for one in found if isinstance(one, dict) and step in (one.get("label"), one.get("name"))
+            ]
+            found = named[0] if named else found[int(step)]
+        else:
+            found = found[step]
+    return float(found)
+
+
+def is_shown(text: str, value: float) -> bool:
+    """Whether a number's text is a value, rounded to as many places."""
+    places = len(text.partition(".")[2])
+    return f"{value:,.{places}f}" == text or f"{value:.{places}f}" == text
+
+
+def table(page: str, header: str) -> list[list[str]]:
+    """Cells of the rows below the line that begins like ``header``."""
+    lines = (REPOSITORY / page).read_text().split("\n")
+    first = next(number for number, line in enumerate(lines) if line.startswith(header)) + 2
+    rows = lines[first : next(number for number in range(first, len(lines)) if not lines[number])]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+
+
+def unbacked(cell: str, texts: list[str]) -> list[str]:
+    """Numbers of a cell that none of the texts has."""
+    for text in sorted(texts, key=len, reverse=True):
+        cell = cell.replace(text, " ")
+    return NUMBER.findall(cell)
+
+
+def backing(page: str) -> Iterator[str]:
+    """All texts with figures of a page that the index knows."""
+    yield from (one["text"] for one in INDEX["figure"] if one["page"] == page)
+    for one in INDEX["recorded"]:
+        if one["page"] == page:
+            yield from one["texts"]
+
+
+@pytest.mark.parametrize("one", INDEX["figure"], ids=lambda one: f"{one['page']}: {one['text']}")
+def test_a_figure_is_that_of_its_file(one: dict[str, Any]) -> None:
+    value = entry(one["file"], one["at"])
+    if "over" in one:
+        value /= entry(one["file"], one["over"])
+    (number,) = NUMBER.findall(one["text"])
+    assert is_shown(number, value), value
+    assert one["text"] in (REPOSITORY / one["page"]).read_text()
+
+
+@pytest.mark.parametrize("one", INDEX["recorded"], ids=lambda one: one["command"])
+def test_a_recorded_figure_names_its_command(one: dict[str, Any]) -> None:
+    assert all(text in (REPOSITORY / one["page"]).read_text() for text in one["texts"])
+    assert one["command"].startswith(("python -m ", "pytest "))
+
+
+def test_every_key_figure_is_backed() -> None:
+    rows = table("README.md", KEYS)
+    assert len(rows) >= 10
+    for _, figure, _, kind in rows:
+        assert NUMBER.search(figure)
+        assert not unbacked(figure, list(backing("README.md")))
+        assert kind in KINDS
+
+
+def test_a_figure_without_a_file_is_found() -> None:
+    assert unbacked("475 um2, 3.29 times", ["475 um2", "3.28 times"]) == ["3.29"]
+    assert unbacked("1,355 um2 and 77 MHz", ["1,355 um2"]) == ["77"]
+    assert not is_shown("474", 474.6)
+    assert is_shown("1,355", 1355.047)
+
+
+def test_the_table_of_baselines() -> None:
+    """Areas, clocks and energies of all designs, and their ratios to the tile."""
+    rows = table("docs/cost.md", AREAS)
+    designs = {one["name"]: one for one in written("comparison-nangate45.json")[0]["designs"]}
+    assert [re.findall(r"`(\w+)`", row[0])[0] for row in rows] == list(designs)
+    for row, one in zip(rows, designs.values(), strict=True):
+        energy = one["energy"]["per_mac"]
+        values = [one["area"], one["timing"]["min_period"], one["area"] / one["area_per_mac"]]
+        values += [one["area_per_mac"], one["area_to_the_first"], energy, one["energy_to_the_first"]]
+        for cell, value in zip(row[2:], values, strict=True):
+            assert is_shown(cell, value) or (cell == "" and math.isclose(value, 1)), (row[0], cell, value)
+
+
+def test_the_table_of_equal_area() -> None:
+    """Tokens a second of all designs by context."""
+    for name, *cells in table("docs/performance.md", SPEEDS):
+        label = DESIGNS.get(name) or "kvloom bitmod3 " + name.split("`")[1]
+        for cell, context in zip(cells, (256, 8192, 32768, 131072), strict=True):
+            value = entry("model-llama-2-7b.json", ["designs", label, "contexts", str(context)])
+            assert is_shown(cell, value), (name, context, value)
+
+
+def test_every_file_has_its_command() -> None:
+    """And no file names a place of the machine that wrote it."""
+    files = {path.name for path in FIGURES.glob("*.json")}
+    assert files == set(INDEX["commands"])
+    assert all("/tmp" not in (FIGURES / name).read_text() for name in files)
+
+
+def test_cycles_are_written_as_they_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    spec = importlib.util.spec_from_file_location("write_cycles", FIGURES / "write_cycles.py")
+    assert spec is not None
+    assert spec.loader is not None
+    program = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(program)
+    program.main()
+    assert json.loads(capsys.readouterr().out) == written("cycles.json")
