@@ -1,8 +1,8 @@
 """The generator: ``python -m hw.generate`` writes a block's Verilog and a manifest that describes it.
 
-For the accelerator it also writes the registers as a C header and a Markdown page, for the decode core these
-and its driver in C. Equal configurations give
-equal bytes on any machine. Files appear complete or not at all.
+For the accelerator it also writes the registers as a C header and a Markdown page. For the core it writes
+these and the driver in C, which is the same for all configurations and keeps its names. Equal configurations
+give equal bytes on any machine. Files appear complete or not at all.
 """
 
 import argparse
