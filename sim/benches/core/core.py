@@ -14,7 +14,7 @@ from cocotbext.axi import AxiBus, AxiLiteBus, AxiLiteMaster, AxiRam, AxiResp
 
 from golden.core import geometry
 from golden.core.commands import COMMAND_BYTES, LINE_BYTES, Opcode, Status
-from golden.core.image import Image
+from golden.core.image import Image, Symbols
 from golden.core.machine import Machine
 from hw.core.registers import TABLE
 from sim import context
@@ -22,7 +22,6 @@ from sim.axi_lite import read, write
 from sim.coverage import Coverage
 from sim.streams import reset
 
-image = Image.load(Path(context.parameters()["image"]))
 COMMANDS: int = context.parameters()["commands"]
 OFFSETS = {register.name: register.offset for register in TABLE}
 BASE = 0x1000
@@ -31,9 +30,8 @@ LATENCY = 400
 rates = Coverage("core_rate", {"opcode": (Opcode.MATVEC.name,)})
 
 
-async def start(dut: Any, ram: AxiRam, content: bytes) -> AxiLiteMaster:
+async def start(dut: Any, ram: AxiRam, content: bytes, symbols: Symbols) -> AxiLiteMaster:
     """Set the core up and give it the first commands."""
-    symbols = image.symbols
     master = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "control"), dut.clk, dut.rst)
     ram.write(BASE, content)
     values = {
@@ -55,11 +53,12 @@ async def start(dut: Any, ram: AxiRam, content: bytes) -> AxiLiteMaster:
 async def first_commands(dut: Any) -> None:
     """The same completions and the same memory; packets come as fast as the array takes them."""
     await reset(dut, cycle_limit=200_000)
+    image = Image.load(Path(context.parameters()["image"]))
     symbols = image.symbols
     memory = image.with_prompt([3, 1])
     size = 1 << (BASE + len(memory)).bit_length()
     ram = AxiRam(AxiBus.from_prefix(dut, "memory"), dut.clk, dut.rst, size=size)
-    master = await start(dut, ram, memory.tobytes())
+    master = await start(dut, ram, memory.tobytes(), symbols)
     machine = Machine(memory, symbols, geometry.get("tiny"))
     assert {machine.step() for _ in range(COMMANDS)} <= {Status.DONE, Status.SKIPPED}
 
