@@ -75,9 +75,9 @@ class Client(wiring.Component):
         place = Signal(LINE_BITS + self.place_bits)
         left = Signal(WORDS_BITS)
         end = Signal(LINE_BITS + 1)
-        active, checked, inside = Signal(), Signal(), Signal()
-        offers, answers = Signal(), Signal()
         length, to_border = Signal(range(self.longest + 1)), Signal(range(self.longest + 1))
+        active, checked, inside, measured, final = Signal(), Signal(), Signal(), Signal(), Signal()
+        offers, answers = Signal(), Signal()
         words, line = self.requests.p.words, self.requests.p.line
         lines = Signal(WORDS_BITS)
         whole = words[self.place_bits :]
@@ -85,8 +85,7 @@ class Client(wiring.Component):
             self.requests.ready.eq(~active),
             lines.eq(whole + words[: self.place_bits].any()),
             to_border.eq(self._to_border(place)),
-            length.eq(Mux(left < to_border, left, to_border)),
-            offers.eq(checked & inside & (~self.bursts.valid | self.bursts.ready) & self._fits(room, length)),
+            offers.eq(measured & ~self.bursts.valid & self._fits(room, length)),
             answers.eq(checked & ~inside & (room == self.depth)),
             reserved.eq(Mux(offers, length, answers)),
         ]
@@ -99,18 +98,25 @@ class Client(wiring.Component):
             ]
         with m.If(active & ~checked):
             m.d.sync += [checked.eq(1), inside.eq(self._is_inside(end, left))]
+        with m.If(checked & inside & ~measured):
+            m.d.sync += [
+                measured.eq(1),
+                final.eq(left <= to_border),
+                length.eq(Mux(left < to_border, left, to_border)),
+            ]
         with m.If(self.bursts.ready):
             m.d.sync += self.bursts.valid.eq(0)
         with m.If(offers):
             m.d.sync += [
+                measured.eq(0),
                 self.bursts.valid.eq(1),
                 self.bursts.p.place.eq(place),
                 self.bursts.p.beats.eq(length - 1),
-                self.bursts.p.final.eq(left == length),
+                self.bursts.p.final.eq(final),
                 place.eq(place + length),
                 left.eq(left - length),
             ]
-        with m.If(answers | (offers & (left == length))):
+        with m.If(answers | (offers & final)):
             m.d.sync += [active.eq(0), checked.eq(0)]
         return answers
 
@@ -139,9 +145,10 @@ class ReadMover(wiring.Component):
     never 4 KiB; of a client with a shorter FIFO both are the largest power of two that it holds. A burst is
     asked for when the client's FIFO has room for it, so ``rready`` never waits for a client; up to
     ``OUTSTANDING`` bursts are under way. Of clients that could go on the first one named does, burst by
-    burst. The first burst's address is valid four cycles after its request was taken, the first word two
-    cycles after it was read. A word a cycle is read as long as memory gives them and the client takes them,
-    if its FIFO holds as many words as come in the time from a request to its answer.
+    burst, and each of them in every second cycle at most. The first burst's address is valid five cycles
+    after its request was taken, the first word two cycles after it was read. A word a cycle is read as long
+    as memory gives them and the client takes them, if its FIFO holds as many words as come in the time from
+    a burst's offer to its last word.
 
     A request is answered by ``outside`` in a single word with ``last``, and no access happens, if it has no
     words or if any line of it is not below ``limit``. SLVERR and DECERR mark the words they come with as
