@@ -75,13 +75,15 @@ class Client(wiring.Component):
         place = Signal(LINE_BITS + self.place_bits)
         left = Signal(WORDS_BITS)
         end = Signal(LINE_BITS + 1)
+        length = Signal(range(self.longest + 1))
+        to_border = Signal(range(self.longest + 1))
         active = Signal()
         checked = Signal()
         inside = Signal()
+        measured = Signal()
+        final = Signal()
         offers = Signal()
         answers = Signal()
-        length = Signal(range(self.longest + 1))
-        to_border = Signal(range(self.longest + 1))
         words, line = self.requests.p.words, self.requests.p.line
         lines = Signal(WORDS_BITS)
         whole = words[self.place_bits :]
@@ -89,8 +91,7 @@ class Client(wiring.Component):
             self.requests.ready.eq(~active),
             lines.eq(whole + words[: self.place_bits].any()),
             to_border.eq(self._to_border(place)),
-            length.eq(Mux(left < to_border, left, to_border)),
-            offers.eq(checked & inside & (~self.bursts.valid | self.bursts.ready) & self._fits(room, length)),
+            offers.eq(measured & ~self.bursts.valid & self._fits(room, length)),
             answers.eq(checked & ~inside & (room == self.depth)),
             reserved.eq(Mux(offers, length, answers)),
         ]
@@ -103,18 +104,25 @@ class Client(wiring.Component):
             ]
         with m.If(active & ~checked):
             m.d.sync += [checked.eq(1), inside.eq(self._is_inside(end, left))]
+        with m.If(checked & inside & ~measured):
+            m.d.sync += [
+                measured.eq(1),
+                final.eq(left <= to_border),
+                length.eq(Mux(left < to_border, left, to_border)),
+            ]
         with m.If(self.bursts.ready):
             m.d.sync += self.bursts.valid.eq(0)
         with m.If(offers):
             m.d.sync += [
+                measured.eq(0),
                 self.bursts.valid.eq(1),
                 self.bursts.p.place.eq(place),
                 self.bursts.p.beats.eq(length - 1),
-                self.bursts.p.final.eq(left == length),
+                self.bursts.p.final.eq(final),
                 place.eq(place + length),
                 left.eq(left - length),
             ]
-        with m.If(answers | (offers & (left == length))):
+        with m.If(answers | (offers & final)):
             m.d.sync += [active.eq(0), checked.eq(0)]
         return answers
 
@@ -143,9 +151,10 @@ class ReadMover(wiring.Component):
     never 4 KiB; of a client with a shorter FIFO both are the largest power of two that it holds. A burst is
     asked for when the client's FIFO has room for it, so ``rready`` never waits for a client; up to
     ``OUTSTANDING`` bursts are under way. Of clients that could go on the first one named does, burst by
-    burst. The first burst's address is valid four cycles after its request was taken, the first word two
-    cycles after it was read. A word a cycle is read as long as memory gives them and the client takes them,
-    if its FIFO holds as many words as come in the time from a request to its answer.
+    burst, and each of them in every second cycle at most. The first burst's address is valid five cycles
+    after its request was taken, the first word two cycles after it was read. A word a cycle is read as long
+    as memory gives them and the client takes them, if its FIFO holds as many words as come in the time from
+    a burst's offer to its last word.
 
     A request is answered by ``outside`` in a single word with ``last``, and no access happens, if it has no
     words or if any line of it is not below ``limit``. SLVERR and DECERR mark the words they come with as
