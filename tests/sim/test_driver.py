@@ -85,7 +85,7 @@ class Idle(wiring.Component):
             completions.size.eq(bank.ring_size),
             completions.answered.eq(writes.answered_completions),
             bank.events.head.eq(completions.head),
-            bank.events.completion.eq(completions.interrupt),
+            bank.events.completion.eq(completions.irq),
             bank.events.error.eq(writes.outside | writes.failed | (dispatcher.completed & failed)),
             bank.events.halted.eq(dispatcher.halted),
             bank.events.busy.eq(dispatcher.working),
