@@ -248,7 +248,7 @@ async def position_holds(dut: Any, moves: str) -> None:
 
 @cocotb.test()
 async def tail_outside(dut: Any) -> None:
-    """A tail that is further ahead than the ring is long means no commands; so does one that is not enabled."""
+    """A tail further ahead than the ring is long means no commands; so does a ring that is not enabled."""
     domain = await reset(dut)
     ring = Ring(domain, 4, "free_running")
     for tail in 5, 6, 0x80000000, 0xFFFFFFFF:
