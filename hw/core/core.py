@@ -201,9 +201,8 @@ class Core(wiring.Component):
         _join(m, (unit.requests for unit in readers.values()), reads.requests_data)
         words = reads.words_data
         for name, unit in readers.items():
-            mine = Signal(name=f"{name}_reads")
+            mine = dispatcher.active[_PLACES[Opcode[name.upper()]]]
             m.d.comb += [
-                mine.eq(dispatcher.active == _PLACES[Opcode[name.upper()]]),
                 unit.words.valid.eq(words.valid & mine),
                 unit.words.payload.eq(words.payload),
             ]
@@ -229,7 +228,7 @@ class Core(wiring.Component):
         attends = Signal()
         matvec, attend = units["matvec"], units["attend"]
         m.d.comb += [
-            attends.eq(dispatcher.active == _PLACES[Opcode.ATTEND]),
+            attends.eq(dispatcher.active[_PLACES[Opcode.ATTEND]]),
             tile.settled.eq(attend.settled),
             matvec.vector_valid.eq(tile.vector_valid),
             matvec.vector_beats.eq(tile.vector_beats),
