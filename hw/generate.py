@@ -1,7 +1,7 @@
 """The generator: ``python -m hw.generate`` writes a block's Verilog and a manifest that describes it.
 
-For the accelerator it also writes the registers as a C header and a Markdown page. Equal configurations give
-equal bytes on any machine. Files appear complete or not at all.
+Beside them lies what tools want (``hw.packaging``), for the accelerator also the registers as a C header and
+a Markdown page. Equal configurations give equal bytes on any machine. Files appear complete or not at all.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from golden.command_line import Parser, program
-from hw import blocks, config, manifest, verilog
+from hw import blocks, config, manifest, packaging, verilog
 from hw.bus import registers
 from hw.config import Config, ConfigurationError
 
@@ -50,6 +50,7 @@ def generate(settings: Config, source: str, block: str, prefix: str | None = Non
         files[f"{stem}.h"] = registers.c_header(prefix or "kvloom")
         files[f"{stem}.md"] = registers.markdown()
     description = manifest.describe(component, settings, source, block, top, text)
+    files |= packaging.companions(description, stem)
     files[f"{stem}.json" if prefix else "manifest.json"] = manifest.as_json(description, files)
     return files
 

@@ -122,7 +122,7 @@ def test_tests_are_there(words: list[str]) -> None:
 @pytest.mark.quick
 def test_every_option_exists(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also those that stand in the text without their command."""
-    known = {"--no-deps", "--require-hashes", "--strict", "--help"}  # of pip, mkdocs, all
+    known = {"--no-deps", "--require-hashes", "--strict", "--cores-root", "--help"}  # of pip, MkDocs, FuseSoC
 
     def stop(self: Parser, *_: object) -> None:
         known.update(re.findall(r"--[a-z][\w-]*", self.format_usage()))
