@@ -26,8 +26,8 @@ from golden.core.commands import (
 )
 from golden.core.geometry import Geometry
 from golden.core.image import Symbols
-from golden.matvec import matvec_bits
 from golden.numbers import floats
+from golden.pe.matvec import matvec_bits
 from golden.weights import layout
 from golden.weights.quantized import QuantizedWeights
 
@@ -35,6 +35,7 @@ __all__ = ["Machine"]
 
 Fields = dict[str, int]
 _LINE_WORDS = LINE_BYTES // 4
+_SHAPE = slice(5, 7)  # bytes of a packet's header: rows and lanes
 
 
 class Machine:
@@ -134,9 +135,18 @@ class Machine:
         return fields[place] + fields[length] <= len(self.scratch)
 
     def _unpacked(self, packet: int, words: int) -> QuantizedWeights:
-        """A packet; weights never change."""
-        length = words * self.geometry.word_bytes
-        return layout.unpack(self.memory[packet * LINE_BYTES :][:length].tobytes())
+        """A packet; weights never change.
+
+        Raises:
+            ValueError: it is none, or one of another length or for another array.
+        """
+        geometry = self.geometry
+        own = self.memory[packet * LINE_BYTES :][: words * geometry.word_bytes].tobytes()
+        weights = layout.unpack(own)
+        again = layout.pack(weights, geometry.rows, geometry.lanes, word_bits=geometry.memory_bits)
+        if len(again) != len(own) or again[_SHAPE] != own[_SHAPE]:
+            raise ValueError(f"packet of {len(own)} bytes must have {len(again)}")
+        return weights
 
     def _matvec(self, fields: Fields) -> tuple[Status, int]:
         if not fields["elements"] or not self._fits(fields, "source"):

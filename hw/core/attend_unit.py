@@ -93,7 +93,9 @@ class AttendUnit(wiring.Component):
         units = Signal(bits_for(most // UNIT))
         outputs = Signal(range(most + 1))  # to come
         asked = Signal()  # something that has not come whole
-        head, few, many = header.head, Signal(), Signal()
+        head = header.head
+        few = Signal()
+        many = Signal()
         self._connect(m, command)
         self._read(m, asked)
         first_fault(m, status, self.words.payload, self.words.valid & self.words.ready)

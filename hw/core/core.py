@@ -45,7 +45,7 @@ class Core(wiring.Component):
     Members:
         control (in): AXI4-Lite, ``hw.core.registers``.
         memory (out): AXI4 master.
-        interrupt (out): level, as ``IRQ_PENDING`` and ``IRQ_ENABLE`` say.
+        irq (out): level, as ``IRQ_PENDING`` and ``IRQ_ENABLE`` say.
 
     Raises:
         ConfigurationError: several columns, words of memory longer than a line, or scratch words that are
@@ -69,7 +69,7 @@ class Core(wiring.Component):
             {
                 "control": In(bus_signature()),
                 "memory": Out(axi.signature(config.memory_bits)),
-                "interrupt": Out(1),
+                "irq": Out(1),
             }
         )
         self._MustUse__used = False
@@ -137,7 +137,7 @@ class Core(wiring.Component):
             events.write_word.eq(memory.wvalid & memory.wready),
             events.weight_word.eq(weight_word),
             events.array_wait.eq(busy & ~weight_word),
-            self.interrupt.eq(bank.irq),
+            self.irq.eq(bank.irq),
         ]
 
     def _units(self, m: Module, dispatcher: Dispatcher) -> dict[str, wiring.Component]:

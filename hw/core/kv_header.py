@@ -140,7 +140,7 @@ class KvHeader(wiring.Component):
     def _place(self, m: Module) -> None:
         """The line of a block's slot."""
         head = self.head
-        slot = Signal(head.slots.shape())
+        slot = Signal(head.slots.shape(), name="slot_number")
         distance = Signal(len(head.slots) + len(head.pitch))
         m.d.comb += slot.eq(self.block & (head.slots - 1))
         m.d.sync += [distance.eq(slot * head.pitch), self.slot.eq(head.window + distance)]

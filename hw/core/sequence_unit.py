@@ -3,7 +3,7 @@
 Meaning: ``golden.core.state`` and the operations ``BEGIN`` and ``ADVANCE`` of ``golden.core.machine``.
 """
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
@@ -181,7 +181,7 @@ class SequenceUnit(wiring.Component):
                     m.next = "move"
         with m.State("stop"):
             m.d.comb += place.eq(_PLACES["stopped"])
-            self._write(m, sequence, place, Mux(full | stops, 1, 0))
+            self._write(m, sequence, place, Const(1, _WORD))
             with m.If(self.writes.ready):
                 m.d.sync += written.eq(written + 1)
                 m.next = "move"

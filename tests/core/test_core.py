@@ -1,0 +1,289 @@
+"""The whole core on the simulated RTL: what it does with commands, packets, pages and memory that are bad.
+
+Every case is an image in which one thing is wrong. The circuit's completions and all of its memory equal the
+golden machine's, up to the command that fails and stops both.
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from golden.checkpoint import Checkpoint
+from golden.compile import compiled
+from golden.core import geometry
+from golden.core.commands import COMMAND_BYTES, LINE_BYTES, OPERATIONS, Field, Opcode, Status
+from golden.core.image import Image
+from golden.core.machine import Machine
+from golden.core.state import HEAD, SEQUENCE
+from hw.config import preset
+from hw.core.core import Core
+from sim import runner, toolchain
+from sim.core import (
+    CommandFailed,
+    Driver,
+    Response,
+    Simulation,
+    SimulationError,
+    Timing,
+    build_core,
+    memory_bytes,
+)
+
+Memory = NDArray[np.uint8]
+Damage = Callable[["Bad"], None]
+
+_CYCLES = 400_000
+_TOKENS = [5, 7]
+
+
+class Bad:
+    """An image in which something can be made wrong.
+
+    Attributes:
+        words: uint32, the memory.
+    """
+
+    def __init__(self, image: Image) -> None:
+        self.image, self.memory = image, image.with_prompt(_TOKENS)
+        self.words = self.memory.view("<u4")
+
+    def command(self, opcode: Opcode, number: int = 0) -> int:
+        """First word of the ``number``-th command of a kind."""
+        symbols = self.image.symbols
+        ring = self.memory[symbols.ring * LINE_BYTES :][: symbols.commands * COMMAND_BYTES]
+        places = np.flatnonzero(ring.reshape(-1, COMMAND_BYTES)[:, 0] == opcode)
+        return symbols.ring * (LINE_BYTES // 4) + int(places[number]) * (COMMAND_BYTES // 4)
+
+    def set(self, first: int, field: Field, value: int) -> None:
+        """Give a field of the words from ``first`` on a value."""
+        word = self.words[first + field.word] & np.uint32(~field.mask & 0xFFFFFFFF)
+        self.words[first + field.word] = word | np.uint32(value << field.low)
+
+    def get(self, first: int, field: Field) -> int:
+        """Value of such a field."""
+        return int(self.words[first + field.word] & field.mask) >> field.low
+
+
+def field(opcode: Opcode, name: str) -> Field:
+    own = next(operation for operation in OPERATIONS if operation.opcode == opcode)
+    return next(each for each in own.fields if each.name == name)
+
+
+def of(fields: tuple[Field, ...], name: str) -> Field:
+    return next(each for each in fields if each.name == name)
+
+
+def changed(opcode: Opcode, name: str, value: int) -> Damage:
+    """The first command of a kind with another value of a field."""
+    return lambda bad: bad.set(bad.command(opcode), field(opcode, name), value)
+
+
+def head(name: str, value: int) -> Damage:
+    """The header of the first KV head with another value of a field."""
+
+    def damage(bad: Bad) -> None:
+        line = bad.get(bad.command(Opcode.APPEND), field(Opcode.APPEND, "head"))
+        bad.set(line * (LINE_BYTES // 4), of(HEAD, name), value)
+
+    return damage
+
+
+def packet(word: int, bits: int) -> Damage:
+    """Bits of a word of the first packet inverted."""
+
+    def damage(bad: Bad) -> None:
+        line = bad.get(bad.command(Opcode.MATVEC), field(Opcode.MATVEC, "packet"))
+        bad.words[line * (LINE_BYTES // 4) + word] ^= np.uint32(bits)
+
+    return damage
+
+
+def raw(opcode: Opcode, word: int, bits: int) -> Damage:
+    """Bits of a word of the first command of a kind inverted."""
+
+    def damage(bad: Bad) -> None:
+        bad.words[bad.command(opcode) + word] ^= np.uint32(bits)
+
+    return damage
+
+
+def longer(words: int) -> Damage:
+    """The first packet's command with more words than the packet has, or fewer."""
+
+    def damage(bad: Bad) -> None:
+        place, own = bad.command(Opcode.MATVEC), field(Opcode.MATVEC, "words")
+        bad.set(place, own, bad.get(place, own) + words)
+
+    return damage
+
+
+def sequence(name: str, value: int) -> Damage:
+    """The sequence's state with another value of a field."""
+    return lambda bad: bad.set(bad.image.symbols.sequence * (LINE_BYTES // 4), of(SEQUENCE, name), value)
+
+
+FAR = 0xFFFFFFF0
+
+CASES: dict[str, tuple[Damage, Status]] = {
+    "opcode": (raw(Opcode.VECTOR, 0, 0x80), Status.BAD_OPCODE),
+    "reserved_bits": (raw(Opcode.GATHER, 15, 1 << 31), Status.RESERVED),
+    "reserved_of_the_first_word": (raw(Opcode.ATTEND, 0, 1 << 16), Status.RESERVED),
+    "unit": (raw(Opcode.GATHER, 5, 4), Status.BAD_FIELD),
+    "begin_outside": (changed(Opcode.BEGIN, "sequence", FAR), Status.OUTSIDE),
+    "tokens_outside": (sequence("tokens", FAR), Status.OUTSIDE),
+    "gather_outside": (changed(Opcode.GATHER, "table", FAR), Status.OUTSIDE),
+    "gather_of_nothing": (changed(Opcode.GATHER, "elements", 0), Status.BAD_FIELD),
+    "gather_beyond_scratch": (changed(Opcode.GATHER, "destination", 1008), Status.BAD_FIELD),
+    "gather_index": (changed(Opcode.GATHER, "index", 3), Status.BAD_FIELD),
+    "packet_outside": (changed(Opcode.MATVEC, "packet", FAR), Status.OUTSIDE),
+    "packet_across_the_end": (changed(Opcode.MATVEC, "words", 1 << 30), Status.OUTSIDE),
+    "packet_magic": (packet(0, 0xFF), Status.BAD_PACKET),
+    "packet_inputs": (packet(3, 1 << 4), Status.BAD_PACKET),
+    "packet_short": (longer(-1), Status.BAD_PACKET),
+    "packet_long": (longer(1), Status.BAD_PACKET),
+    "vector_of_another_length": (changed(Opcode.MATVEC, "elements", 48), Status.BAD_PACKET),
+    "vector_of_nothing": (changed(Opcode.MATVEC, "elements", 0), Status.BAD_FIELD),
+    "vector_beyond_scratch": (changed(Opcode.MATVEC, "source", 1008), Status.BAD_FIELD),
+    "results_beyond_scratch": (changed(Opcode.MATVEC, "destination", 1008), Status.BAD_FIELD),
+    "other_rows": (changed(Opcode.MATVEC, "rows", 496), Status.BAD_PACKET),
+    "function": (changed(Opcode.VECTOR, "function", 7), Status.BAD_FIELD),
+    "segment": (changed(Opcode.VECTOR, "segment", 48), Status.BAD_FIELD),
+    "append_outside": (changed(Opcode.APPEND, "head", FAR), Status.OUTSIDE),
+    "append_beyond_scratch": (changed(Opcode.APPEND, "source", 1008), Status.BAD_FIELD),
+    "channels": (head("channels", 3), Status.BAD_PAGE),
+    "slots": (head("slots", 3), Status.BAD_PAGE),
+    "top": (head("key_top", 0), Status.BAD_PAGE),
+    "attend_outside": (changed(Opcode.ATTEND, "head", FAR), Status.OUTSIDE),
+    "no_queries": (changed(Opcode.ATTEND, "queries", 0), Status.BAD_PAGE),
+    "too_many_queries": (changed(Opcode.ATTEND, "queries", 5), Status.BAD_PAGE),
+    "full": (sequence("limit", 1), Status.FULL),
+}
+
+
+@pytest.fixture(scope="module")
+def library() -> Path:
+    return build_core(preset("tiny"))
+
+
+@pytest.fixture(scope="module")
+def image(tiny_file: Checkpoint) -> Image:
+    return compiled(str(tiny_file.path), "bitmod4", "int8", "native4_paged", "tiny", 80)
+
+
+def started(library: Path, image: Image, memory: Memory, timing: Timing | None = None) -> Driver:
+    """A core that may begin."""
+    simulation = Simulation(library, memory_bytes(image), timing=timing or Timing())
+    simulation.confine(0, len(memory) - 1)
+    driver = Driver(simulation, len(memory))
+    driver.memory[:] = memory
+    symbols = image.symbols
+    driver.start(symbols.ring, symbols.commands, symbols.completions)
+    return driver
+
+
+def settle(driver: Driver) -> None:
+    """Until the core says nothing more: a write that was refused is told of before its command is."""
+    with suppress(SimulationError):
+        while True:
+            with suppress(CommandFailed):
+                driver.wait(_CYCLES // 4)
+
+
+def ended(driver: Driver) -> list[Status]:
+    return [completion.status for completion in driver.completions()]
+
+
+def without_cycles(memory: Memory, image: Image) -> Memory:
+    """The memory, but for the cycles in completions."""
+    symbols = image.symbols
+    kept = memory.copy()
+    records = kept[symbols.completions * LINE_BYTES :][: 16 * symbols.commands]
+    records.reshape(-1, 16)[:, 12:] = 0
+    return kept
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_faults(library: Path, image: Image, name: str) -> None:
+    damage, status = CASES[name]
+    bad = Bad(image)
+    damage(bad)
+    driver = started(library, image, bad.memory, Timing(latency=30, spread=29, seed=hash(name) & 0xFFFF))
+    driver.submit(image.symbols.commands)
+    with pytest.raises(CommandFailed):
+        driver.wait(_CYCLES)
+    settle(driver)
+    statuses = ended(driver)
+
+    machine = Machine(bad.memory, image.symbols, geometry.get("tiny"))
+    expected = [machine.step()]
+    while expected[-1] in (Status.DONE, Status.SKIPPED):
+        expected.append(machine.step())
+    assert expected[-1] == status
+    assert statuses == expected
+    differing = np.flatnonzero(without_cycles(driver.memory, image) != machine.memory)
+    assert not len(differing)
+    driver.simulation.close()
+
+
+@pytest.mark.parametrize("response", Response)
+@pytest.mark.parametrize(
+    "part",
+    [
+        "ring",
+        "sequence",
+        "turns",
+        "layer0.qkv",
+        "layer0.head0",
+        "layer0.head0.window",
+        "tokens",
+        "logits",
+    ],
+)
+def test_bus_errors(library: Path, image: Image, part: str, response: Response) -> None:
+    """Memory refuses a part: one command says so, nothing hangs, and after a reset the core works."""
+    memory = image.with_prompt(_TOKENS[:1])
+    driver = started(library, image, memory)
+    first = image.symbols.lines_of[part] * LINE_BYTES
+    driver.simulation.fail(first, first + 63, response)
+    driver.submit(image.symbols.commands)
+    with pytest.raises(CommandFailed):
+        driver.wait(_CYCLES)
+    settle(driver)
+    statuses = ended(driver)
+    assert [status for status in statuses if status not in (Status.DONE, Status.SKIPPED)] == [
+        Status.BUS_ERROR
+    ]
+    driver.simulation.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tokens", [68])
+def test_pages_close(library: Path, image: Image, tokens: int) -> None:
+    """Beyond the first page that leaves the window, on a memory that stands still now and then."""
+    memory = image.with_prompt(_TOKENS)
+    driver = started(library, image, memory, Timing(latency=60, spread=50, stalls=40, seed=3))
+    machine = Machine(memory.copy(), image.symbols, geometry.get("tiny"))
+    for _ in range(tokens):
+        driver.submit(image.symbols.commands)
+        driver.wait(_CYCLES)
+        assert set(ended(driver)) <= {Status.DONE, Status.SKIPPED}
+        machine.run_token()
+    assert np.array_equal(without_cycles(driver.memory, image), machine.memory)
+    driver.simulation.close()
+
+
+def test_second_memory(image: Image, tmp_path: Path) -> None:
+    """Begin, rows, a norm, a packet, a turn and two vectors to the window, on the memory of cocotbext-axi.
+
+    On Icarus, since all other tests run on Verilator.
+    """
+    if (problem := toolchain.available("icarus")) is not None:
+        pytest.skip(f"icarus: {problem}")
+    image.save(tmp_path)
+    parameters = {"config": preset("tiny").model_dump(), "image": str(tmp_path), "commands": 9}
+    design = runner.Design.of_type(Core, preset("tiny"))
+    runner.run(design, "sim.benches.core.core", "icarus", parameters)
