@@ -1,8 +1,8 @@
 """The generator: ``python -m hw.generate`` writes a block's Verilog and a manifest that describes it.
 
-For the accelerator it also writes the registers as a C header and a Markdown page. For the core it writes
-these and the driver in C, which is the same for all configurations and keeps its names. Equal configurations
-give equal bytes on any machine. Files appear complete or not at all.
+Beside them lies what tools want (``hw.packaging``), for the accelerator and the core also the registers as a
+C header and a Markdown page; for the core the driver in C too, which is the same for all configurations and
+keeps its names. Equal configurations give equal bytes on any machine. Files appear complete or not at all.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from golden.command_line import Parser, program
-from hw import blocks, config, driver, manifest, verilog
+from hw import blocks, config, driver, manifest, packaging, verilog
 from hw.bus import registers
 from hw.config import Config, ConfigurationError
 from hw.core import registers as core_registers
@@ -55,6 +55,7 @@ def generate(settings: Config, source: str, block: str, prefix: str | None = Non
         files |= driver.files()
         files[f"{stem}.md"] = core_registers.markdown()
     description = manifest.describe(component, settings, source, block, top, text)
+    files |= packaging.companions(description, stem)
     files[f"{stem}.json" if prefix else "manifest.json"] = manifest.as_json(description, files)
     return files
 
