@@ -66,7 +66,8 @@ class Fetch(wiring.Component):
     decided until every command given out is complete.
 
     The packet of a MATVEC that is to be executed is asked for as soon as it is decided: before the commands
-    in front of it are complete, and in their order. A command is decided three cycles after its last word.
+    in front of it are complete, and in their order. A command is given out four cycles after its last word
+    came, if nothing holds it up.
 
     Args:
         config: gives ``memory_bits``.

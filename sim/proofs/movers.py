@@ -19,16 +19,16 @@ from sim.proofs.kv_codec import StreamRules
 __all__ = ["SMALL", "AccessesOfReads", "AccessesOfWrites", "AnyClient", "RoomForWords", "small_config"]
 
 SMALL = (
-    (payloads, "LINE_BITS", 4),
+    (payloads, "LINE_BITS", 3),
     (payloads, "WORDS_BITS", 4),
-    (read_mover, "LINE_BITS", 4),
+    (read_mover, "LINE_BITS", 3),
     (read_mover, "WORDS_BITS", 4),
     (read_mover, "LONGEST_BURST", 4),
     (read_mover, "OUTSTANDING", 2),
-    (write_mover, "LINE_BITS", 4),
+    (write_mover, "LINE_BITS", 3),
     (write_mover, "UNANSWERED", 2),
     (axi, "BORDER", 256),
-    (axi, "ADDRESS_BITS", 11),
+    (axi, "ADDRESS_BITS", 10),
 )
 """Module, constant and value: what the proofs make small; 256 bytes stand for 4 KiB."""
 
