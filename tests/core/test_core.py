@@ -21,6 +21,7 @@ from golden.core.machine import Machine
 from golden.core.state import HEAD, SEQUENCE
 from hw.config import preset
 from hw.core.core import Core
+from hw.core.registers import TABLE
 from sim import runner, toolchain
 from sim.core import (
     CommandFailed,
@@ -287,3 +288,85 @@ def test_second_memory(image: Image, tmp_path: Path) -> None:
     parameters = {"config": preset("tiny").model_dump(), "image": str(tmp_path), "commands": 9}
     design = runner.Design.of_type(Core, preset("tiny"))
     runner.run(design, "sim.benches.core.core", "icarus", parameters)
+
+
+def one_token(library: Path, image: Image, disturb: Callable[[Driver], None], given: int = 0) -> None:
+    """A token after a disturbance leaves what golden leaves.
+
+    Args:
+        library, image: of the core.
+        disturb: what happens to a core that works.
+        given: commands that it has by then; all of a token's by default.
+    """
+    memory = image.with_prompt(_TOKENS)
+    driver = started(library, image, memory, Timing(latency=20, spread=19, seed=given + 1))
+    driver.submit(given or image.symbols.commands)
+    disturb(driver)
+    if not given:
+        driver.wait(_CYCLES)
+    machine = Machine(memory.copy(), image.symbols, geometry.get("tiny"))
+    machine.run_token()
+    assert np.array_equal(without_cycles(driver.memory, image), machine.memory)
+    driver.simulation.close()
+
+
+@pytest.mark.parametrize("cycles", [1, 3_000, 9_000, 17_001, 26_003])
+def test_reset(library: Path, image: Image, cycles: int) -> None:
+    """At any time: what was appended is appended once more, and leaves the same memory."""
+
+    def disturb(driver: Driver) -> None:
+        driver.simulation.run(cycles)
+        driver.simulation.reset()
+        symbols = image.symbols
+        driver.start(symbols.ring, symbols.commands, symbols.completions)
+        driver.submit(symbols.commands)
+        driver.wait(_CYCLES)
+
+    one_token(library, image, disturb, given=image.symbols.commands - 1)
+
+
+def test_memory_stands_still(library: Path, image: Image) -> None:
+    def disturb(driver: Driver) -> None:
+        for _ in range(3):
+            driver.simulation.run(2_500)
+            driver.simulation.pause(10_000)
+
+    one_token(library, image, disturb)
+
+
+def test_registers_while_busy(library: Path, image: Image) -> None:
+    """What the core uses was captured or is locked: writes of registers change nothing."""
+
+    def disturb(driver: Driver) -> None:
+        offsets = {register.name: register.offset for register in TABLE}
+        before = {name: driver.simulation.read(offset) for name, offset in offsets.items()}
+        for name, offset in offsets.items():
+            if name in ("TAIL", "CONTROL", "IRQ_ENABLE", "IRQ_PENDING"):
+                continue
+            driver.simulation.run(400)
+            assert driver.simulation.write(offset, 0xFFFFFFFF) == Response.SLVERR, name
+        for name in ("WINDOW_BASE_LOW", "WINDOW_LIMIT", "RING_LINE", "RING_SIZE", "COMPLETION_LINE"):
+            assert driver.simulation.read(offsets[name]) == before[name]
+
+    one_token(library, image, disturb)
+
+
+def test_tail_in_steps(library: Path, image: Image) -> None:
+    """The doorbell is rung while commands work, for a few more each time."""
+
+    def disturb(driver: Driver) -> None:
+        left = image.symbols.commands - 5
+        while left:
+            driver.submit(min(left, 7))
+            left -= min(left, 7)
+            driver.simulation.run(900)
+
+    memory = image.with_prompt(_TOKENS)
+    driver = started(library, image, memory)
+    driver.submit(5)
+    disturb(driver)
+    driver.wait(_CYCLES)
+    machine = Machine(memory.copy(), image.symbols, geometry.get("tiny"))
+    machine.run_token()
+    assert np.array_equal(without_cycles(driver.memory, image), machine.memory)
+    driver.simulation.close()
