@@ -6,20 +6,21 @@ multiplier for all functions:
 
     value = intercept[segment] * 2^8 + slope[segment] * place        in units of 2^-24
 
-Fine functions have arguments of 18 bits, 128 segments and values in units of 2^-31.
+Fine functions have arguments of 18 bits, 128 segments and values in units of 2^-29.
 
-Nothing is rounded but the rows, to 16 fraction bits (fine ones: 20). They are the lines with the least
+Nothing is rounded but the rows, to 16 fraction bits (fine ones: 18). They are the lines with the least
 largest error in their segment: for a convex function the slope of the chord, halfway between the chord and
-the tangent parallel to it; but no fine line goes below 1 (exp2) or 1/2 (reciprocal). Relative errors over all
-arguments, for the function of the truncated argument:
+the tangent parallel to it. No fine line goes below 1 (exp2) or 1/2 (reciprocal), so that a value's leading
+bit is always the same. Relative errors over all arguments, for the function of the truncated argument (fine
+ones: of the middle of what is truncated to it):
 
 ===============  ====================  =============
 function         value                 largest error
 ===============  ====================  =============
 exp2             2^fraction            1.3e-4
 reciprocal       1 / (1 + fraction)    5.0e-4
-fine_exp2        2^fraction            3.9e-6
-fine_reciprocal  1 / (1 + fraction)    8.0e-6
+fine_exp2        2^fraction            3.3e-6
+fine_reciprocal  1 / (1 + fraction)    9.2e-6
 ===============  ====================  =============
 
 ``exp2`` is used as it is. A reciprocal is corrected once (``golden.attention.division``). The fine ones make
@@ -78,8 +79,10 @@ class Shape:
         return self.row_bits + self.place_bits
 
 
+Floats = NDArray[np.float64]
+
 COARSE = Shape(ARGUMENT_BITS, SEGMENT_BITS, VALUE_BITS - (ARGUMENT_BITS - SEGMENT_BITS))
-FINE = Shape(argument_bits=18, segment_bits=7, row_bits=20)
+FINE = Shape(argument_bits=18, segment_bits=7, row_bits=18)
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ class Table:
     shape: Shape = COARSE
 
     def __call__(self, argument: ArrayLike) -> NDArray[np.int64]:
-        """Values in units of 2^-24 (fine ones: 2^-31).
+        """Values in units of 2^-24 (fine ones: 2^-29).
 
         Args:
             argument: integers 0..4095, in units of 2^-12 (fine ones: 0..2^18 - 1, of 2^-18).
@@ -110,39 +113,50 @@ class Table:
         return (rows[0][segment] << bits) + rows[1][segment] * place
 
 
-def _table(
-    name: str,
-    function: Callable[[float], float],
-    touches: Callable[[float], float],
-    shape: Shape = COARSE,
-    least: float = 0.0,
-) -> Table:
+def _table(name: str, function: Callable[[float], float], touches: Callable[[float], float]) -> Table:
     """The rows of a convex function.
 
     Args:
         name: of the function.
         function: of the fraction.
         touches: slope to the fraction at which the function has that slope.
-        shape: how fine it is.
-        least: no line goes below it, so that the leading bit of a value is always the same.
     """
-    unit, width = 1 << shape.row_bits, 1 / (1 << shape.segment_bits)
+    unit, width = 1 << COARSE.row_bits, 1 / (1 << SEGMENT_BITS)
     intercepts, slopes = [], []
-    for segment in range(1 << shape.segment_bits):
+    for segment in range(1 << SEGMENT_BITS):
         begin = segment * width
         change = function(begin + width) - function(begin)
         touch = touches(change / width)
         above = function(begin) + change * (touch - begin) / width - function(touch)
         slopes.append(round(change * unit))
-        intercept = round((function(begin) - above / 2) * unit)
-        intercepts.append(max(intercept, round(least * unit) - min(slopes[-1], 0)))
-    return Table(name, tuple(intercepts), tuple(slopes), shape)
+        intercepts.append(round((function(begin) - above / 2) * unit))
+    return Table(name, tuple(intercepts), tuple(slopes))
 
 
-_Curve = tuple[Callable[[float], float], Callable[[float], float]]
-_EXP2: _Curve = (lambda x: 2.0**x, lambda slope: math.log2(slope / math.log(2)))
-_RECIPROCAL: _Curve = (lambda x: 1 / (1 + x), lambda slope: (-slope) ** -0.5 - 1)
-EXP2 = _table("exp2", *_EXP2)
-RECIPROCAL = _table("reciprocal", *_RECIPROCAL)
-FINE_EXP2 = _table("fine_exp2", *_EXP2, FINE, 1.0)
-FINE_RECIPROCAL = _table("fine_reciprocal", *_RECIPROCAL, FINE, 0.5)
+def _fitted(name: str, function: Callable[[Floats], Floats], least: float) -> Table:
+    """The rows of a fine function with the least largest error at the middle of what arguments stand for.
+
+    Args:
+        name: of the function.
+        function: of fractions.
+        least: no line goes below it, so that the leading bit of a value is always the same.
+    """
+    unit, count = 1 << FINE.row_bits, 1 << FINE.place_bits
+    wanted = function((np.arange(1 << FINE.argument_bits) + 0.5) / (1 << FINE.argument_bits))
+    ends = function(np.arange((1 << FINE.segment_bits) + 1) / (1 << FINE.segment_bits))
+    wanted = wanted.reshape(-1, count) * unit
+    chords = np.diff(ends) * unit
+    slopes = np.stack([np.floor(chords), np.ceil(chords)])
+    rises = slopes[..., None] * np.arange(count) / count
+    rest = wanted - rises
+    intercepts = np.rint((rest.max(axis=-1) + rest.min(axis=-1)) / 2)
+    intercepts = np.maximum(intercepts, least * unit - np.minimum(slopes, 0))
+    errors = np.abs((intercepts[..., None] + rises) / wanted - 1).max(axis=-1)
+    rows = (np.where(errors[0] < errors[1], *each) for each in (intercepts, slopes))
+    return Table(name, *(tuple(each.astype(int).tolist()) for each in rows), FINE)
+
+
+EXP2 = _table("exp2", lambda x: 2.0**x, lambda slope: math.log2(slope / math.log(2)))
+RECIPROCAL = _table("reciprocal", lambda x: 1 / (1 + x), lambda slope: (-slope) ** -0.5 - 1)
+FINE_EXP2 = _fitted("fine_exp2", np.exp2, 1.0)
+FINE_RECIPROCAL = _fitted("fine_reciprocal", lambda x: 1 / (1 + x), 0.5)

@@ -3,7 +3,7 @@
 Roundings, in order:
 
 1. t = a * ``LOG2E``, a float32 product;
-2. |t| to units of 2^-18, down, at most 2^25 - 1 of them (also for NaN), and u = 2^-(|t| + 2^-18) from the
+2. |t| to units of 2^-18, down, at most 2^25 - 1 of them (also for NaN), and u = 2^-(|t| + 2^-19) from the
    table of exp2, down to 23 fraction bits; below 2^-126 it is 0;
 3. r = 1 / (1 + u), of u in units of 2^-18, down, from the table of the reciprocal, down to 24 significant
    bits; exactly 1 where nothing of u is left;

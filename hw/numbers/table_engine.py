@@ -21,7 +21,7 @@ LATENCY = 2
 
 
 def value_bits(functions: Sequence[Table]) -> int:
-    """Width of what these functions give, in units of 2^-24 (fine ones: 2^-31); no value is negative."""
+    """Width of what these functions give, in units of 2^-24 (fine ones: 2^-29); no value is negative."""
     return max(
         bits_for((intercept << bits) + max(slope * ((1 << bits) - 1), 0))
         for function in functions
@@ -42,7 +42,7 @@ class TableEngine(wiring.Component):
         advance (in): the whole pipeline moves; while low, ``value`` stays.
         chosen (in): place of the wanted one in ``functions``; no bits where there is but one.
         argument (in): fraction in units of 2^-12 (fine ones: 2^-18).
-        value (out): in units of 2^-24 (fine ones: 2^-31).
+        value (out): in units of 2^-24 (fine ones: 2^-29).
     """
 
     def __init__(self, functions: Sequence[Table]) -> None:

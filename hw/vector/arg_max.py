@@ -11,7 +11,10 @@ from amaranth.utils import bits_for
 
 from hw.numbers.pipeline import hold
 
-__all__ = ["ArgMax", "largest", "numbers"]
+__all__ = ["INDEX_BITS", "ArgMax", "largest", "numbers"]
+
+INDEX_BITS = 32
+"""Of a place in the longest list, if nothing else is said."""
 
 _FRACTION = 23
 
@@ -21,8 +24,9 @@ def numbers(lanes: int) -> data.StructLayout:
     return data.StructLayout({"data": data.ArrayLayout(32, lanes), "count": bits_for(lanes), "last": 1})
 
 
-largest = data.StructLayout({"index": 32, "value": 32})
-"""Place of a list's largest number, and its bits; 0 and NaN where there is no number."""
+def largest(index_bits: int = INDEX_BITS) -> data.StructLayout:
+    """Place of a list's largest number, and its bits; 0 and NaN where there is no number."""
+    return data.StructLayout({"index": index_bits, "value": 32})
 
 
 class ArgMax(wiring.Component):
@@ -32,16 +36,20 @@ class ArgMax(wiring.Component):
 
     Args:
         lanes: numbers of a beat, a power of two.
+        index_bits: width of a place.
 
     Members:
         numbers (in stream): lists of numbers.
         largest (out stream): one for each.
     """
 
-    def __init__(self, lanes: int) -> None:
-        self.lanes = lanes
+    def __init__(self, lanes: int, index_bits: int = INDEX_BITS) -> None:
+        self.lanes, self.index_bits = lanes, index_bits
         super().__init__(
-            {"numbers": In(stream.Signature(numbers(lanes))), "largest": Out(stream.Signature(largest))}
+            {
+                "numbers": In(stream.Signature(numbers(lanes))),
+                "largest": Out(stream.Signature(largest(index_bits))),
+            }
         )
 
     def elaborate(self, platform: object) -> Module:
@@ -71,11 +79,13 @@ class ArgMax(wiring.Component):
                 for pair in range(len(places) // 2)
             ]
         winner, place = places[0]
-        begin = Signal(32)
+        begin = Signal(self.index_bits)
         best = Signal(32)
-        index = Signal(32)
+        index = Signal(self.index_bits)
         live_2, last_2 = hold(m, None, "live_2", live, reset=True), hold(m, None, "last_2", last, reset=True)
-        winner, place = hold(m, None, "winner", winner), hold(m, None, "place", begin + place)
+        later = Signal(self.index_bits)
+        m.d.comb += later.eq(begin + place)
+        winner, place = hold(m, None, "winner", winner), hold(m, None, "place", later)
         ends = self.largest.valid & self.largest.ready
         with m.If(ends):
             m.d.sync += [begin.eq(0), best.eq(0), index.eq(0)]

@@ -47,11 +47,7 @@ class FloatAdder(wiring.Component):
         # The complement's missing one comes in at the lowest place.
         extended = Cat(Const(0, _GUARD), significand)
         m.d.comb += total.eq(extended + Cat(moved ^ subtract.replicate(_WIDTH), subtract) + subtract)
-        zeros = Signal(_LEVELS)
-        m.d.comb += zeros.eq(_WIDTH)
-        for place in reversed(range(_WIDTH)):
-            with m.If(total[_WIDTH - 1 - place]):
-                m.d.comb += zeros.eq(place)
+        zeros = self._leading_zeros(m, total[:_WIDTH])
         sum_bits = self._round(
             m,
             hold(m, None, "total", total),
@@ -61,6 +57,21 @@ class FloatAdder(wiring.Component):
         )
         m.d.comb += self.sum.eq(hold(m, None, "sum", sum_bits))
         return m
+
+    def _leading_zeros(self, m: Module, value: Value) -> Value:
+        """Of a value that is not 0."""
+        window: Value = Cat(Const(0, (1 << _LEVELS) - len(value)), value)
+        zeros: list[Value] = []
+        for level in reversed(range(_LEVELS)):
+            half = 1 << level
+            empty = Signal(name=f"empty_{half}")
+            following = Signal(half, name=f"window_{half}")
+            m.d.comb += [
+                empty.eq(~window[half:].any()),
+                following.eq(Mux(empty, window[:half], window[half:])),
+            ]
+            window, zeros = following, [empty, *zeros]
+        return Cat(zeros)
 
     def _significand(self, magnitude: Value) -> Value:
         normal = magnitude[FRACTION:].any()

@@ -54,12 +54,7 @@ class FloatMultiplier(wiring.Component):
             infinites.append(full & ~some)
             nans.append(full & some)
 
-        rows: list[Value] = []
-        for place in range(_SIGNIFICAND):
-            row = Signal(_SIGNIFICAND, name=f"row_{place}")
-            m.d.comb += row.eq(Mux(significands[1][place], significands[0], 0))
-            rows.append(Cat(Const(0, place), row))
-        left, right = compress(m, rows, 2 * _SIGNIFICAND)
+        left, right = compress(m, self._rows(m, *significands), 2 * _SIGNIFICAND)
         exponent = Signal(signed(10))
         zero = zeros[0] | zeros[1]
         infinite = infinites[0] | infinites[1]
@@ -80,6 +75,43 @@ class FloatMultiplier(wiring.Component):
         exponent, flags = hold(m, None, "later_exponent", exponent), hold(m, None, "later_flags", flags)
         m.d.comb += self.product.eq(hold(m, None, "product", self._round(m, upper, below, exponent, flags)))
         return m
+
+    def _rows(self, m: Module, a: Value, b: Value) -> list[Value]:
+        """Rows that add up to a product, one for each of b's digits of -2 to 2 (Booth, radix 4).
+
+        A negative multiple is a complement, whose missing one stands in the row behind. Its sign is inverted
+        instead of extended; what mends that is a constant row.
+        """
+        size = len(a)
+        factor: Value = Cat(Const(0, 1), b, Const(0, 2))
+        rows: list[Value] = []
+        missing: Value = Const(0, 1)
+        mended = 0
+        for digit in range(size // 2 + 1):
+            low, middle, high = factor[2 * digit], factor[2 * digit + 1], factor[2 * digit + 2]
+            one, two, negative = (Signal(name=f"{name}_{digit}") for name in ("one", "two", "negative"))
+            row = Signal(size + 1, name=f"row_{digit}")
+            m.d.comb += [
+                one.eq(middle ^ low),
+                two.eq((high ^ middle) & ~one),
+                negative.eq(high & ~(middle & low)),
+                row.eq(
+                    (
+                        (Cat(a, Const(0, 1)) & one.replicate(size + 1))
+                        | (Cat(Const(0, 1), a) & two.replicate(size + 1))
+                    )
+                    ^ negative.replicate(size + 1)
+                ),
+            ]
+            begin = 2 * digit
+            below = Cat(Const(0, begin - 2), missing, Const(0, 1)) if digit else Cat()
+            if digit < size // 2:
+                rows.append(Cat(below, row, ~negative))
+                mended -= 1 << begin + size + 1
+                missing = negative
+            else:
+                rows.append(Cat(below, row))
+        return [*rows, Const(mended % (1 << 2 * size), 2 * size)]
 
     def _round(self, m: Module, upper: Value, below: Value, exponent: Value, flags: Value) -> Value:
         """Bits of the product; ``upper`` has two bits in front of the point."""

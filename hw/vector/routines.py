@@ -20,11 +20,13 @@ __all__ = [
     "FOLD",
     "FOLD_KEEP",
     "FOLD_LAST",
+    "PLACES",
     "ROOT",
     "ROOT_HALF",
     "ROOT_MEAN",
     "ROOT_Y",
     "STREAMS",
+    "TIMER_BITS",
     "Activity",
     "Operand",
     "ScalarY",
@@ -35,6 +37,10 @@ __all__ = [
 
 DATA = 3
 """Cycles from the step that reads a word to the cycle in which the lanes see it."""
+TIMER_BITS = 7
+"""Of the cycles of an activity, beyond any that its table speaks of."""
+PLACES = 4
+"""Sums of squares behind the lanes, of every fourth element; a lane sums them in rounds."""
 
 
 class Activity(enum.Enum, shape=4):

@@ -51,13 +51,13 @@ class SigmoidUnit(wiring.Component):
         m.d.comb += quotient.argument.eq(below)
         nothing = self._later(m, "nothing", ~below.any(), 2)
         field = Signal(8)
-        u = Signal(31)
+        negative = Signal(31)
         m.d.comb += [
             field.eq(BIAS - 1 - places),
-            u.eq(Mux(places >= BIAS - 1, 0, Cat(fraction, field))),
+            negative.eq(Mux(places >= BIAS - 1, 0, Cat(fraction, field))),
         ]
         sign = self._later(m, "sign", self.t[-1], LATENCY - 4)
-        factor = self._later(m, "u", Mux(sign, u, ONE), 4)
+        factor = self._later(m, "u", Mux(sign, negative, ONE), 4)
         value = Signal(FRACTION)
         m.d.comb += [
             value.eq(quotient.value[_DROPPED - 1 :]),

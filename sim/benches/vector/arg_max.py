@@ -8,7 +8,8 @@ import numpy as np
 
 from golden import vector
 from golden.vector.arithmetic import flushed
-from hw.vector.arg_max import largest, numbers
+from hw.vector import arg_max
+from hw.vector.arg_max import numbers
 from sim import context
 from sim.coverage import Coverage
 from sim.scoreboard import Scoreboard
@@ -16,6 +17,7 @@ from sim.streams import SITUATIONS, Domain, StreamSink, StreamSource, reset, sit
 
 LANES: int = context.parameters()["lanes"]
 COUNT: int = context.parameters()["lists"]
+largest = arg_max.largest()
 coverage = Coverage("arg_max", {"winner": ("number", "infinite", "nan"), "ties": (False, True)})
 coverage_rate = Coverage("arg_max_rate", {"between": ("beats", "lists")})
 

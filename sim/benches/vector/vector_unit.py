@@ -22,7 +22,7 @@ SHAPE = operands(Opcode.VECTOR)
 ALL_FIELDS = tuple(name for name, _ in SHAPE)
 NAMES = vector.FUNCTIONS
 coverage = Coverage(
-    "vector_unit",
+    "vector",
     {"function": NAMES, "numbers": ("usual", "any"), "place": ("in_place", "apart")},
     lambda function, numbers, place: function == "arg_max" and place == "in_place",
 )
@@ -157,7 +157,7 @@ async def reset_forgets(dut: Any) -> None:
 
 
 PACES = {"copy": 1, "add": 2, "multiply": 2, "norm": 3, "rotary": 2, "silu_multiply": 4, "arg_max": 1}
-coverage_rate = Coverage("vector_unit_rate", {"function": NAMES})
+coverage_rate = Coverage("vector_rate", {"function": NAMES})
 
 
 @cocotb.test()
