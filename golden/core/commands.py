@@ -152,7 +152,11 @@ def _scratch(name: str, word: int, low: int, doc: str) -> Field:
 
 OPERATIONS = (
     Operation(Opcode.NOP, "Nothing."),
-    Operation(Opcode.BEGIN, "Take up a sequence: its state and the token at its position.", (_SEQUENCE,)),
+    Operation(
+        Opcode.BEGIN,
+        "Take up a sequence: its state, which must name the core's model, and the token at its position.",
+        (_SEQUENCE,),
+    ),
     Operation(
         Opcode.GATHER,
         "A row of a table to scratch memory.",

@@ -111,7 +111,10 @@ class Machine:
         if not self._inside(fields["sequence"], LINE_BYTES):
             return Status.OUTSIDE, 0
         line = self.words[fields["sequence"] * _LINE_WORDS :][:_LINE_WORDS]
-        self.sequence, self.first = state.field_values(line, state.SEQUENCE), fields["sequence"]
+        found = state.field_values(line, state.SEQUENCE)
+        if found["model_low"] | found["model_high"] << 32 != self.symbols.identity:
+            return Status.IDENTITY, 0
+        self.sequence, self.first = found, fields["sequence"]
         self.position, tokens = self.sequence["position"], self.sequence["tokens"]
         if not self._inside(tokens + self.position // _LINE_WORDS, LINE_BYTES):
             return Status.OUTSIDE, 0

@@ -330,7 +330,7 @@ def assemble(model: Model, geometry: Geometry, limit: int, preset: str, logits: 
     tokens = builder.reserve("tokens", 4 * limit)
     stops = dict(zip(("stop_0", "stop_1"), (*model.stops, _NONE, _NONE), strict=False))
     first = {"position": 0, "prompt": 1, "tokens": tokens, "limit": limit, "stopped": 0} | stops
-    sequence = builder.add("sequence", _words(first, state.SEQUENCE, LINE_BYTES))
+    sequence = builder.reserve("sequence", LINE_BYTES)
     program.add(Opcode.BEGIN, sequence=sequence, wait_results=1)
     writer.gather("embedding", model.embedding.astype("<f2"), places.x, IndexKind.TOKEN)
     writer.gather("turns", model.turns[:limit].astype("<f4"), places.turn, IndexKind.POSITION)
@@ -358,7 +358,11 @@ def assemble(model: Model, geometry: Geometry, limit: int, preset: str, logits: 
         preset=preset,
         lines_of=builder.lines_of,
     )
-    return Image(builder.memory(), symbols, tuple(program.listing))
+    memory = builder.memory()
+    first |= {"model_low": identity & _NONE, "model_high": identity >> 32}
+    line = np.frombuffer(_words(first, state.SEQUENCE, LINE_BYTES), np.uint8)
+    memory[sequence * LINE_BYTES :][:LINE_BYTES] = line
+    return Image(memory, symbols, tuple(program.listing))
 
 
 def format_of(form: Format, channels: int, tokens: int) -> int:

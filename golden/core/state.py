@@ -33,6 +33,8 @@ SEQUENCE = (
     Field("stop_0", 4, 0, 32, "A token that ends the text; all ones for none."),
     Field("stop_1", 5, 0, 32, "Another one."),
     Field("stopped", 6, 0, 32, "1 when one of them was found, or there is no more room."),
+    Field("model_low", 8, 0, 32, "The model's identity, as registers MODEL_LOW and MODEL_HIGH must have it."),
+    Field("model_high", 9, 0, 32, "Its upper half."),
 )
 
 HEAD = (

@@ -95,6 +95,7 @@ class Core(wiring.Component):
             fetch.line.eq(bank.ring_line),
             fetch.size.eq(bank.ring_size),
             fetch.tail.eq(bank.tail),
+            units["begin"].model.eq(bank.model),
             fetch.position.eq(units["begin"].position),
             fetch.completed.eq(dispatcher.completed),
             completions.line.eq(bank.completion_line),

@@ -121,6 +121,8 @@ TABLE = (
     _locked("RING_LINE", 0x34, "ring_line", "Line of command 0 of the ring."),
     _locked("RING_SIZE", 0x38, "ring_size", "Commands of the ring."),
     _locked("COMPLETION_LINE", 0x3C, "completion_line", "Line of record 0, 16 bytes for each command."),
+    _locked("MODEL_LOW", 0x68, "model_low", "Identity of the model whose sequences are taken up."),
+    _locked("MODEL_HIGH", 0x6C, "model_high", "Its upper half."),
     Register(
         "TAIL",
         0x40,
@@ -183,7 +185,7 @@ class Registers(wiring.Component):
         bus (in): AXI4-Lite, see ``RegisterBank``.
         events (in): see ``events``.
         base, limit (out): the window of the movers.
-        ring_line, ring_size, tail, completion_line (out): see the table.
+        ring_line, ring_size, tail, completion_line, model (out): see the table.
         start (out): the command, for a cycle.
         started (out): it came since reset; window, ring and records stay as they are from then on.
         irq (out): a level, while a pending flag is set that is enabled.
@@ -198,6 +200,7 @@ class Registers(wiring.Component):
                 "events": In(events()),
                 "base": Out(axi.ADDRESS_BITS),
                 **words,
+                "model": Out(64),
                 "start": Out(1),
                 "started": Out(1),
                 "irq": Out(1),
@@ -224,6 +227,7 @@ class Registers(wiring.Component):
             bank.events.eq(self.events),
             self.base.eq(Cat(settings.base_low, settings.base_high) << _BASE_ZEROS),
             self.limit.eq(settings.limit),
+            self.model.eq(Cat(settings.model_low, settings.model_high)),
             self.ring_line.eq(settings.ring_line),
             self.ring_size.eq(settings.ring_size),
             self.tail.eq(settings.tail),

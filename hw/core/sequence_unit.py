@@ -39,6 +39,7 @@ class SequenceUnit(wiring.Component):
         begin, advance (in streams): commands.
         done (out stream): how each ended.
         largest (in): the arg-max of the last results.
+        model (in): identity of the model whose sequences may be taken up.
         requests (out stream), words (in stream), writes (out stream): memory.
         position, token (out): of the present sequence; they stay while other commands work.
     """
@@ -51,6 +52,7 @@ class SequenceUnit(wiring.Component):
                 "advance": In(stream.Signature(operands(Opcode.ADVANCE))),
                 "done": Out(stream.Signature(done)),
                 "largest": In(_WORD),
+                "model": In(2 * _WORD),
                 "requests": Out(stream.Signature(read_request())),
                 "words": In(stream.Signature(read_word(config))),
                 "writes": Out(stream.Signature(write_request(config))),
@@ -121,18 +123,18 @@ class SequenceUnit(wiring.Component):
         with m.State("take_line"):
             self._collect(m, line, status, "ask_tokens")
         with m.State("ask_tokens"):
-            m.d.sync += self.position.eq(fields["position"])
-            self._ask(m, fields["tokens"] + (self.position_of(fields) >> _PLACE_BITS), "take_tokens")
+            named = Cat(fields["model_low"], fields["model_high"])
+            with m.If(named == self.model):
+                m.d.sync += self.position.eq(fields["position"])
+                self._ask(m, fields["tokens"] + (fields["position"] >> _PLACE_BITS), "take_tokens")
+            with m.Else():
+                m.d.sync += status.eq(Status.IDENTITY)
+                m.next = "done"
         with m.State("take_tokens"):
             self._collect(m, tokens, status, "take_token")
         with m.State("take_token"):
             m.d.sync += self.token.eq(tokens.word_select(self.position[:_PLACE_BITS], _WORD))
             m.next = "done"
-
-    @staticmethod
-    def position_of(fields: dict[str, Value]) -> Value:
-        """The position in memory's line."""
-        return fields["position"]
 
     def _write(self, m: Module, line: Value, place: Value, word: Value) -> None:
         """Write a word of 32 bits of a line."""

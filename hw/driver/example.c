@@ -52,7 +52,7 @@ enum kvloom_result kvloom_continue(void *context, const struct kvloom_image *ima
         store(&core, image->tokens, place, prompt[place]);
     }
     store(&core, image->sequence, PROMPT, count);
-    result = kvloom_core_start(&core, image->ring, image->commands, image->completions);
+    result = kvloom_core_start(&core, image->ring, image->commands, image->completions, image->model);
 
     /* The ring's commands take the sequence one token further. */
     for (position = 1; result == KVLOOM_OK && position < count + most && position < image->limit; ++position) {

@@ -9,6 +9,7 @@ struct kvloom_image {
     const uint8_t *bytes;
     size_t size;
     uint32_t ring, commands, completions, sequence, tokens, limit;
+    uint64_t model; /* identity */
 };
 
 /* Hands each token to `found` as it comes, until there are `most` of them, the model ends the text, or there is

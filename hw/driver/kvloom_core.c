@@ -32,7 +32,7 @@ enum kvloom_result kvloom_core_open(struct kvloom_core *core, void *context, siz
 }
 
 enum kvloom_result kvloom_core_start(struct kvloom_core *core, uint32_t ring_line, uint32_t commands,
-                                     uint32_t completion_line)
+                                     uint32_t completion_line, uint64_t model)
 {
     void *const context = core->context;
 
@@ -49,6 +49,8 @@ enum kvloom_result kvloom_core_start(struct kvloom_core *core, uint32_t ring_lin
     KVLOOM_WRITE(context, KVLOOM_CORE_RING_LINE, ring_line);
     KVLOOM_WRITE(context, KVLOOM_CORE_RING_SIZE, commands);
     KVLOOM_WRITE(context, KVLOOM_CORE_COMPLETION_LINE, completion_line);
+    KVLOOM_WRITE(context, KVLOOM_CORE_MODEL_LOW, (uint32_t)model);
+    KVLOOM_WRITE(context, KVLOOM_CORE_MODEL_HIGH, (uint32_t)(model >> 32));
     KVLOOM_WRITE(context, KVLOOM_CORE_TAIL, 0);
     KVLOOM_WRITE(context, KVLOOM_CORE_IRQ_ENABLE,
                  KVLOOM_CORE_IRQ_ENABLE_ENABLE_COMPLETION_MASK | KVLOOM_CORE_IRQ_ENABLE_ENABLE_ERROR_MASK);

@@ -57,9 +57,10 @@ enum kvloom_result kvloom_core_open(struct kvloom_core *core, void *context, siz
 
 /* Shows the core its window and its ring, which both stay until reset, and starts it.
  * `ring_line`, `completion_line`: lines of the window with the first command and the first record.
- * `commands`: of the ring. */
+ * `commands`: of the ring.
+ * `model`: identity of the image; sequences of another model are refused. */
 enum kvloom_result kvloom_core_start(struct kvloom_core *core, uint32_t ring_line, uint32_t commands,
-                                     uint32_t completion_line);
+                                     uint32_t completion_line, uint64_t model);
 
 /* Gives the core the next commands of the ring, of which as many must be complete. */
 enum kvloom_result kvloom_core_submit(struct kvloom_core *core, uint32_t commands);

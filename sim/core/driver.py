@@ -48,7 +48,7 @@ _THIS = ctypes.POINTER(_Core)
 #: Functions of kvloom_core.h: what each returns, and its arguments.
 _FUNCTIONS = {
     "open": (ctypes.c_int, _THIS, ctypes.c_void_p, ctypes.c_size_t),
-    "start": (ctypes.c_int, _THIS, ctypes.c_uint32, ctypes.c_uint32, ctypes.c_uint32),
+    "start": (ctypes.c_int, _THIS, *[ctypes.c_uint32] * 3, ctypes.c_uint64),
     "submit": (ctypes.c_int, _THIS, ctypes.c_uint32),
     "wait": (ctypes.c_int, _THIS),
     "resume": (None, _THIS),
@@ -91,15 +91,16 @@ class Driver:
             raise ValueError(_PROBLEMS[result])
         return result
 
-    def start(self, ring: int, commands: int, completions: int) -> None:
+    def start(self, ring: int, commands: int, completions: int, model: int = 0) -> None:
         """Start the core.
 
         Args:
             ring: line of the first command.
             commands: of the ring.
             completions: line of the first completion.
+            model: identity of the image.
         """
-        self._call("start", ring, commands, completions)
+        self._call("start", ring, commands, completions, model)
 
     def submit(self, commands: int) -> None:
         """Give the core the next commands of the ring.

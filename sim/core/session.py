@@ -62,7 +62,8 @@ class Session:
         self.memory = self._driver.memory
         self.memory[:] = memory
         self._words = self.memory.view("<u4")
-        self._driver.start(self.symbols.ring, self.symbols.commands, self.symbols.completions)
+        symbols = self.symbols
+        self._driver.start(symbols.ring, symbols.commands, symbols.completions, symbols.identity)
 
     def step(self) -> Step:
         """Take the sequence one token further.

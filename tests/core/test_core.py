@@ -135,6 +135,7 @@ CASES: dict[str, tuple[Damage, Status]] = {
     "reserved_of_the_first_word": (raw(Opcode.ATTEND, 0, 1 << 16), Status.RESERVED),
     "unit": (raw(Opcode.GATHER, 5, 4), Status.BAD_FIELD),
     "begin_outside": (changed(Opcode.BEGIN, "sequence", FAR), Status.OUTSIDE),
+    "another_model": (sequence("model_high", 7), Status.IDENTITY),
     "tokens_outside": (sequence("tokens", FAR), Status.OUTSIDE),
     "gather_outside": (changed(Opcode.GATHER, "table", FAR), Status.OUTSIDE),
     "gather_of_nothing": (changed(Opcode.GATHER, "elements", 0), Status.BAD_FIELD),
@@ -182,7 +183,7 @@ def started(library: Path, image: Image, memory: Memory, timing: Timing | None =
     driver = Driver(simulation, len(memory))
     driver.memory[:] = memory
     symbols = image.symbols
-    driver.start(symbols.ring, symbols.commands, symbols.completions)
+    driver.start(symbols.ring, symbols.commands, symbols.completions, symbols.identity)
     return driver
 
 
@@ -318,7 +319,7 @@ def test_reset(library: Path, image: Image, cycles: int) -> None:
         driver.simulation.run(cycles)
         driver.simulation.reset()
         symbols = image.symbols
-        driver.start(symbols.ring, symbols.commands, symbols.completions)
+        driver.start(symbols.ring, symbols.commands, symbols.completions, symbols.identity)
         driver.submit(symbols.commands)
         driver.wait(_CYCLES)
 

@@ -89,8 +89,14 @@ def test_differences_are_found(continued) -> None:
 class ExampleImage(ctypes.Structure):
     """``struct kvloom_image``."""
 
-    _fields_ = [("bytes", ctypes.c_void_p), ("size", ctypes.c_size_t)] + [
-        (name, ctypes.c_uint32) for name in ("ring", "commands", "completions", "sequence", "tokens", "limit")
+    _fields_ = [
+        ("bytes", ctypes.c_void_p),
+        ("size", ctypes.c_size_t),
+        *(
+            (name, ctypes.c_uint32)
+            for name in ("ring", "commands", "completions", "sequence", "tokens", "limit")
+        ),
+        ("identity", ctypes.c_uint64),
     ]
 
 

@@ -41,6 +41,8 @@ async def start(dut: Any, ram: AxiRam, content: bytes, symbols: Symbols) -> AxiL
         "RING_LINE": symbols.ring,
         "RING_SIZE": symbols.commands,
         "COMPLETION_LINE": symbols.completions,
+        "MODEL_LOW": symbols.identity & 0xFFFFFFFF,
+        "MODEL_HIGH": symbols.identity >> 32,
         "CONTROL": 1,
         "TAIL": COMMANDS,
     }
