@@ -7,7 +7,20 @@ from typing import Any
 __all__ = ["draw"]
 
 _OTHERS = {"FP16": "#8a8a8a", "ANT": "#b08d57", "OliVe": "#7d9a4f", "BitMoD": "#c0504d"}
-_OURS = ("#08306b", "#08519c", "#2171b5", "#4292c6", "#6baed6", "#3aa6a0", "#1b7f79", "#9e9ac8")
+_OURS = (
+    "#08306b",
+    "#08519c",
+    "#2171b5",
+    "#4292c6",
+    "#6baed6",
+    "#3aa6a0",
+    "#1b7f79",
+    "#9e9ac8",
+    "#54278f",
+    "#00441b",
+    "#c994c7",
+    "#66a61e",
+)
 _WHITE = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}
 _LINE = 0.042
 """Height of a line of text beside the picture."""
