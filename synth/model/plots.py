@@ -7,7 +7,20 @@ from typing import Any
 __all__ = ["draw"]
 
 _OTHERS = {"FP16": "#8a8a8a", "ANT": "#b08d57", "OliVe": "#7d9a4f", "BitMoD": "#c0504d"}
-_OURS = ("#08306b", "#08519c", "#2171b5", "#4292c6", "#6baed6", "#3aa6a0", "#1b7f79", "#9e9ac8")
+_OURS = (
+    "#08306b",
+    "#08519c",
+    "#2171b5",
+    "#4292c6",
+    "#6baed6",
+    "#3aa6a0",
+    "#1b7f79",
+    "#9e9ac8",
+    "#54278f",
+    "#00441b",
+    "#c994c7",
+    "#66a61e",
+)
 _WHITE = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}
 _LINE = 0.042
 """Height of a line of text beside the picture."""
@@ -45,15 +58,32 @@ def _save(figure: Any, path: Path) -> None:
 
 
 def _styles(found: dict[str, Any]) -> dict[str, tuple[str, str]]:
-    """Colour and line of every design by label; kvloom solid, the others dashed."""
-    styles, ours = {}, 0
+    """Colour and line of every design by label.
+
+    kvloom's formats have a colour each, solid in equal area, in dots and dashes for tiles of ``edge``.
+    """
+    ours = [row["label"] for row in found["designs"] if row["name"] == "kvloom"]
+    formats = list(dict.fromkeys(_format(label) for label in ours))
+    styles = {}
     for row in found["designs"]:
+        label = row["label"]
         if row["name"] == "kvloom":
-            styles[row["label"]] = (_OURS[ours % len(_OURS)], "-")
-            ours += 1
+            colour = _OURS[formats.index(_format(label)) % len(_OURS)]
+            styles[label] = (colour, "-" if label.startswith("kvloom") else "-.")
         else:
-            styles[row["label"]] = (_OTHERS[row["name"]], ":" if "W4 KV8" in row["label"] else "--")
+            styles[label] = (_OTHERS[row["name"]], ":" if "W4 KV8" in label else "--")
     return styles
+
+
+def _format(label: str) -> str:
+    """Weights and cache of a label of kvloom's."""
+    return label.split(" ", label.startswith("kvloom") or 2)[-1]
+
+
+def _shared(found: dict[str, Any]) -> str:
+    """Type of weights that all designs of kvloom have, or nothing."""
+    types = {_format(row["label"]).split()[0] for row in found["designs"] if row["name"] == "kvloom"}
+    return types.pop() if len(types) == 1 else ""
 
 
 def _same(rows: list[dict[str, Any]], value: Any) -> list[tuple[str, dict[str, Any]]]:
@@ -72,8 +102,17 @@ def _subtitle(found: dict[str, Any]) -> str:
     )
 
 
+def _line_name(label: str, line: str, shared: str) -> str:
+    """A label without the type that the subtitle has; the dotted one of two of a colour says so."""
+    name = label.replace(f"{shared} ", "") if shared else label
+    return f"{name} (dots)" if line == ":" else name
+
+
 def _contexts(found: dict[str, Any], path: Path) -> None:
-    figure, axes = _axes("Tokens per second by context", _subtitle(found), (9.6, 5.4))
+    shared = _shared(found)
+    weights = f" with weights in {shared}" if shared else ""
+    kinds = f"; kvloom{weights}, solid in equal area, dots and dashes as tiles of edge"
+    figure, axes = _axes("Tokens per second by context", _subtitle(found) + kinds, (9.6, 5.4))
     styles, ends = _styles(found), []
     rows = _same(found["designs"], lambda row: tuple(round(rate, 3) for rate in row["contexts"].values()))
     for label, row in rows:
@@ -81,7 +120,7 @@ def _contexts(found: dict[str, Any], path: Path) -> None:
         rates = list(row["contexts"].values())
         colour, line = styles[row["label"]]
         axes.plot(contexts, rates, line, color=colour, linewidth=1.8, marker="o", markersize=3)
-        ends.append((rates[-1], label, colour))
+        ends.append((rates[-1], _line_name(label, line, shared), colour))
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
     ticks = [int(context) for context in found["designs"][0]["contexts"]]
@@ -125,8 +164,11 @@ def _speedups(found: dict[str, Any], path: Path) -> None:
     for place, row in enumerate(rows):
         ratio = row["decode"]["tokens_per_second"] / slow
         axes.barh(place, ratio, height=0.66, color=styles[row["label"]][0], linewidth=0)
-        text = f" {ratio:.2f}x  {row['decode']['tokens_per_second']:.2f} tokens/s"
-        axes.text(ratio, place, text, va="center", fontsize=8.5, color="#333333", bbox=_WHITE)
+        axes.annotate(
+            f"{ratio:.2f}x  {row['decode']['tokens_per_second']:.2f} tokens/s",
+            (ratio, place), xytext=(5, 0), textcoords="offset points",
+            va="center", fontsize=8.5, color="#333333", bbox=_WHITE,
+        )  # fmt: skip
     axes.set_yticks(range(len(rows)), [row["label"] for row in rows], fontsize=9)
     axes.set_ylim(-0.6, len(rows) - 0.4)
     axes.set_xlim(0, axes.get_xlim()[1] * 1.16)
@@ -175,7 +217,9 @@ def _roofline(found: dict[str, Any], path: Path) -> None:
                 marker,
                 color=colour,
                 markerfacecolor=face,
-                markersize=8,
+                markeredgecolor="white" if task == "decode" else colour,
+                markersize=9,
+                alpha=0.9,
                 linestyle="none",
                 label=label if task == "decode" else None,
             )

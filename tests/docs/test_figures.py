@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from synth.model import plots
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 FIGURES = REPOSITORY / "docs/figures"
 INDEX = tomllib.loads((FIGURES / "index.toml").read_text())
@@ -146,3 +148,13 @@ def test_cycles_are_written_as_they_are_counted(capsys: pytest.CaptureFixture[st
     spec.loader.exec_module(program)
     program.main()
     assert json.loads(capsys.readouterr().out) == written("cycles.json")
+
+
+@pytest.mark.parametrize("name", ["model-llama-2-7b.json", "model-llama-3-8b-32k.json"])
+def test_lines_of_the_pictures_are_told_apart(name: str) -> None:
+    """No two designs have one colour and one line, or one name beside it."""
+    found = written(name)
+    styles = plots._styles(found)
+    assert len(set(styles.values())) == len(styles) == len(found["designs"])
+    names = {plots._line_name(label, line, plots._shared(found)) for label, (_, line) in styles.items()}
+    assert len(names) == len(styles)
