@@ -34,7 +34,8 @@ class KvConfig(BaseModel):
         lanes: float16 elements that the quantiser and the dequantiser take in a cycle.
         channels: most elements D of a head, a multiple of 16.
         page_tokens: tokens P of a page.
-        queries: most query heads N of a KV head; they read a page together.
+        queries: most query heads N of a KV head; they read a page together, and with several columns of the
+            array there are at least two for each.
         engines: attention engines, each with a tile of its own, that share the pages of a head.
     """
 

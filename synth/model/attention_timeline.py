@@ -1,32 +1,36 @@
 """Cycles of attention in kvloom's engine, from the rules that its circuits follow.
 
 A list is what some queries of one KV head see: pages of keys and values, each read from memory once. A page
-is worked on query by query, in products of a vector with some of its outputs (``hw.attention.engine``):
+is worked on turn by turn of its queries, one in each column of the array, in products of a vector of each
+with some of its outputs (``hw.attention.engine``):
 
 * queries come to the base-2 domain one element every other cycle, those of the next list meanwhile;
 * memory gives a word a cycle while there is room for codes;
 * a vector is folded, ``activation_lanes`` elements a cycle, once its page's numbers are there and, for
   values, all weights of the page; it waits for the array, which holds a few of them;
 * the array takes a chunk every ``terms`` cycles, and a group when its dot products find room;
-* softmax weighs a token a cycle, query by query;
+* each column's softmax weighs a token a cycle, query by query;
+* where a maximum moves, the sum of weights is shifted before, and the value sums one by one;
 * at the end of a list its value sums are read, in cycles in which none are added to, and divided.
 
 ``attention_cycles`` plays them, product by product. What passes between them is measured, and stands in
-``OVERHEADS``. A long list is not played to its end: pages of one kind soon take the same cycles.
+``OVERHEADS``. A long list is not played to its end: pages of one kind soon take the same cycles. Nor are all
+moves played: one in each run is, and stands for others.
 """
 
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 from golden.kv.pages import PageLayout
-from hw.attention import division, query_memory
+from hw.attention import division, query_memory, softmax
 from hw.attention.code_memory import depth
 from hw.config import Config
 from synth.model.page_work import PageWork, page_work
 
-__all__ = ["OVERHEADS", "Overheads", "Run", "attention_cycles"]
+__all__ = ["OVERHEADS", "Overheads", "Run", "attention_cycles", "expected_moves"]
 
 Run = tuple[PageLayout, PageLayout, int]
 """Keys and values of the same tokens, and how many such pages follow one another."""
@@ -35,7 +39,14 @@ _COUNTED = 4
 """The list that counts; another one follows it."""
 
 _PLAYED = 16
-"""Pages of a run that are played; the second half of them stands for those that are left out."""
+"""Pages of a run that are played for each column, as the sums of all columns are read at the end of a list.
+
+The second half of them stands for those that are left out.
+"""
+
+_MOVING = 1 / 3
+"""Moves of a model's maxima, of those of random scores: a maximum is rounded up to an integer, and
+often it is that of the first token. SmolLM2's move 1.02 times in 32 pages, not 3.06 (``tests/attention``)."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +61,12 @@ class Overheads:
         place: from a product's last chunk to the first beat of the vector that takes its place.
         short: that the array loses between keys and values whose groups are shorter than others may be.
         longer: more of them for each cycle by which groups of keys are longer than that.
-        tight: more of them for each query where they are not.
+        tight: more of them for each turn where they are not.
         equal: the same where groups of values are as short as others may be.
+        shifted: of the shifts of a turn's sums, those that the array does not wait for.
+        unsteady: between shifted turns, for each cycle by which groups are shorter than others may be.
         scores: from the last chunk of a query's keys to its first weight.
+        moved: more of them where its maximum has moved.
         weights: from a page's last weight to the first beat of its values.
         read: from a list's last chunk to the first of its sums.
         vectors: under way between their first beat and their last chunk.
@@ -66,10 +80,13 @@ class Overheads:
     fold: int = 16
     place: int = 0
     short: int = 10
-    longer: int = 2
-    tight: int = 3
+    longer: float = 1.75
+    tight: float = 2.5
     equal: int = 2
+    shifted: int = 12
+    unsteady: int = 9
     scores: int = 50
+    moved: int = softmax.MOVE_CYCLES + 2
     weights: int = 6
     read: int = 20
     vectors: int = 9
@@ -85,6 +102,7 @@ class _Timeline:
 
     def __init__(self, config: Config, queries: int, overheads: Overheads) -> None:
         self.config, self.queries, self.times = config, queries, overheads
+        self.turns = ceil(queries / config.columns)
         self.word = self.written = 0  # the next word of memory; granules of codes so far
         self.codes: deque[tuple[int, int, int, int]] = (
             deque()
@@ -100,8 +118,16 @@ class _Timeline:
         self.group = 0  # cycles of a group of the latest keys
         self.added = 0  # when value sums were last added to
 
-    def play(self, pages: Sequence[tuple[PageLayout, PageLayout]], lists: int) -> list[int]:
-        """Equal lists; returns when the array was done with the values of each page."""
+    def play(
+        self, pages: Sequence[tuple[PageLayout, PageLayout]], lists: int, moving: int | None = None
+    ) -> list[int]:
+        """Equal lists; returns when the array was done with the values of each page.
+
+        Args:
+            pages: of a list.
+            lists: how many.
+            moving: page of a list with which all maxima move, beside the first one.
+        """
         ends = []
         known = {layout: page_work(self.config, layout) for pair in set(pages) for layout in pair}
         total, lag, elements = lists * len(pages), self.times.lag, self.queries * pages[0][0].channels
@@ -115,7 +141,7 @@ class _Timeline:
                     self.banks.append(self.folding)
             if number >= lag:
                 place = (number - lag) % len(pages)
-                self._values(known[pages[place][1]], place == 0)
+                self._values(known[pages[place][1]], place == 0, place == moving)
                 ends.append(self.array)
                 if place == len(pages) - 1:
                     self.reads.append(self.times.read + _division(elements, self.queries))
@@ -126,14 +152,14 @@ class _Timeline:
         ready = max(ready, self.queried + query_memory.DELAY)
         scores = []
         self.group = page.group
-        for query in range(self.queries):
-            self._products(page, query, ready, there)
+        for turn in range(self.turns):
+            self._products(page, turn, ready, there)
             scores.append(self.array + self.times.scores)
         self.scores.append(scores)
 
-    def _values(self, page: PageWork, opens: bool) -> None:
+    def _values(self, page: PageWork, opens: bool, moves: bool) -> None:
         ready, there = self._load(page)
-        ready = max(ready, self._weigh(self.scores.popleft()))
+        ready = max(ready, self._weigh(self.scores.popleft(), moves))
         self.array += self._turn(page)
         self._read(self.array - self.added)
         if opens:
@@ -141,8 +167,8 @@ class _Timeline:
             while len(self.reads) > most:
                 self.array += self.reads[0]
                 self._read(self.reads[0])
-        for query in range(self.queries):
-            self._products(page, query, ready, there)
+        for turn in range(self.turns):
+            self._products(page, turn, ready, there, moves)
         self.added = self.array
         self.weights.append(self.folding)
 
@@ -151,14 +177,15 @@ class _Timeline:
         times = self.times
         if page.group >= page.apart:
             return times.equal * (page.group == page.apart)
-        queries = self.queries * (self.group == page.apart)
-        return times.short + times.longer * (self.group - page.apart) + times.tight * queries
+        turns = self.turns * (self.group == page.apart)
+        return round(times.short + times.longer * (self.group - page.apart) + times.tight * turns)
 
-    def _weigh(self, scores: list[int]) -> int:
+    def _weigh(self, scores: list[int], moves: bool) -> int:
         """When a page's weights are there, of which it remembers those of two pages."""
         self.softmax = max(self.softmax, self.weights[0])
         for score in scores:
-            self.softmax = max(self.softmax, score) + self.config.kv.page_tokens
+            starts = max(self.softmax, score) + moves * self.times.moved
+            self.softmax = starts + self.config.kv.page_tokens
         return self.softmax + self.times.weights
 
     def _read(self, cycles: int) -> None:
@@ -189,28 +216,37 @@ class _Timeline:
         first, last, begins, ends = self.codes[0]
         return begins + (ends - begins) * max(granule - first, 0) // (last - first)
 
-    def _products(self, page: PageWork, query: int, ready: int, there: list[int]) -> None:
-        """All products of a query with a page; the first query's wait for codes."""
+    def _products(self, page: PageWork, turn: int, ready: int, there: list[int], moves: bool = False) -> None:
+        """All products of a turn of queries with a page; the first turn's wait for codes."""
+        cycles = max(page.cycles, page.shifting) if moves else page.cycles
+        if moves and turn:
+            self.array += self.times.unsteady * max(page.apart - page.group, 0)
         begins = 0
         for part in range(page.parts):
             starts = max(self.folding, ready, self.places[0] + self.times.place)
             self.folding = starts + page.beats[part]
             starts = max(self.array, self.folding + self.times.fold)
             begins = begins or starts
-            self.array = starts + page.cycles
-            if not query:
+            self.array = starts + cycles
+            if not turn:
                 self.array = max(
                     self.array, there[len(there) * (part + 1) // page.parts - 1] + self.times.code
                 )
             self.places.append(self.array)
-        if query == self.queries - 1:
+        self.array -= moves * self.times.shifted
+        if turn == self.turns - 1:
             self.codes.append((self.written, self.written + page.granules, begins, self.array))
             self.written += page.granules
             self.ends.append(self.array)
 
 
 def attention_cycles(
-    config: Config, runs: Sequence[Run], queries: int, lists: int, overheads: Overheads = OVERHEADS
+    config: Config,
+    runs: Sequence[Run],
+    queries: int,
+    lists: int,
+    overheads: Overheads = OVERHEADS,
+    moves: Sequence[float] | None = None,
 ) -> int:
     """Cycles from the first word to the last output of equal lists, no stream stalling.
 
@@ -220,32 +256,73 @@ def attention_cycles(
         queries: 1 to ``config.kv.queries``.
         lists: how many.
         overheads: of the engine.
+        moves: with how many pages of each run maxima move; None: as ``expected_moves`` has it.
     """
-    runs = tuple(run for run in runs if run[-1])
-    key: Any = config, runs, queries, overheads
+    if moves is None:
+        moves = expected_moves(runs, min(queries, config.columns))
+    wanted = [(run, often) for run, often in zip(runs, moves, strict=True) if run[-1]]
+    runs, moves = tuple(run for run, _ in wanted), tuple(often for _, often in wanted)
+    key: Any = config, runs, queries, overheads, moves
     if key not in _KNOWN:
-        _KNOWN[key] = _cycles(config, runs, queries, overheads)
+        _KNOWN[key] = _cycles(config, runs, queries, overheads, moves)
     first, later = _KNOWN[key]
-    return first + (lists - 1) * later
+    return round(first + (lists - 1) * later)
 
 
-_KNOWN: dict[Any, tuple[int, int]] = {}
+def expected_moves(runs: Sequence[Run], columns: int) -> list[float]:
+    """With how many pages of each run a maximum of one of some columns' queries is expected to move.
+
+    Of random scores the largest one of k pages is in each of them with the same probability.
+    """
+    found, before = [], 0
+    for *_, count in runs:
+        pages = range(before + 1, before + count + 1)
+        found.append(sum(1 - (1 - _MOVING / page) ** columns for page in pages if page > 1))
+        before += count
+    return found
 
 
-def _cycles(config: Config, runs: tuple[Run, ...], queries: int, overheads: Overheads) -> tuple[int, int]:
+_KNOWN: dict[Any, tuple[float, float]] = {}
+
+
+def _cycles(
+    config: Config, runs: tuple[Run, ...], queries: int, overheads: Overheads, moves: tuple[float, ...]
+) -> tuple[float, float]:
     """Of a list by itself, and from the end of one to that of the next."""
+    found = plain = _played(config, runs, queries, overheads)
+    for run, often in enumerate(moves):
+        if often:
+            once = _played(config, runs, queries, overheads, run)
+            found = [
+                total + often * (more - less) for total, more, less in zip(found, once, plain, strict=True)
+            ]
+    alone, later = found
+    return alone, later
+
+
+def _played(
+    config: Config,
+    runs: tuple[Run, ...],
+    queries: int,
+    overheads: Overheads,
+    moving: int | None = None,
+) -> tuple[int, int]:
+    """The same, where maxima move once in a run or never."""
     pages: list[tuple[PageLayout, PageLayout]] = []
     rest = []
-    for key, value, count in runs:
-        pages += [(key, value)] * min(count, _PLAYED)
-        if count > _PLAYED:
-            rest.append((len(pages) - 1 - overheads.lag, count - _PLAYED))  # keys of the next run come later
+    early, most = None, _PLAYED * config.columns
+    for number, (key, value, count) in enumerate(runs):
+        if number == moving:
+            early = len(pages) + min(count, most) // 4  # before those that stand for others
+        pages += [(key, value)] * min(count, most)
+        if count > most:
+            rest.append((len(pages) - 1 - overheads.lag, count - most))  # keys of the next run come later
     alone, among = (
-        _Timeline(config, queries, overheads).play(pages, lists)[: _COUNTED * len(pages)]
+        _Timeline(config, queries, overheads).play(pages, lists, early)[: _COUNTED * len(pages)]
         for lists in (1, _COUNTED + 1)
     )
     before, later = (among[count * len(pages) :][: len(pages)] for count in (_COUNTED - 2, _COUNTED - 1))
-    half = _PLAYED // 2
+    half = most // 2
     left_out = sum(count * (later[last] - later[last - half]) // half for last, count in rest)
     outputs = overheads.read + _division(queries * pages[0][0].channels, queries)
     return alone[-1] + left_out + outputs, later[-1] - before[-1] + left_out

@@ -1,4 +1,4 @@
-"""What a page of keys or values asks of the parts of kvloom's attention engine, for each query."""
+"""What a page of keys or values asks of the parts of kvloom's attention engine, for each turn of queries."""
 
 from dataclasses import dataclass
 from math import ceil
@@ -16,16 +16,17 @@ __all__ = ["PageWork", "page_work"]
 
 @dataclass(frozen=True)
 class PageWork:
-    """One side of a page as the engine works on it, for each query.
+    """One side of a page as the engine works on it, for each turn of queries, one in each column.
 
     Attributes:
         numbers, codes: words of memory.
         granules: of the codes in their memory.
-        parts: products of a query.
+        parts: products of a turn.
         beats: of a vector into folding, of each part.
         cycles: of a product in the array.
         group: of its first group.
         apart: that groups must at least be apart which are not steady.
+        shifting: cycles of a product of values before which a maximum has moved.
     """
 
     numbers: int
@@ -36,6 +37,7 @@ class PageWork:
     cycles: int
     group: int
     apart: int
+    shifting: int
 
 
 def _is_folded(layout: PageLayout) -> bool:
@@ -56,7 +58,8 @@ def page_work(config: Config, layout: PageLayout) -> PageWork:
     groups = [min(group, inputs - first) // config.lanes for first in range(0, inputs, group)]
     terms, dots = form.dtype.term_count, folded and layout.side == "value"
     apart = max(array.group_cycles(config, 0, terms), config.turns(not folded))
-    steady = config.rows // max(config.rows // 2, config.rescale_units)
+    width_of_sums = max(config.rows // 2, config.rescale_units)
+    steady = config.rows // width_of_sums
     pace = steady if dots else apart
     coding = Coding(CODINGS.index(form.coding))
     size = config.rows * config.lanes
@@ -68,6 +71,7 @@ def page_work(config: Config, layout: PageLayout) -> PageWork:
         beats=tuple(_beats(config, layout, part, inputs) for part in range(parts)),
         group=max(groups[0] * terms, pace),
         apart=apart,
+        shifting=outputs // parts // (width_of_sums if dots else config.rescale_units) * (width_of_sums + 1),
         cycles=outputs // parts // config.rows * sum(max(chunks * terms, pace) for chunks in groups),
     )
 

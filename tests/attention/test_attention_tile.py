@@ -7,8 +7,9 @@ import pytest
 
 from golden.checkpoint import Checkpoint
 from golden.model import tokenizer
-from golden.model.capture import attention_inputs, manual
+from golden.model.capture import attention_inputs, cross_attention_inputs, manual
 from golden.model.llama import Llama
+from golden.model.whisper import Whisper
 from hw import verilog
 from hw.attention.attention_tile import AttentionTile
 from hw.attention.engine import Engine
@@ -30,17 +31,14 @@ RATES = [
 ]
 RATES_OF_COLUMNS = [
     (128, "native", 2, FOLDED, 4, 32, 1.05, 2, 1),
-    (128, "native", 2, FOLDED, 8, 32, 1.05, 2, 1),
-    (128, "native", 4, FOLDED, 4, 32, 1.05, 2, 1),
-    (64, "native", 2, FOLDED, 4, 32, 1.05, 2, 2),
-    (128, "ternary", 2, FOLDED, 4, 32, 1.15, 2, 2),
+    (128, "native", 2, FOLDED, 8, 32, 1.15, 2, 1),
 ]
 """Channels, rule, bits, axes of both sides, queries, pages, times the bound of memory and array, order."""
 
 
-def with_columns(config: Config, columns: int) -> Config:
-    """The same with so many columns, and two turns of queries."""
-    return config.changed(columns=columns, kv=config.kv.model_copy(update={"queries": 2 * columns}))
+def with_columns(config: Config, columns: int, turns: int = 2) -> Config:
+    """The same with so many columns, and turns of queries."""
+    return config.changed(columns=columns, kv=config.kv.model_copy(update={"queries": turns * columns}))
 
 
 @pytest.mark.parametrize("columns", [1, 2])
@@ -105,8 +103,13 @@ def test_rates() -> None:
 @pytest.mark.slow
 def test_rates_of_columns() -> None:
     """Four queries in four columns of `edge` take what one takes in one."""
-    config = with_columns(EDGE, 4)
-    parameters = {"config": config.model_dump(), "lists": 1, "rates": RATES_OF_COLUMNS}
+    config = with_columns(EDGE, 4, 4)
+    parameters = {
+        "config": config.model_dump(),
+        "lists": 1,
+        "rates": RATES_OF_COLUMNS,
+        "behind": 1,
+    }
     runner.run(runner.Design.of_type(AttentionTile, config), BENCH, "verilator", parameters, "throughput")
 
 
@@ -119,5 +122,20 @@ def test_queries_keys_and_values_of_smollm2(smollm2: Llama, smollm2_file: Checkp
     for head, (layer, bits) in enumerate(zip((0, 15, 29), (2, 4, 8), strict=True)):
         queries, keys, values = (part[head].astype(np.float16).view(np.uint16) for part in layers[layer])
         given += [(bits, queries[:, token], keys[: token + 1], values[: token + 1]) for token in (40, 99)]
+    parameters = {"config": EDGE.model_dump(), "lists": 1, "given": given}
+    runner.run(runner.Design.of_type(AttentionTile, EDGE), BENCH, "verilator", parameters, "given")
+
+
+@pytest.mark.llm
+@pytest.mark.slow
+def test_queries_keys_and_values_of_whisper(whisper: Whisper) -> None:
+    """Cross-attention of eight tokens to a sound of five pages and a part of one; a head of three layers."""
+    time = np.arange(3 * 16_000) / 16_000
+    sound = 0.3 * np.sin(2 * np.pi * (200 + 150 * np.sin(7 * time)) * time) * np.sin(9 * time)
+    layers = cross_attention_inputs(whisper, sound, range(50257, 50265))
+    given = []
+    for head, (layer, bits) in enumerate(zip((0, 1, 3), (2, 4, 8), strict=True)):
+        queries, keys, values = (part[head].astype(np.float16).view(np.uint16) for part in layers[layer])
+        given.append((bits, queries, keys[:172], values[:172]))
     parameters = {"config": EDGE.model_dump(), "lists": 1, "given": given}
     runner.run(runner.Design.of_type(AttentionTile, EDGE), BENCH, "verilator", parameters, "given")

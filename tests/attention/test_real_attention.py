@@ -10,10 +10,14 @@ from golden.attention import attend
 from golden.checkpoint import Checkpoint
 from golden.kv import schemes
 from golden.kv.cache import PagedCache
+from golden.kv.formats import Format
+from golden.kv.pages import SIDES, PageLayout
 from golden.model import tokenizer
 from golden.model.capture import attention_inputs, manual
 from golden.model.llama import Llama
 from golden.numbers.numerics import Numerics
+from hw.config import preset
+from synth.model.attention_timeline import expected_moves
 
 pytestmark = pytest.mark.slow
 
@@ -53,6 +57,27 @@ def test_every_layer(name: str, bits: int, pooled: float, worst: float, layers) 
     print(f"{name}, A = {bits}: {together:.2e} pooled, {relative.max():.2e} worst layer")
     assert together < pooled
     assert relative.max() < worst
+
+
+@pytest.mark.llm
+def test_moves_of_maxima(layers) -> None:
+    """How often a maximum moves over all pages is what the model of cycles expects."""
+    found = []
+    for queries, keys, _ in layers:
+        q = queries[:, :, -QUERIES:].reshape(len(keys), -1, keys.shape[2])
+        scores = q @ keys.swapaxes(1, 2) * np.log2(np.e) / np.sqrt(keys.shape[2])
+        largest = np.ceil(scores.reshape(*scores.shape[:2], -1, 32).max(-1))
+        found.append((np.diff(np.maximum.accumulate(largest, -1)) > 0).sum(-1).mean())
+    config = preset("edge")
+    pages = [
+        PageLayout(Format("native", 2, axis, 32), side, 32, 64, config.rows, config.lanes)
+        for axis, side in zip(("channel", "token"), SIDES, strict=True)
+    ]
+    (expected,) = expected_moves([(*pages, TOKENS // 32)], 1)
+    print(
+        f"{np.mean(found):.2f} moves of a query, {max(found):.2f} in the worst layer; {expected:.2f} expected"
+    )
+    assert np.mean(found) == pytest.approx(expected, rel=0.2)
 
 
 @pytest.mark.parametrize("distance", [3, 9, 14])

@@ -1,7 +1,8 @@
 """Attention tile: cycles of a list of pages, by itself and among lists of its kind, without stalls.
 
-Parameters: those of ``sim.benches.attention.attention_tile``; ``paces``, for each list queries, channels
-and runs of pages: how many, and of keys and values bits, axis and group.
+Parameters: those of ``sim.benches.attention.attention_tile``; ``paces``, of each list queries, channels,
+how much larger the keys of each run are than those before, and runs of pages: how many, and of keys
+and values bits, axis and group.
 """
 
 from typing import Any
@@ -16,8 +17,8 @@ from sim.benches.attention.attention_tile import CONFIG, LAGS, Attention, Bench,
 from sim.streams import reset
 
 
-def attention(queries: int, channels: int, *runs: list) -> Attention:
-    """A list of runs of equal pages, each of smaller keys, so that only the first page moves a maximum."""
+def attention(queries: int, channels: int, growth: float, *runs: list) -> Attention:
+    """A list of runs of equal pages, of which only the first may move a maximum; none does if keys shrink."""
     tokens, rng = CONFIG.kv.page_tokens, np.random.default_rng(0)
     pairs = []
     for number, (count, *formats) in enumerate(runs):
@@ -26,7 +27,9 @@ def attention(queries: int, channels: int, *runs: list) -> Attention:
             for side, (bits, axis, group) in zip(SIDES, formats, strict=True)
         )
         quantized = (
-            key.format.quantize((0.25**number * rng.standard_normal((tokens, channels))).astype(np.float16)),
+            key.format.quantize(
+                (growth**number * rng.standard_normal((tokens, channels))).astype(np.float16)
+            ),
             value.format.quantize(rng.standard_normal((tokens, channels)).astype(np.float16)),
         )
         pairs += [Pair((key, value), quantized, 0, tokens - 1)] * count

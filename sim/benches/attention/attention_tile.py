@@ -2,7 +2,8 @@
 
 Parameters: ``config``, the fields of the configuration; ``lists``, how many of them in a test; ``rates``,
 channels, rule, bits, axes of both sides, queries, pages, how often the bound of memory and array a list may
-take, and the order; ``given``, lists of bits, queries [N, D], keys and values [T, D], patterns of float16.
+take, and the order; ``behind``, lists behind those that count, without which the last one ends sooner;
+``given``, lists of bits, queries [N, D], keys and values [T, D], patterns of float16.
 """
 
 import random
@@ -39,6 +40,7 @@ QUERIES = ("normal", "normal", "equal", "huge", "subnormal", "special")
 CONFIG = Config.model_validate(context.parameters()["config"])
 LISTS: int = context.parameters()["lists"]
 RATES: list = context.parameters().get("rates", [])
+BEHIND: int = context.parameters().get("behind", 0)
 GIVEN: list = context.parameters().get("given", [])
 INPUTS = {"queries": query_beat(CONFIG), "pages": attention_page(CONFIG), "words": word(CONFIG.memory_bits)}
 ERRORS = ErrorPlan("attention") if CONFIG.kv.engines == 1 else ErrorPlan("attention_engines")
@@ -412,9 +414,9 @@ async def full_throughput(dut: Any) -> None:
     domain = bench.domain
     for channels, rule, bits, axes, count, length, most, lag, run in RATES:
         attention = regular_attention(count, channels, rule, bits, axes, length)
-        bench.send([attention] * 4, lag, run)
+        bench.send([attention] * (4 + BEHIND), lag, run)
         own = attention.queries.size
-        ends = [bench.wanted["outputs"] - own * left for left in (3, 0)]
+        ends = [bench.wanted["outputs"] - own * left for left in (3 + BEHIND, BEHIND)]
         cycles = []
         for end in ends:
             await bench.sinks["outputs"].wait_for(end)
