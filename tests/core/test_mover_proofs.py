@@ -9,7 +9,9 @@ from hw.core import read_mover
 from hw.core.read_mover import Client, ReadMover
 from hw.core.write_mover import WriteMover
 from sim import formal
-from sim.proofs.movers import SMALL, AccessesOfReads, AccessesOfWrites, AnyClient, RoomForWords, small_config
+from sim.proofs.accesses import SMALL, small_config
+from sim.proofs.read_mover import AccessesOfReads, AnyClient, RoomForWords
+from sim.proofs.write_mover import AccessesOfWrites
 
 
 @pytest.fixture(autouse=True)
