@@ -15,7 +15,7 @@ import pytest
 from amaranth.hdl import UnusedElaboratable
 
 from golden.numbers import datatypes
-from hw import blocks, generate
+from hw import blocks, driver, generate
 from hw.bus import registers
 from hw.config import Config, ConfigurationError, KvConfig, preset, presets
 from hw.manifest import fields
@@ -304,6 +304,15 @@ def test_names_of_several_configurations(tmp_path: Path) -> None:
     assert modules[0]
     assert not {*modules[0]} & {*modules[1]}
     assert "#ifndef LEFT_REGISTERS_H\n#define LEFT_REGISTERS_H\n" in registers.c_header("left")
+
+
+def test_core_comes_with_its_driver() -> None:
+    files = made("tiny", "core")
+    assert {*files} == {"tiny_core.v", "tiny_core.md", "manifest.json", *driver.files()}
+    listed = json.loads(files["manifest.json"])["files"]
+    assert {file["name"] for file in listed} == {*files} - {"manifest.json"}
+    assert "| 0x40 | TAIL |" in files["tiny_core.md"]
+    assert "#define KVLOOM_CORE_TAIL 0x40u" in files["kvloom_core_registers.h"]
 
 
 @pytest.mark.quick

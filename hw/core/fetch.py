@@ -180,9 +180,13 @@ class Fetch(wiring.Component):
     def _decide(self, m: Module, step: Signal, bits: Signal, status: Signal, problem: Signal) -> None:
         """Decide when the position is known, then give the command and its packet out."""
         view = data.View(operands(Opcode.MATVEC), bits)
-        fits, moves, unsettled = Signal(), Signal(), Signal()
-        asks, asked = Signal(), Signal()
-        gives, goes = Signal(), Signal()
+        fits = Signal()
+        moves = Signal()
+        unsettled = Signal()
+        asks = Signal()
+        asked = Signal()
+        gives = Signal()
+        goes = Signal()
         incomplete = Signal(range(_GIVEN + 1))
         m.d.sync += incomplete.eq(incomplete + gives - self.completed)
         m.d.comb += [

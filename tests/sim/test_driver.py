@@ -40,7 +40,7 @@ class Idle(wiring.Component):
             {
                 "control": In(registers.bus_signature()),
                 "memory": Out(axi.signature(config.memory_bits)),
-                "interrupt": Out(1),
+                "irq": Out(1),
             }
         )
 
@@ -85,11 +85,11 @@ class Idle(wiring.Component):
             completions.size.eq(bank.ring_size),
             completions.answered.eq(writes.answered_completions),
             bank.events.head.eq(completions.head),
-            bank.events.completion.eq(completions.interrupt),
+            bank.events.completion.eq(completions.irq),
             bank.events.error.eq(writes.outside | writes.failed | (dispatcher.completed & failed)),
             bank.events.halted.eq(dispatcher.halted),
             bank.events.busy.eq(dispatcher.working),
-            self.interrupt.eq(bank.irq),
+            self.irq.eq(bank.irq),
         ]
         return m
 
