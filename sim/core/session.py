@@ -12,7 +12,7 @@ from sim.core.simulation import BORDER, Counters, Simulation, SimulationError
 __all__ = ["Session", "Step", "memory_bytes"]
 
 _LINE_WORDS = LINE_BYTES // 4
-_PATIENCE = 10_000_000_000
+_PATIENCE = 1_000_000_000
 """Cycles after which a token is given up."""
 
 

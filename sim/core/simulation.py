@@ -18,6 +18,9 @@ __all__ = ["Counters", "Response", "Simulation", "SimulationError", "Timing"]
 BORDER = 4096
 """Bytes; no burst crosses a multiple of it."""
 
+_SLICE = 20_000
+"""Cycles between looks at whether the user wants to end."""
+
 _INTERRUPT, _LIMIT, _BROKEN = range(3)
 """How a run ends, ``enum simulation_end`` of simulation.h."""
 
@@ -186,7 +189,10 @@ class Simulation:
         Returns:
             Whether it is raised.
         """
-        end = self._call("run", cycles)
+        end = self._call("run", min(cycles, _SLICE))
+        while end == _LIMIT and cycles > _SLICE:
+            cycles -= _SLICE
+            end = self._call("run", min(cycles, _SLICE))
         if end == _BROKEN:
             raise SimulationError(self.problem)
         return end == _INTERRUPT

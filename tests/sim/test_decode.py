@@ -1,6 +1,7 @@
 """Text from the simulated core is the golden model's, and so is all memory behind it."""
 
 import argparse
+import ctypes
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ from golden.compile import compiled
 from golden.core import geometry
 from golden.core.machine import Machine
 from golden.model import tokenizer
+from hw.config import preset
 from sim import decode
-from sim.core import Counters, Step, Timing
+from sim.core import Counters, Simulation, Step, Timing, build_core, memory_bytes
 
 PROMPT = "once upon a time there was"
 
@@ -82,6 +84,35 @@ def test_differences_are_found(continued) -> None:
     assert compared(64 * symbols.completions + 11) == (True, False)
     assert compared(len(memory) - 1) == (True, False)
     assert compared(64 * symbols.tokens + 4 * (len(ids) + len(said) - 1)) == (False, False)
+
+
+class ExampleImage(ctypes.Structure):
+    """``struct kvloom_image``."""
+
+    _fields_ = [("bytes", ctypes.c_void_p), ("size", ctypes.c_size_t)] + [
+        (name, ctypes.c_uint32) for name in ("ring", "commands", "completions", "sequence", "tokens", "limit")
+    ]
+
+
+@pytest.mark.slow
+def test_example_of_the_driver(continued) -> None:
+    """The C function that a board would run finds the same tokens; of the end it says nothing."""
+    image, ids, memory, said = continued
+    symbols = image.symbols
+    places = (getattr(symbols, name) for name, _ in ExampleImage._fields_[2:])
+    known = ExampleImage(image.memory.ctypes.data, len(image.memory), *places)
+    prompt = (ctypes.c_uint32 * len(ids))(*ids)
+    found: list[int] = []
+    callback = ctypes.CFUNCTYPE(None, ctypes.c_uint32)(found.append)
+    with Simulation(build_core(preset("tiny")), memory_bytes(image)) as simulation:
+        context = ctypes.c_void_p(simulation.handle)
+        function = simulation.library.kvloom_continue
+        assert function(context, ctypes.byref(known), prompt, len(ids), len(said), callback) == 0
+        assert found == said
+        left = simulation.memory[: len(memory)].copy()
+    records = slice(64 * symbols.completions, 64 * symbols.completions + 16 * symbols.commands)
+    left[records] = memory[records]
+    assert np.array_equal(left, memory)
 
 
 @pytest.mark.slow
