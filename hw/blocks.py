@@ -9,9 +9,10 @@ from amaranth.lib import wiring
 from golden.baseline import bitmod_pe, fp16_dot
 from hw.config import Config, ConfigurationError
 
-__all__ = ["DEFAULT", "baselines", "get", "macs_per_cycle", "names", "operands", "summary"]
+__all__ = ["CORE", "DEFAULT", "baselines", "get", "macs_per_cycle", "names", "operands", "summary"]
 
 DEFAULT = "accelerator"
+CORE = "core"
 
 Rates = Callable[[Config], dict[str, float]]
 """Multiplications a cycle by data type of the weights."""

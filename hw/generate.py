@@ -1,8 +1,8 @@
 """The generator: ``python -m hw.generate`` writes a block's Verilog and a manifest that describes it.
 
-For the accelerator it also writes the registers as a C header and a Markdown page. For the core it writes
-these and the driver in C, which is the same for all configurations and keeps its names. Equal configurations
-give equal bytes on any machine. Files appear complete or not at all.
+Beside them lies what tools want (``hw.packaging``), for the accelerator and the core also the registers as a
+C header and a Markdown page; for the core the driver in C too, which is the same for all configurations and
+keeps its names. Equal configurations give equal bytes on any machine. Files appear complete or not at all.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from golden.command_line import Parser, program
-from hw import blocks, config, driver, manifest, verilog
+from hw import blocks, config, driver, manifest, packaging, verilog
 from hw.bus import registers
 from hw.config import Config, ConfigurationError
 from hw.core import registers as core_registers
@@ -51,18 +51,21 @@ def generate(settings: Config, source: str, block: str, prefix: str | None = Non
     if block == blocks.DEFAULT:
         files[f"{stem}.h"] = registers.c_header(prefix or "kvloom")
         files[f"{stem}.md"] = registers.markdown()
-    if block == "core":
+    if block == blocks.CORE:
         files |= driver.files()
         files[f"{stem}.md"] = core_registers.markdown()
     description = manifest.describe(component, settings, source, block, top, text)
+    files |= packaging.companions(description, stem)
     files[f"{stem}.json" if prefix else "manifest.json"] = manifest.as_json(description, files)
     return files
 
 
 def _banner(settings: Config, source: str, block: str) -> str:
     """Comment lines that say what the Verilog is, with everything that it was made of."""
-    values = settings.model_dump(exclude={"types", "kv"})
+    values = settings.model_dump(exclude={"types", "kv", "core"})
     values |= {f"kv.{name}": value for name, value in settings.kv.model_dump().items()}
+    if block == blocks.CORE:
+        values |= {f"core.{name}": value for name, value in settings.core.model_dump().items()}
     fields = " ".join(f"{name}={value}" for name, value in values.items())
     version = ".".join(map(str, registers.VERSION))
     return (

@@ -156,8 +156,6 @@ class _Reads:
 
     def step(self) -> None:
         memory, width = self._memory, self._width
-        taken = self._answers.step(memory.stalled("r"))
-        self._outstanding -= taken is not None and taken["last"]
         fields = self._addresses.look(self._ready)
         if fields is not None:
             memory.check(fields, width)
@@ -170,7 +168,9 @@ class _Reads:
                 answer = {"data": data, "resp": response, "last": int(place == count - 1)}
                 self._answers.queue.append((due, answer))
             self._outstanding += 1
-            memory.outstanding = max(memory.outstanding, self._outstanding)
+        taken = self._answers.step(memory.stalled("r"))
+        self._outstanding -= taken is not None and taken["last"]
+        memory.outstanding = max(memory.outstanding, self._outstanding)
         self._ready = int(not memory.stalled("ar"))
         self._write_ready(self._ready)
 
@@ -195,19 +195,19 @@ class _Writes:
 
     def step(self) -> None:
         memory = self._memory
-        self._unanswered -= self._answers.step(memory.stalled("b")) is not None
         fields = self._addresses.look(self._ready["aw"])
         if fields is not None:
             memory.check(fields, self._width)
             memory.write_bursts.append((fields["addr"], fields["len"] + 1))
             self._asked.append((fields["addr"], fields["len"] + 1))
             self._unanswered += 1
-            memory.unanswered = max(memory.unanswered, self._unanswered)
         word = self._words.look(self._ready["w"])
         if word is not None:
             self._given.append(word)
         while self._asked and len(self._given) >= self._asked[0][1]:
             self._write(*self._asked.popleft())
+        self._unanswered -= self._answers.step(memory.stalled("b")) is not None
+        memory.unanswered = max(memory.unanswered, self._unanswered)
         for channel, write in self._write_ready.items():
             self._ready[channel] = int(not memory.stalled(channel))
             write(self._ready[channel])

@@ -69,6 +69,11 @@ def lint(arguments: list[str | Path], folder: Path) -> str:
     return said
 
 
+def companions(stem: str) -> list[str]:
+    """Files of a block with a clock, but for its manifest and what the accelerator has."""
+    return [f"{stem}.{suffix}" for suffix in ("v", "vlt", "sdc", "librelane.json", "core")]
+
+
 def write(files: dict[str, str], folder: Path) -> str:
     """Write the files; returns the name of the Verilog."""
     generate.publish(files, folder)
@@ -120,7 +125,7 @@ def test_same_bytes(tmp_path: Path) -> None:
     assert text.startswith("// SPDX-License-Identifier: Apache-2.0\n// kvloom ")
     assert " rows=4 " in text[: text.index("module")]
     assert " memory_bits=64 " in text[: text.index("module")]
-    assert set(written[0]) == {"tiny_array.v", "manifest.json"}
+    assert set(written[0]) == {*companions("tiny_array"), "manifest.json"}
     assert {name: text.encode() for name, text in made("tiny", "array").items()} == written[0]
 
 
@@ -274,7 +279,8 @@ def test_config_file(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text('preset = "tiny"\ncolumns = 2\n')
     done = command("--config", "mine.toml", "--block", "aligner", "--out", "out", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == ["out/mine_aligner.v", "out/manifest.json"]
+    wanted = [f"out/{name}" for name in (*companions("mine_aligner"), "manifest.json")]
+    assert done.stdout.splitlines() == wanted
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert manifest["configuration"]["columns"] == 2
     assert manifest["configuration"]["lanes"] == 4
@@ -297,7 +303,7 @@ def test_names_of_several_configurations(tmp_path: Path) -> None:
     texts = []
     for name, prefix in (("tiny", "left"), ("tiny", "right")):
         files = generate.generate(preset(name), name, "aligner", prefix)
-        assert set(files) == {f"{prefix}_aligner.v", f"{prefix}_aligner.json"}
+        assert set(files) == {*companions(f"{prefix}_aligner"), f"{prefix}_aligner.json"}
         assert json.loads(files[f"{prefix}_aligner.json"])["top"] == f"{prefix}_aligner"
         texts.append(files[f"{prefix}_aligner.v"])
     modules = [re.findall(r"^module (\w+)", text, flags=re.MULTILINE) for text in texts]
@@ -308,7 +314,7 @@ def test_names_of_several_configurations(tmp_path: Path) -> None:
 
 def test_core_comes_with_its_driver() -> None:
     files = made("tiny", "core")
-    assert {*files} == {"tiny_core.v", "tiny_core.md", "manifest.json", *driver.files()}
+    assert {*files} == {*companions("tiny_core"), "tiny_core.md", "manifest.json", *driver.files()}
     listed = json.loads(files["manifest.json"])["files"]
     assert {file["name"] for file in listed} == {*files} - {"manifest.json"}
     assert "| 0x40 | TAIL |" in files["tiny_core.md"]
@@ -328,6 +334,6 @@ def test_default_run(tmp_path: Path) -> None:
     """Without arguments: the edge accelerator in build/verilog, within a minute."""
     done = command(cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    names = ["edge_accelerator.h", "edge_accelerator.md", "edge_accelerator.v", "manifest.json"]
-    assert sorted(path.name for path in (tmp_path / "build" / "verilog").iterdir()) == names
+    names = {*companions("edge_accelerator"), "edge_accelerator.h", "edge_accelerator.md", "manifest.json"}
+    assert {path.name for path in (tmp_path / "build" / "verilog").iterdir()} == names
     assert done.stderr == "generating accelerator for edge ...\n"

@@ -27,7 +27,7 @@ ROOMS = (
 ROOMS += ("baseline", "checkpoint", "model", "pytorch")
 """From the ground up, the same in every tree."""
 
-GROUND = {"golden": ("optional",), "hw": ("sharing", "config", "payloads", "bus")}
+GROUND = {"golden": ("optional",), "hw": ("sharing", "config", "payloads", "bus"), "sim": ("bus",)}
 """What lies below the rooms, in this order; of ``sim`` it is every file that is not a bench."""
 
 TREES = {"golden": (), "hw": ("golden",), "sim": ("golden", "hw"), "synth": ("golden", "hw", "sim")}

@@ -26,8 +26,8 @@ from golden.core.commands import (
 )
 from golden.core.geometry import Geometry
 from golden.core.image import Symbols
-from golden.matvec import matvec_bits
 from golden.numbers import floats
+from golden.pe.matvec import matvec_bits
 from golden.weights import layout
 from golden.weights.quantized import QuantizedWeights
 

@@ -79,7 +79,7 @@ class RegisterBank(wiring.Component):
         bus (in): AXI4-Lite.
         events (in): see ``events``.
         settings (out): see ``settings``.
-        commands (out): those other than ``clear``, for a cycle, if there are any.
+        pulses (out): commands other than ``clear``, for a cycle, if there are any.
         pending (out): pending flags, if there are any.
         started (out): the command ``start`` came, if it is one.
     """
@@ -94,7 +94,7 @@ class RegisterBank(wiring.Component):
         pulses = _pulses(table)
         pending = {field.name: 1 for _, field in fields(table, Access.PENDING)}
         if pulses:
-            members["commands"] = Out(data.StructLayout(pulses))
+            members["pulses"] = Out(data.StructLayout(pulses))
         if pending:
             members["pending"] = Out(data.StructLayout(pending))
         if "start" in pulses:
@@ -117,7 +117,7 @@ class RegisterBank(wiring.Component):
             chosen = write & (write_address == register.offset >> 2)
             match field.access:
                 case Access.COMMAND:
-                    pulse = clear if field.name == "clear" else self.commands[field.name]
+                    pulse = clear if field.name == "clear" else self.pulses[field.name]
                     m.d.comb += pulse.eq(chosen & ones[place])
                 case Access.PENDING:
                     flag = self.pending[field.name]
@@ -127,7 +127,7 @@ class RegisterBank(wiring.Component):
                         value = self.settings[field.name]
                         m.d.sync += value.eq((value & ~mask[place]) | ones[place])
         if "start" in _pulses(self.table):
-            with m.If(self.commands.start):
+            with m.If(self.pulses.start):
                 m.d.sync += self.started.eq(1)
         return m
 

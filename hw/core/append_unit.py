@@ -74,7 +74,7 @@ class AppendUnit(wiring.Component):
         m.d.comb += [
             header.position.eq(self.position),
             header.block.eq(header.newest),
-            header.lines.payload.eq(command.head),
+            header.lines.payload.eq(self.commands.payload.head),
             halves.first.eq(command.source >> exact_log2(UNIT)),
             halves.channels.eq(head.channels),
             in_scratch.eq(fits(config, command.source, head.channels)),
@@ -83,13 +83,9 @@ class AppendUnit(wiring.Component):
         status = header.status
         with m.FSM():
             with m.State("idle"):
-                m.d.comb += self.commands.ready.eq(1)
+                m.d.comb += [self.commands.ready.eq(1), header.lines.valid.eq(self.commands.valid)]
                 m.d.sync += [command.eq(self.commands.payload), ended.bytes.eq(0)]
                 with m.If(self.commands.valid):
-                    m.next = "ask"
-            with m.State("ask"):
-                m.d.comb += header.lines.valid.eq(1)
-                with m.If(header.lines.ready):
                     m.next = "header"
             with m.State("header"), m.If(header.finished):
                 m.d.sync += ended.status.eq(status)

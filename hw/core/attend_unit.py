@@ -14,7 +14,8 @@ from hw.attention.division import Division
 from hw.attention.engine import Engine, members
 from hw.attention.payloads import attention_page
 from hw.config import Config
-from hw.core.halves import single
+from hw.core.float_conversion import single_of_half
+from hw.core.halves import SINGLE_BITS
 from hw.core.kv_header import KvHeader, first_fault
 from hw.core.page_list import PageList
 from hw.core.payloads import (
@@ -79,68 +80,75 @@ class AttendUnit(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         config = self.config
-        m.submodules.header = header = KvHeader(config)
+        m.submodules.header = KvHeader(config)
         m.submodules.records = records = RecordFeed(config)
         m.submodules.page_list = pages = PageList(config)
-        m.submodules.halves = halves = ScratchHalves(config, config.activation_lanes)
+        m.submodules.halves = ScratchHalves(config, config.activation_lanes)
         m.submodules.engine = Engine(config)
         m.submodules.division = Division(config)
         command = Signal(operands(Opcode.ATTEND))
         status = Signal(Status)
         faulty = Signal()  # something was wrong with the header or with memory
         bad = Signal()  # a page was
-        most = config.kv.queries * config.kv.channels
-        units = Signal(bits_for(most // UNIT))
-        outputs = Signal(range(most + 1))  # to come
-        asked = Signal()  # something that has not come whole
-        head, few, many = header.head, Signal(), Signal()
         self._connect(m, command)
-        self._read(m, asked)
+        asked = self._read(m)
         first_fault(m, status, self.words.payload, self.words.valid & self.words.ready)
         written = self._write(m, command, bad, faulty)
-        m.d.sync += [units.eq(head.channels * command.queries), bad.eq(bad | pages.bad | written.error)]
+        m.d.sync += bad.eq(bad | pages.bad | written.error)
         m.d.comb += [
             faulty.eq(status != Status.DONE),
             records.stop.eq(faulty),
             pages.stop.eq(faulty),
-            few.eq((command.queries == 0) | (command.queries > config.kv.queries)),
-            many.eq(~fits(config, command.source, units) | ~fits(config, command.destination, units)),
             self.done.payload.status.eq(Mux(~faulty & bad, Status.BAD_PAGE, status)),
         ]
-        with m.If(written.valid):
-            m.d.sync += outputs.eq(outputs - 1)
+        self._control(m, command, status, bad, written.valid, ~asked & records.idle & pages.idle)
+        return m
+
+    def _control(
+        self, m: Module, command: data.View, status: Signal, bad: Signal, written: Value, quiet: Value
+    ) -> None:
+        """Step after step of a command."""
+        config, header = self.config, m.submodules.header
+        most = config.kv.queries * config.kv.channels
+        units = Signal(bits_for(most // UNIT))
+        left = Signal(range(most + 1))  # outputs to come
+        possible = Signal()
+        inside = Signal()
+        m.d.sync += units.eq(header.head.channels * command.queries)
+        m.d.comb += [
+            possible.eq((command.queries != 0) & (command.queries <= config.kv.queries)),
+            inside.eq(fits(config, command.source, units) & fits(config, command.destination, units)),
+        ]
+        with m.If(written):
+            m.d.sync += left.eq(left - 1)
         with m.FSM():
             with m.State("idle"):
-                m.d.comb += self.commands.ready.eq(1)
+                m.d.comb += [self.commands.ready.eq(1), header.lines.valid.eq(self.commands.valid)]
                 m.d.sync += [command.eq(self.commands.payload), status.eq(Status.DONE), bad.eq(0)]
                 with m.If(self.commands.valid):
-                    m.next = "ask"
-            with m.State("ask"):
-                m.d.comb += header.lines.valid.eq(1)
-                with m.If(header.lines.ready):
                     m.next = "header"
             with m.State("header"), m.If(header.finished):
-                m.d.sync += [
-                    status.eq(Mux(few, Status.BAD_PAGE, Mux(many, Status.BAD_FIELD, Status.DONE))),
-                    outputs.eq(units << exact_log2(UNIT)),
-                ]
+                m.d.sync += left.eq(units << exact_log2(UNIT))
                 m.next = "done"
                 with m.If(header.status != Status.DONE):
                     m.d.sync += status.eq(header.status)
-                with m.Elif(~few & ~many):
+                with m.Elif(~possible):
+                    m.d.sync += status.eq(Status.BAD_PAGE)
+                with m.Elif(~inside):
+                    m.d.sync += status.eq(Status.BAD_FIELD)
+                with m.Else():
                     m.d.comb += [
-                        halves.start.eq(1),
-                        pages.start.eq(1),
-                        records.start.eq(header.closed != 0),
+                        m.submodules.halves.start.eq(1),
+                        m.submodules.page_list.start.eq(1),
+                        m.submodules.records.start.eq(header.closed != 0),
                     ]
                     m.next = "work"
-            with m.State("work"), m.If((outputs == 0) & ~asked & records.idle & pages.idle):
+            with m.State("work"), m.If((left == 0) & quiet):
                 m.next = "done"
             with m.State("done"):
                 m.d.comb += self.done.valid.eq(1)
                 with m.If(self.done.ready):
                     m.next = "idle"
-        return m
 
     def _connect(self, m: Module, command: data.View) -> None:
         """What comes of the command, and streams from part to part."""
@@ -152,7 +160,7 @@ class AttendUnit(wiring.Component):
         of_header = ("head", "closed", "newest", "place", "slot")
         m.d.comb += [
             header.position.eq(self.position),
-            header.lines.payload.eq(command.head),
+            header.lines.payload.eq(self.commands.payload.head),
             header.block.eq(pages.block),
             records.head.eq(command.head),
             records.count.eq(header.closed),
@@ -180,8 +188,11 @@ class AttendUnit(wiring.Component):
             connect(m, flipped(getattr(self, name)), getattr(engine, name))
         m.d.comb += self.settled.eq(engine.settled)
 
-    def _read(self, m: Module, asked: Signal) -> None:
-        """The header, lines of records and pages share a channel; their words come in the same order."""
+    def _read(self, m: Module) -> Value:
+        """The header, lines of records and pages share a channel; their words come in the same order.
+
+        Returns whether something has not come whole.
+        """
         header, records, pages, engine = (
             getattr(m.submodules, name) for name in ("header", "records", "page_list", "engine")
         )
@@ -201,7 +212,6 @@ class AttendUnit(wiring.Component):
             engine.pages.payload.eq(waiting.r_data),
             engine.pages.valid.eq(waiting.r_rdy),
             waiting.r_en.eq(engine.pages.ready),
-            asked.eq(self.requests.valid | takers.r_rdy),
         ]
         with m.If(header.requests.valid):
             m.d.comb += [taker.eq(Taker.HEADER), chosen.eq(header.requests.payload)]
@@ -235,6 +245,7 @@ class AttendUnit(wiring.Component):
             for case, target in targets.items():
                 with m.Case(case):
                     m.d.comb += [target.valid.eq(self.words.valid), self.words.ready.eq(target.ready)]
+        return self.requests.valid | takers.r_rdy
 
     def _write(self, m: Module, command: data.View, bad: Value, faulty: Value) -> data.View:
         """Outputs to scratch memory, an element at a time; returns whether one comes, and with an error."""
@@ -245,11 +256,12 @@ class AttendUnit(wiring.Component):
         target = Signal(range(self.config.core.scratch))
         begins = Signal(init=1)
         place = Signal.like(target)
-        own = single(m, quotients.payload.half, "output")
+        own = Signal(SINGLE_BITS)
         lane = Signal(max(place_bits, 1))
         good = Signal()
         m.d.comb += [
             quotients.ready.eq(1),
+            own.eq(single_of_half(quotients.payload.half)),
             written.valid.eq(quotients.valid),
             written.error.eq(quotients.valid & quotients.payload.error),
             place.eq(Mux(begins, command.destination, target)),

@@ -53,7 +53,7 @@ class CloseUnit(wiring.Component):
         config = self.config
         m.submodules.header = header = KvHeader(config)
         m.submodules.records = records = RecordFeed(config)
-        m.submodules.closer = closer = PageCloser(config)
+        m.submodules.closer = PageCloser(config)
         m.submodules.lines = lines = LineWrites(config)
         command = Signal(operands(Opcode.CLOSE))
         record = Signal(page_fields())
@@ -63,7 +63,7 @@ class CloseUnit(wiring.Component):
         status = Signal(Status)
         m.d.comb += [
             header.position.eq(self.position),
-            header.lines.payload.eq(command.head),
+            header.lines.payload.eq(self.commands.payload.head),
             header.block.eq(header.closed - 1),
             records.head.eq(command.head),
             records.first.eq(header.closed - 1),
@@ -75,6 +75,18 @@ class CloseUnit(wiring.Component):
         ]
         connect(m, lines.writes, flipped(self.writes))
         self._close(m, command, record, form, status)
+        first_fault(m, status, self.words.payload, self.words.valid & self.words.ready)
+        self._control(m, command, record, form, status)
+        return m
+
+    def _control(
+        self, m: Module, command: data.View, record: data.View, form: data.View, status: Signal
+    ) -> None:
+        """Step after step of a command."""
+        header, records, closer, lines = (
+            getattr(m.submodules, name) for name in ("header", "records", "closer", "lines")
+        )
+        ended, size = self.done.payload, self.config.memory_bits // 8
         written = Signal(16)  # words
         with m.If(lines.words.valid & lines.words.ready):
             m.d.sync += written.eq(written + 1)
@@ -84,17 +96,12 @@ class CloseUnit(wiring.Component):
             refused.eq(closer.error_format | closer.error_short | closer.error_long),
             discarded.eq(closer.words.valid & closer.words.payload.last & (status != Status.DONE)),
         ]
-        first_fault(m, status, self.words.payload, self.words.valid & self.words.ready)
         with m.FSM() as machine:
             with m.State("idle"):
-                m.d.comb += self.commands.ready.eq(1)
-                m.d.sync += [command.eq(self.commands.payload), ended.bytes.eq(0), written.eq(0)]
+                m.d.comb += [self.commands.ready.eq(1), header.lines.valid.eq(self.commands.valid)]
+                m.d.sync += [command.eq(self.commands.payload), status.eq(Status.DONE)]
+                m.d.sync += [ended.bytes.eq(0), written.eq(0)]
                 with m.If(self.commands.valid):
-                    m.next = "ask"
-            with m.State("ask"):
-                m.d.comb += header.lines.valid.eq(1)
-                m.d.sync += status.eq(Status.DONE)
-                with m.If(header.lines.ready):
                     m.next = "header"
             with m.State("header"), m.If(header.finished):
                 m.d.sync += status.eq(header.status)
@@ -112,7 +119,7 @@ class CloseUnit(wiring.Component):
                         m.next = "check"
             with m.State("check"):
                 m.next = "copy"
-                with m.If(~is_legal(form, config)):
+                with m.If(~is_legal(form, self.config)):
                     m.d.sync += status.eq(Status.BAD_PAGE)
                     m.next = "done"
             with m.State("copy"), m.If(self.requests.ready):
@@ -123,7 +130,7 @@ class CloseUnit(wiring.Component):
                     m.next = "page"
             with m.State("page"):
                 with m.If(lines.finished):
-                    m.d.sync += ended.bytes.eq((written << exact_log2(config.memory_bits // 8)) + 1)
+                    m.d.sync += ended.bytes.eq((written << exact_log2(size)) + 1)
                 with m.If(refused & (status == Status.DONE)):
                     m.d.sync += status.eq(Status.BAD_PAGE)
                 with m.If(lines.finished | refused | discarded):
@@ -133,7 +140,6 @@ class CloseUnit(wiring.Component):
                 with m.If(self.done.ready):
                     m.next = "idle"
         self._read(m, machine.ongoing("record"), machine.ongoing("copy"), machine.ongoing("page"))
-        return m
 
     def _read(self, m: Module, of_record: Value, asks: Value, of_copy: Value) -> None:
         """The channel of memory serves the header, a record and the copy, one after the other."""

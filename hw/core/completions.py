@@ -58,10 +58,13 @@ class Completions(wiring.Component):
         m = Module()
         parts = max(1, _RECORD_BITS // self.config.memory_bits)
         content = Signal(_RECORD_BITS)
-        place, part, left = Signal(32), Signal(range(max(2, parts))), Signal(range(parts + 1))
+        place = Signal(32)
+        part = Signal(range(max(2, parts)))
+        left = Signal(range(parts + 1))
         m.submodules.waiting = waiting = SyncFIFO(width=1, depth=_WAITING)
         item = self.records.p
-        takes, leaves = Signal(), Signal()
+        takes = Signal()
+        leaves = Signal()
         m.d.comb += [
             self.records.ready.eq((left == 0) & waiting.w_rdy),
             takes.eq(self.records.valid & self.records.ready),

@@ -45,7 +45,7 @@ class Core(wiring.Component):
     Members:
         control (in): AXI4-Lite, ``hw.core.registers``.
         memory (out): AXI4 master.
-        interrupt (out): level, as ``IRQ_PENDING`` and ``IRQ_ENABLE`` say.
+        irq (out): level, as ``IRQ_PENDING`` and ``IRQ_ENABLE`` say.
 
     Raises:
         ConfigurationError: several columns, words of memory longer than a line, or scratch words that are
@@ -69,7 +69,7 @@ class Core(wiring.Component):
             {
                 "control": In(bus_signature()),
                 "memory": Out(axi.signature(config.memory_bits)),
-                "interrupt": Out(1),
+                "irq": Out(1),
             }
         )
         self._MustUse__used = False
@@ -137,7 +137,7 @@ class Core(wiring.Component):
             events.write_word.eq(memory.wvalid & memory.wready),
             events.weight_word.eq(weight_word),
             events.array_wait.eq(busy & ~weight_word),
-            self.interrupt.eq(bank.irq),
+            self.irq.eq(bank.irq),
         ]
 
     def _units(self, m: Module, dispatcher: Dispatcher) -> dict[str, wiring.Component]:
@@ -201,9 +201,8 @@ class Core(wiring.Component):
         _join(m, (unit.requests for unit in readers.values()), reads.requests_data)
         words = reads.words_data
         for name, unit in readers.items():
-            mine = Signal(name=f"{name}_reads")
+            mine = dispatcher.active[_PLACES[Opcode[name.upper()]]]
             m.d.comb += [
-                mine.eq(dispatcher.active == _PLACES[Opcode[name.upper()]]),
                 unit.words.valid.eq(words.valid & mine),
                 unit.words.payload.eq(words.payload),
             ]
@@ -229,7 +228,7 @@ class Core(wiring.Component):
         attends = Signal()
         matvec, attend = units["matvec"], units["attend"]
         m.d.comb += [
-            attends.eq(dispatcher.active == _PLACES[Opcode.ATTEND]),
+            attends.eq(dispatcher.active[_PLACES[Opcode.ATTEND]]),
             tile.settled.eq(attend.settled),
             matvec.vector_valid.eq(tile.vector_valid),
             matvec.vector_beats.eq(tile.vector_beats),

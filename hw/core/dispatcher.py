@@ -1,6 +1,6 @@
 """Dispatcher: one command at a time to the unit that executes it, and its record when it is complete."""
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -25,7 +25,7 @@ class Dispatcher(wiring.Component):
     Members:
         commands (in stream): as of ``Fetch``.
         UNIT (out streams), UNIT_done (in streams): commands of a unit, and how they ended.
-        active (out): place in ``UNITS`` of the unit that works.
+        active (out): a bit for each of ``UNITS``, that of the unit that works, or worked last, is set.
         idle, outside, failed (in): of the write mover.
         restart (in): go on after an error.
         records (out stream): of commands that are complete.
@@ -41,7 +41,7 @@ class Dispatcher(wiring.Component):
                 "commands": In(stream.Signature(fetched)),
                 **{name: Out(stream.Signature(8 * COMMAND_BYTES)) for name in UNITS.values()},
                 **{f"{name}_done": In(stream.Signature(done)) for name in UNITS.values()},
-                "active": Out(range(len(UNITS))),
+                "active": Out(len(UNITS)),
                 "idle": In(1),
                 "outside": In(1),
                 "failed": In(1),
@@ -66,10 +66,6 @@ class Dispatcher(wiring.Component):
             self.working.eq(1),
             unknown.eq(command.opcode == Opcode.NOP),
         ]
-        with m.Switch(command.opcode):
-            for place, opcode in enumerate(UNITS):
-                with m.Case(opcode.value):
-                    m.d.comb += self.active.eq(place)
         is_error = (ended.status != Status.DONE) & (ended.status != Status.SKIPPED)
         m.d.comb += ended.interrupt.eq(command.interrupt | is_error)
         with m.FSM(name="dispatching"):
@@ -86,6 +82,7 @@ class Dispatcher(wiring.Component):
                     with m.If(self.commands.payload.status == Status.DONE):
                         m.next = "settle"
             with m.State("settle"):
+                m.d.sync += self.active.eq(Cat(command.opcode == opcode.value for opcode in UNITS))
                 with m.If(~command.wait_results):
                     m.next = "start"
                 with m.Elif(self.idle):
@@ -119,16 +116,15 @@ class Dispatcher(wiring.Component):
         ended = self.records.payload
         for name in UNITS.values():
             m.d.comb += getattr(self, name).payload.eq(bits)
-        with m.State("start"), m.Switch(self.active):
+        with m.State("start"):
             for place, name in enumerate(UNITS.values()):
-                with m.Case(place):
-                    m.d.comb += getattr(self, name).valid.eq(1)
-                    with m.If(getattr(self, name).ready):
-                        m.next = "work"
-        with m.State("work"), m.Switch(self.active):
+                m.d.comb += getattr(self, name).valid.eq(self.active[place])
+                with m.If(self.active[place] & getattr(self, name).ready):
+                    m.next = "work"
+        with m.State("work"):
             for place, name in enumerate(UNITS.values()):
                 finished = getattr(self, f"{name}_done")
-                with m.Case(place):
+                with m.If(self.active[place]):
                     m.d.comb += finished.ready.eq(1)
                     with m.If(finished.valid):
                         m.d.sync += [

@@ -66,7 +66,8 @@ class Fetch(wiring.Component):
     decided until every command given out is complete.
 
     The packet of a MATVEC that is to be executed is asked for as soon as it is decided: before the commands
-    in front of it are complete, and in their order. A command is decided three cycles after its last word.
+    in front of it are complete, and in their order. A command is given out four cycles after its last word
+    came, if nothing holds it up.
 
     Args:
         config: gives ``memory_bits``.
@@ -180,9 +181,13 @@ class Fetch(wiring.Component):
     def _decide(self, m: Module, step: Signal, bits: Signal, status: Signal, problem: Signal) -> None:
         """Decide when the position is known, then give the command and its packet out."""
         view = data.View(operands(Opcode.MATVEC), bits)
-        fits, moves, unsettled = Signal(), Signal(), Signal()
-        asks, asked = Signal(), Signal()
-        gives, goes = Signal(), Signal()
+        fits = Signal()
+        moves = Signal()
+        unsettled = Signal()
+        asks = Signal()
+        asked = Signal()
+        gives = Signal()
+        goes = Signal()
         incomplete = Signal(range(_GIVEN + 1))
         m.d.sync += incomplete.eq(incomplete + gives - self.completed)
         m.d.comb += [

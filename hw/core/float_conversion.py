@@ -3,9 +3,9 @@
 Meaning: ``golden.numbers.floats``: ``encode`` rounds to nearest even, ``decode`` is exact.
 """
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Mux, Value
 
-__all__ = ["half_of_single", "single_of_half", "tf32_of_single"]
+__all__ = ["single_of_half", "tf32_of_single"]
 
 _FRACTION = 23
 _BIAS_STEP = 127 - 15
@@ -42,37 +42,4 @@ def _subnormal(fraction: Value) -> Value:
         below = Cat(Const(0, _FRACTION - place), fraction[:place]) if place else Const(0, _FRACTION)
         exponent = Const(place - 24 + 127, 8)
         result = Mux(fraction[place], Cat(below, exponent), result)
-    return result
-
-
-def half_of_single(m: Module, single: Value, name: str) -> Signal:
-    """The float16 nearest to a float32: infinite beyond the largest one, subnormal where it must be."""
-    result = Signal(16, name=name)
-    field = Signal(8, name=f"{name}_field")
-    significand = Signal(_FRACTION + 1, name=f"{name}_significand")
-    shift = Signal(5, name=f"{name}_shift")
-    shifted = Signal(2 * _FRACTION + 4, name=f"{name}_shifted")
-    kept = Signal(15, name=f"{name}_kept")
-    least = _BIAS_STEP + 1  # field of the smallest normal float16
-    m.d.comb += [
-        field.eq(single[_FRACTION:31]),
-        significand.eq(Cat(single[:_FRACTION], field != 0)),
-        # Places that a subnormal result loses beside the thirteen of every one.
-        shift.eq(Mux(field >= least, 0, Mux(field < least - 25, 25, least - field))),
-        shifted.eq(Cat(Const(0, 26), significand) >> shift),
-    ]
-    cut = 26 + 13
-    rest = shifted[:cut]
-    significant = shifted[cut:]
-    up = rest[-1] & (rest[:-1].any() | significant[0])
-    base = Mux(field >= least, (field - least)[:6] << 10, 0)
-    m.d.comb += kept.eq(base + significant + up)
-    overflow = (field >= least + 30) | (kept >= 31 << 10)
-    is_nan = field.all() & single[:_FRACTION].any()
-    with m.If(is_nan):
-        m.d.comb += result.eq(_QUIET_HALF)
-    with m.Elif(overflow):
-        m.d.comb += result.eq(Cat(Const(0, 10), Const(31, 5), single[31]))
-    with m.Else():
-        m.d.comb += result.eq(Cat(kept, single[31]))
     return result

@@ -1,9 +1,9 @@
-"""Float32 to float16 and back."""
+"""Float32 to float16 in two steps, each for a register of its own."""
 
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data
 
-__all__ = ["SINGLE_BITS", "rounded", "single", "unrounded", "unrounded_half"]
+__all__ = ["SINGLE_BITS", "rounded", "unrounded", "unrounded_half"]
 
 SINGLE_BITS = 32
 
@@ -56,28 +56,3 @@ def rounded(number: data.View) -> Value:
     """To nearest even, 16 bits."""
     magnitude = number.magnitude
     return Cat((magnitude + (number.half & (number.rest | magnitude[0])))[:15], number.negative)
-
-
-def single(m: Module, half: Value, name: str) -> Signal:
-    """A float16 as float32, exact."""
-    exponent = Signal(5, name=f"{name}_exponent")
-    fraction = Signal(10, name=f"{name}_fraction")
-    wide = Signal(8, name=f"{name}_wide")
-    bits = Signal(10, name=f"{name}_bits")
-    found = Signal(SINGLE_BITS, name=f"{name}_single")
-    m.d.comb += [
-        exponent.eq(half[10:15]),
-        fraction.eq(half[:10]),
-        bits.eq(fraction),
-        wide.eq(Mux(exponent.all(), 0xFF, exponent + (_LEAST - 1))),
-        found.eq(Cat(Const(0, _DROPPED), bits, wide, half[15])),
-    ]
-    with m.If(exponent == 0):
-        m.d.comb += [wide.eq(0), bits.eq(0)]
-        for place in range(len(fraction)):
-            with m.If(fraction[place]):  # the topmost one is the last
-                m.d.comb += [
-                    wide.eq(_LEAST - 10 + place),
-                    bits.eq(fraction << len(fraction) - place),
-                ]
-    return found

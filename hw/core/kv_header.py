@@ -131,16 +131,18 @@ class KvHeader(wiring.Component):
                     m.d.sync += self.status.eq(Status.BAD_PAGE)
                 m.next = "idle"
         first_fault(m, self.status, self.words.payload, taken)
+        held = Signal(self.head.shape(), name="held_head", reset_less=True)
+        m.d.comb += self.head.eq(held)
         for field in HEAD:
             word, low = divmod(32 * field.word + field.low, width)
             with m.If(taken & (number == word)):
-                m.d.sync += self.head[field.name].eq(self.words.payload.data[low : low + field.width])
+                m.d.sync += held[field.name].eq(self.words.payload.data[low : low + field.width])
         return m
 
     def _place(self, m: Module) -> None:
         """The line of a block's slot."""
         head = self.head
-        slot = Signal(head.slots.shape())
+        slot = Signal(head.slots.shape(), name="slot_number")
         distance = Signal(len(head.slots) + len(head.pitch))
         m.d.comb += slot.eq(self.block & (head.slots - 1))
         m.d.sync += [distance.eq(slot * head.pitch), self.slot.eq(head.window + distance)]

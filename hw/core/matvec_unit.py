@@ -254,7 +254,8 @@ class MatvecUnit(wiring.Component):
         count = results.payload.count
         done = Signal(name="results_done")
         fine = exact_log2(config.memory_bits // _SINGLE)
-        to_memory, to_logits = Signal(name="to_memory"), Signal(name="to_logits")
+        to_memory = Signal(name="to_memory")
+        to_logits = Signal(name="to_logits")
         sent = Signal(name="memory_sent")
         seen = Signal(name="logits_seen")
         m.d.comb += [

@@ -180,7 +180,7 @@ class PageList(wiring.Component):
     def _send(self, m: Module, chosen: data.View, waits: Value, room: Signal) -> None:
         """What is chosen, with its words, through the output register."""
         page = Signal(attention_page(self.config))
-        words = Signal(read_request()["words"].shape)
+        words = Signal(read_request()["words"].shape, name="page_words")
         out = self.pages.payload
         legal = is_legal(page.form, self.config)
         side = Value.cast(chosen.side)

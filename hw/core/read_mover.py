@@ -10,7 +10,7 @@ from hw.bus import axi
 from hw.config import Config
 from hw.core.payloads import LINE_BITS, WORDS_BITS, read_request, read_word, words_of_line
 
-__all__ = ["LONGEST_BURST", "OUTSTANDING", "ReadMover"]
+__all__ = ["LONGEST_BURST", "OUTSTANDING", "Client", "ReadMover"]
 
 LONGEST_BURST = 16
 """Words of a burst, which never crosses a multiple of so many words."""
@@ -18,7 +18,7 @@ OUTSTANDING = 16
 """Bursts whose words have not all come."""
 
 
-class _Client(wiring.Component):
+class Client(wiring.Component):
     """Requests of one client to bursts, and their words to the client.
 
     A burst is offered when there is room for all its words. A request that leaves the window waits until the
@@ -75,18 +75,23 @@ class _Client(wiring.Component):
         place = Signal(LINE_BITS + self.place_bits)
         left = Signal(WORDS_BITS)
         end = Signal(LINE_BITS + 1)
-        active, checked, inside = Signal(), Signal(), Signal()
-        offers, answers = Signal(), Signal()
-        length, to_border = Signal(range(self.longest + 1)), Signal(range(self.longest + 1))
+        length = Signal(range(self.longest + 1))
+        to_border = Signal(range(self.longest + 1))
+        active = Signal()
+        checked = Signal()
+        inside = Signal()
+        measured = Signal()
+        final = Signal()
+        offers = Signal()
+        answers = Signal()
         words, line = self.requests.p.words, self.requests.p.line
         lines = Signal(WORDS_BITS)
         whole = words[self.place_bits :]
         m.d.comb += [
             self.requests.ready.eq(~active),
             lines.eq(whole + words[: self.place_bits].any()),
-            to_border.eq(self.longest - place[: exact_log2(self.longest)]),
-            length.eq(Mux(left < to_border, left, to_border)),
-            offers.eq(checked & inside & (~self.bursts.valid | self.bursts.ready) & (room >= length)),
+            to_border.eq(self._to_border(place)),
+            offers.eq(measured & ~self.bursts.valid & self._fits(room, length)),
             answers.eq(checked & ~inside & (room == self.depth)),
             reserved.eq(Mux(offers, length, answers)),
         ]
@@ -98,21 +103,40 @@ class _Client(wiring.Component):
                 end.eq(line + lines),
             ]
         with m.If(active & ~checked):
-            m.d.sync += [checked.eq(1), inside.eq((end <= self.limit) & left.any())]
+            m.d.sync += [checked.eq(1), inside.eq(self._is_inside(end, left))]
+        with m.If(checked & inside & ~measured):
+            m.d.sync += [
+                measured.eq(1),
+                final.eq(left <= to_border),
+                length.eq(Mux(left < to_border, left, to_border)),
+            ]
         with m.If(self.bursts.ready):
             m.d.sync += self.bursts.valid.eq(0)
         with m.If(offers):
             m.d.sync += [
+                measured.eq(0),
                 self.bursts.valid.eq(1),
                 self.bursts.p.place.eq(place),
                 self.bursts.p.beats.eq(length - 1),
-                self.bursts.p.final.eq(left == length),
+                self.bursts.p.final.eq(final),
                 place.eq(place + length),
                 left.eq(left - length),
             ]
-        with m.If(answers | (offers & (left == length))):
+        with m.If(answers | (offers & final)):
             m.d.sync += [active.eq(0), checked.eq(0)]
         return answers
+
+    def _to_border(self, place: Value) -> Value:
+        """Words up to the next border that no burst crosses."""
+        return self.longest - place[: exact_log2(self.longest)]
+
+    def _fits(self, room: Value, length: Value) -> Value:
+        """All words of a burst have room."""
+        return room >= length
+
+    def _is_inside(self, end: Value, words: Value) -> Value:
+        """There are words, all below the line ``end``, and that is in the window."""
+        return (end <= self.limit) & words.any()
 
 
 def _burst(config: Config) -> data.StructLayout:
@@ -127,9 +151,10 @@ class ReadMover(wiring.Component):
     never 4 KiB; of a client with a shorter FIFO both are the largest power of two that it holds. A burst is
     asked for when the client's FIFO has room for it, so ``rready`` never waits for a client; up to
     ``OUTSTANDING`` bursts are under way. Of clients that could go on the first one named does, burst by
-    burst. The first burst's address is valid four cycles after its request was taken, the first word two
-    cycles after it was read. A word a cycle is read as long as memory gives them and the client takes them,
-    if its FIFO holds as many words as come in the time from a request to its answer.
+    burst, and each of them in every second cycle at most. The first burst's address is valid five cycles
+    after its request was taken, the first word two cycles after it was read. A word a cycle is read as long
+    as memory gives them and the client takes them, if its FIFO holds as many words as come in the time from
+    a burst's offer to its last word.
 
     A request is answered by ``outside`` in a single word with ``last``, and no access happens, if it has no
     words or if any line of it is not below ``limit``. SLVERR and DECERR mark the words they come with as
@@ -173,7 +198,7 @@ class ReadMover(wiring.Component):
         names = list(self.clients)
         parts = []
         for name, depth in self.clients.items():
-            m.submodules[name] = client = _Client(self.config, depth)
+            m.submodules[name] = client = Client(self.config, depth)
             wiring.connect(m, wiring.flipped(getattr(self, f"requests_{name}")), client.requests)
             wiring.connect(m, client.words, wiring.flipped(getattr(self, f"words_{name}")))
             m.d.comb += client.limit.eq(self.limit)
@@ -189,7 +214,7 @@ class ReadMover(wiring.Component):
         return m
 
     def _ask(
-        self, m: Module, parts: list[_Client], number: Signal, final: Signal, loads: Signal, room: Value
+        self, m: Module, parts: list[Client], number: Signal, final: Signal, loads: Signal, room: Value
     ) -> None:
         """The first client's burst to the bus."""
         bus = self.axi
@@ -211,7 +236,7 @@ class ReadMover(wiring.Component):
             byte = chosen.place << exact_log2(self.config.memory_bits // 8)
             m.d.sync += [bus.arvalid.eq(1), bus.araddr.eq(self.base + byte), bus.arlen.eq(chosen.beats)]
 
-    def _receive(self, m: Module, parts: list[_Client], tags: SyncFIFOBuffered) -> None:
+    def _receive(self, m: Module, parts: list[Client], tags: SyncFIFOBuffered) -> None:
         """Words of the oldest burst to its client."""
         bus = self.axi
         tag = Signal(tags.width)

@@ -67,7 +67,8 @@ class RecordFeed(wiring.Component):
         lines = Signal(count)  # to be asked for
         reserved = Signal(range(_LINES + 1))
         unanswered = Signal(range(_LINES + 1))
-        begin, end = Signal(count + 1), Signal(count + 1)
+        begin = Signal(count + 1)
+        end = Signal(count + 1)
         record = Signal(count + 1)
         asks = Signal()
         answered = Signal()

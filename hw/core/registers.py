@@ -228,7 +228,7 @@ class Registers(wiring.Component):
             self.ring_size.eq(settings.ring_size),
             self.tail.eq(settings.tail),
             self.completion_line.eq(settings.completion_line),
-            self.start.eq(bank.commands.start),
+            self.start.eq(bank.pulses.start),
             self.started.eq(bank.started),
         ]
         raised = (pending.completion & settings.enable_completion) | (pending.error & settings.enable_error)

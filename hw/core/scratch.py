@@ -39,7 +39,8 @@ class Scratch(wiring.Component):
         m.submodules.memory = memory = Memory(
             shape=scratch_shape(self.config), depth=self.config.core.scratch // lanes, init=[]
         )
-        read, write = memory.read_port(), memory.write_port(granularity=1)
+        read = memory.read_port()
+        write = memory.write_port(granularity=1)
         readers = [getattr(self, f"read_{name}") for name in self.readers]
         writers = [getattr(self, f"write_{name}") for name in self.writers]
         enable = Signal()

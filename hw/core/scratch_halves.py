@@ -63,7 +63,8 @@ class ScratchHalves(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         width, unit_words = self.config.core.lanes, UNIT // self.config.core.lanes
-        channels, vectors = Signal.like(self.channels), Signal.like(self.vectors)
+        channels = Signal.like(self.channels, name="held_channels")
+        vectors = Signal.like(self.vectors, name="left_vectors")
         reading = Signal()  # words are yet to be looked up
         word = Signal(len(self.scratch.address) + 1)
         inner = Signal(range(unit_words * (self.config.kv.channels // UNIT)))  # word of a vector

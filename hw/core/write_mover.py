@@ -50,7 +50,7 @@ class WriteMover(wiring.Component):
         if words_of_line(config) < 1:
             raise ValueError(f"memory_bits {config.memory_bits} must be at most 512")
         client = range(max(2, len(clients)))
-        self.taken = data.StructLayout({"request": write_request(config), "client": client})
+        self.taken = data.StructLayout({"request": write_request(config), "client": client, "inside": 1})
         members = {
             "base": In(axi.ADDRESS_BITS),
             "limit": In(LINE_BITS),
@@ -67,11 +67,12 @@ class WriteMover(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         held = Signal(self.taken)
-        full, leaves = Signal(), Signal()
+        full = Signal()
+        leaves = Signal()
         waits = self._take(m, held, full, leaves)
 
         m.submodules.owners = owners = SyncFIFO(width=len(held.client), depth=UNANSWERED)
-        sends, drops = self._send(m, held.request, full & owners.w_rdy, full & ~owners.r_rdy)
+        sends, drops = self._send(m, held, full & owners.w_rdy, full & ~owners.r_rdy)
         m.d.comb += [
             leaves.eq(sends | drops),
             owners.w_en.eq(sends),
@@ -104,23 +105,24 @@ class WriteMover(wiring.Component):
             with m.If(waits[place]):
                 m.d.comb += [offered.request.eq(each.payload), offered.client.eq(place)]
             m.d.comb += each.ready.eq(takes & (offered.client == place))
+        m.d.comb += offered.inside.eq(self._is_inside(offered.request.line))
         with m.If(takes):
             m.d.sync += [full.eq(waits.any()), held.eq(offered)]
         return waits.any()
 
-    def _send(self, m: Module, request: Value, may: Value, alone: Value) -> tuple[Value, Value]:
+    def _send(self, m: Module, held: Signal, may: Value, alone: Value) -> tuple[Value, Value]:
         """The write to the bus; returns that it goes there, or is dropped once nothing is unanswered."""
-        bus = self.axi
-        inside, sends, drops = Signal(), Signal(), Signal()
+        bus, request = self.axi, held.request
+        sends = Signal()
+        drops = Signal()
         place = Signal(LINE_BITS + exact_log2(words_of_line(self.config)))
         m.d.comb += [
             *axi.constants(bus, "w", self.config.memory_bits),
             bus.awlen.eq(0),
             bus.wlast.eq(1),
-            inside.eq(request.line < self.limit),
             place.eq(Cat(request.word, request.line)),
-            sends.eq(may & inside & (~bus.awvalid | bus.awready) & (~bus.wvalid | bus.wready)),
-            drops.eq(alone & ~inside),
+            sends.eq(may & held.inside & (~bus.awvalid | bus.awready) & (~bus.wvalid | bus.wready)),
+            drops.eq(alone & ~held.inside),
         ]
         with m.If(bus.awready):
             m.d.sync += bus.awvalid.eq(0)
@@ -136,3 +138,7 @@ class WriteMover(wiring.Component):
                 bus.wstrb.eq(request.enables),
             ]
         return sends, drops
+
+    def _is_inside(self, line: Value) -> Value:
+        """The line is in the window."""
+        return line < self.limit

@@ -9,7 +9,7 @@
  */
 #include "example.h"
 
-/* Words of a sequence's line, as in golden/core/state.py. */
+/* Words of the line of a sequence's state. */
 enum { PROMPT = 1, STOPPED = 6 };
 
 static volatile uint8_t *word_at(const struct kvloom_core *core, uint32_t line, uint32_t word)

@@ -35,7 +35,7 @@ enum kvloom_result {
 /* What a command left behind. */
 struct kvloom_completion {
     uint32_t id;
-    uint32_t status; /* 0 done, 1 skipped; golden/core/commands.py has the others */
+    uint32_t status; /* 0 done, 1 skipped; the registers' page has the others */
     uint32_t bytes;  /* written to memory */
     uint32_t cycles;
 };

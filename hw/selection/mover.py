@@ -113,6 +113,7 @@ class Mover(wiring.Component):
         self._describe(m, request, side, source)
         self._route(m, takes, source, request.pace)
         self._sequence(m, request, side, source, takes, fits)
+        self._close(m, request, side, source, takes)
         return m
 
     def _fits(self, request: data.View) -> Value:
@@ -184,11 +185,9 @@ class Mover(wiring.Component):
     def _sequence(
         self, m: Module, request: data.View, side: Signal, source: Signal, takes: Value, fits: Value
     ) -> None:
-        """Page after page: read and write the tokens that leave, then close the copy that is full."""
-        departures, writer = m.submodules.departures, m.submodules.writer
-        reader, closer = m.submodules.reader, m.submodules.closer
-        leaving, closes = departures.departures, departures.closes
-        elements, words, pages = reader.elements, self.words, self.pages
+        """Page after page: read and write the tokens that leave."""
+        departures, writer, reader = m.submodules.departures, m.submodules.writer, m.submodules.reader
+        leaving, elements, words = departures.departures, reader.elements, self.words
         damaged = elements.valid & elements.ready & elements.payload.last & elements.payload.error
         m.d.sync += [self.error_request.eq(0), self.error_page.eq(damaged)]
         with m.FSM(name="state"):
@@ -203,13 +202,10 @@ class Mover(wiring.Component):
                 m.next = "walk"
             with m.State("walk"):
                 m.d.comb += writer.restart.eq(1)
-                m.d.sync += side.eq(Side.KEY)
                 with m.If(leaving.valid):
+                    m.d.sync += side.eq(Side.KEY)
                     m.d.sync += source.eq(Mux(leaving.payload.waits, Source.OWN_COPY, Source.PAGE))
                     m.next = "form"
-                with m.Elif(closes.valid):
-                    m.d.sync += source.eq(Source.TARGET_COPY)
-                    m.next = "closed"
                 with m.Elif(departures.idle & ~self.moved.valid):
                     m.next = "result"
             with m.State("form"):
@@ -236,6 +232,18 @@ class Mover(wiring.Component):
                 with m.If(side == Side.VALUE):
                     m.d.comb += leaving.ready.eq(1)
                     m.next = "walk"
+            with m.State("result"):
+                m.d.comb += [self.results.valid.eq(1), self.results.payload.error.eq(~fits)]
+                with m.If(self.results.ready):
+                    m.next = "idle"
+
+    def _close(self, m: Module, request: data.View, side: Signal, source: Signal, takes: Value) -> None:
+        """A copy that is full: read it and write its page. Nothing else is read meanwhile."""
+        closes, closer, pages = m.submodules.departures.closes, m.submodules.closer, self.pages
+        with m.FSM(name="closing"):
+            with m.State("idle"), m.If(closes.valid):
+                m.d.sync += [source.eq(Source.TARGET_COPY), side.eq(Side.KEY)]
+                m.next = "closed"
             with m.State("closed"):
                 m.d.comb += self.closed.valid.eq(1)
                 with m.If(self.closed.ready):
@@ -255,8 +263,4 @@ class Mover(wiring.Component):
                     m.next = "page"
                     with m.If(side == Side.VALUE):
                         m.d.comb += closes.ready.eq(1)
-                        m.next = "walk"
-            with m.State("result"):
-                m.d.comb += [self.results.valid.eq(1), self.results.payload.error.eq(~fits)]
-                with m.If(self.results.ready):
-                    m.next = "idle"
+                        m.next = "idle"

@@ -22,15 +22,18 @@ done: ShapeLike = data.StructLayout({"status": Status, "bytes": 32})
 
 
 def operands(opcode: Opcode) -> ShapeLike:
-    """A command as an operation of the table sees it, 512 bits."""
+    """A command as an operation of the table sees it, 512 bits; ``reserved_N`` are those from bit N on."""
     operation = next(each for each in OPERATIONS if each.opcode == opcode)
-    return data.FlexibleLayout(
-        8 * COMMAND_BYTES,
-        {
-            field.name: data.Field(unsigned(field.width), 32 * field.word + field.low)
-            for field in (*COMMON, *operation.fields)
-        },
-    )
+    own = {(32 * field.word + field.low): field for field in (*COMMON, *operation.fields)}
+    members, place = {}, 0
+    for first in sorted([*own, *range(0, 8 * COMMAND_BYTES + 1, 32)]):
+        if first > place:
+            members[f"reserved_{place}"] = data.Field(unsigned(first - place), place)
+            place = first
+        if first in own and first == place:
+            members[own[first].name] = data.Field(unsigned(own[first].width), first)
+            place += own[first].width
+    return data.FlexibleLayout(8 * COMMAND_BYTES, members)
 
 
 def scratch_shape(config: Config) -> data.ArrayLayout:

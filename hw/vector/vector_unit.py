@@ -103,7 +103,8 @@ class VectorUnit(wiring.Component):
         for name in ("source", "operand", "destination", "elements", "segment"):
             setattr(self, name, Signal(bits, name=f"{name}_words", reset_less=True))
         self.unaligned = Signal(reset_less=True)
-        self.epsilon, self.reciprocal = Signal(32, reset_less=True), Signal(32, reset_less=True)
+        self.epsilon = Signal(32, reset_less=True)
+        self.reciprocal = Signal(32, reset_less=True)
         self.segment_begin = Signal(bits + 1, reset_less=True)
         self.position = Signal(bits, reset_less=True)
         self.remaining = Signal(bits, reset_less=True)
@@ -192,7 +193,9 @@ class VectorUnit(wiring.Component):
         """Addresses of what a step reads, two cycles later."""
         activity, timer = self.activity, self.timer
         half = self.segment >> 1
-        reads, second, operand = Signal(), Signal(), Signal()
+        reads = Signal()
+        second = Signal()
+        operand = Signal()
         lag = Signal(range(1 + max(step.lag for each in STREAMS.values() for step in each.steps)))
         moves = Signal()  # a round's last step
         with m.Switch(activity):
@@ -289,7 +292,8 @@ class VectorUnit(wiring.Component):
         activity = self.activity
         chosen = self._choices(m)
         kept = [Signal(32, name=f"kept_{place}", reset_less=True) for place in range(_PLACES)]
-        scalar_y, scalar_z = Signal(32), Signal(32)
+        scalar_y = Signal(32)
+        scalar_z = Signal(32)
         named_y = {ScalarY.T0: kept[0], ScalarY.T1: kept[1], ScalarY.T2: kept[2]}
         named_y[ScalarY.RECIPROCAL] = self.reciprocal
         named_z = {ScalarZ.T1: kept[1], ScalarZ.T3: kept[3], ScalarZ.EPSILON: self.epsilon}

@@ -24,7 +24,7 @@ _OWN = tuple(
 )
 
 #: Assertions are checked; what is unknown at the beginning is whatever makes the program fast.
-_VERILATOR = ("--cc", "-O3", "--assert", "-Wno-SYMRSVDWORD", "--x-assign", "fast", "--x-initial", "fast")
+_VERILATOR = ("--cc", "-O3", "--assert", "--x-assign", "fast", "--x-initial", "fast")
 
 _STANDARDS = {".cpp": "-std=gnu++20", ".c": "-std=c99"}
 _SPEED = "-O3"

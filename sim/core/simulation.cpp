@@ -76,7 +76,7 @@ struct simulation {
         record(2 * edges + 1);
     }
 
-    bool interrupted() const { return top.__SYM__interrupt; }  // Verilator keeps the plain name for itself
+    bool interrupted() const { return top.irq; }
 
     bool broken() const { return !failed.empty() || !memory.violation().empty(); }
 

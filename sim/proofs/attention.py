@@ -12,7 +12,7 @@ from hw.attention.payloads import MAXIMUM_BITS, MOST_MOVED, attention_page, offs
 from hw.attention.score_collector import ScoreCollector
 from hw.config import Config
 
-__all__ = ["OutputsInOrder", "PagesInOrder", "RisingMaximum"]
+__all__ = ["InOrder", "OutputsInOrder", "PagesInOrder", "RisingMaximum"]
 
 _ANSWER = 6
 """Cycles in which a maximum is found."""
@@ -20,7 +20,7 @@ _INSIDE = 7
 """Pages or sums inside, at most."""
 
 
-class _InOrder(wiring.Component):
+class InOrder(wiring.Component):
     """Claims that what enters somewhere leaves it once and in order.
 
     A solver picks one entry; when those before it have left, it must be the next one to leave.
@@ -99,7 +99,7 @@ class PagesInOrder(wiring.Component):
             ("numbers", numbers, numbers.p.form.side),
             ("codes", codes, codes.p.side),
         ):
-            m.submodules[f"order_of_{name}"] = order = _InOrder(1, _INSIDE)
+            m.submodules[f"order_of_{name}"] = order = InOrder(1, _INSIDE)
             m.d.comb += [
                 order.enters.eq(page.valid & page.ready),
                 order.entering.eq(page.p.form.side),
@@ -125,7 +125,7 @@ class OutputsInOrder(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.division = division = Division()
-        m.submodules.order = order = _InOrder(1, _INSIDE)
+        m.submodules.order = order = InOrder(1, _INSIDE)
         m.d.comb += [
             Assume(~ResetSignal()),
             division.divisors.valid.eq(self.divisor_valid),

@@ -6,11 +6,12 @@ from hw.config import preset
 from hw.core.completions import Completions
 from sim import runner
 
+WIDTHS = {"verilator": (64, 512), "icarus": (128, 256)}
 
-@pytest.mark.parametrize("memory_bits", [64, 128, 256, 512])
-def test_completions(memory_bits: int, simulator: str) -> None:
-    if simulator == "icarus" and memory_bits not in (64, 256):
-        pytest.skip("two widths are enough")
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_completions(number: int, simulator: str) -> None:
+    memory_bits = WIDTHS[simulator][number]
     config = preset("tiny").changed(memory_bits=memory_bits)
-    parameters = {"config": config.model_dump(), "records": 60}
+    parameters = {"config": config.model_dump(), "records": 40}
     runner.run(Completions(config), "sim.benches.core.completions", simulator, parameters)

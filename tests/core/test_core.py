@@ -20,6 +20,8 @@ from golden.core.image import Image
 from golden.core.machine import Machine
 from golden.core.state import HEAD, SEQUENCE
 from hw.config import preset
+from hw.core.core import Core
+from sim import runner, toolchain
 from sim.core import (
     CommandFailed,
     Driver,
@@ -272,3 +274,16 @@ def test_pages_close(library: Path, image: Image, tokens: int) -> None:
         machine.run_token()
     assert np.array_equal(without_cycles(driver.memory, image), machine.memory)
     driver.simulation.close()
+
+
+def test_second_memory(image: Image, tmp_path: Path) -> None:
+    """Begin, rows, a norm, a packet, a turn and two vectors to the window, on the memory of cocotbext-axi.
+
+    On Icarus, since all other tests run on Verilator.
+    """
+    if (problem := toolchain.available("icarus")) is not None:
+        pytest.skip(f"icarus: {problem}")
+    image.save(tmp_path)
+    parameters = {"config": preset("tiny").model_dump(), "image": str(tmp_path), "commands": 9}
+    design = runner.Design.of_type(Core, preset("tiny"))
+    runner.run(design, "sim.benches.core.core", "icarus", parameters)

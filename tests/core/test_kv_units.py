@@ -17,20 +17,24 @@ LONG = TINY.changed(
     core={"lanes": 2, "scratch": 1008},
 )
 WIDE = EDGE.changed(memory_bits=512, kv={"lanes": 8, "channels": 64, "queries": 2}, core={"lanes": 1})
-BENCHES = ("kv_units", "kv_faults")
 
 
-@pytest.mark.parametrize("bench", BENCHES)
+@pytest.mark.parametrize("bench", ["kv_units", "kv_faults"])
+def test_tiny(bench: str) -> None:
+    run(TINY, bench, 40)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("config", "tokens"),
-    [
-        pytest.param(TINY, 40, id="tiny"),
-        pytest.param(EDGE, 36, id="edge", marks=pytest.mark.slow),
-        pytest.param(LONG, 68, id="long", marks=pytest.mark.slow),
-        pytest.param(WIDE, 36, id="wide", marks=pytest.mark.slow),
-    ],
+    [pytest.param(EDGE, 3, id="edge"), pytest.param(LONG, 68, id="long"), pytest.param(WIDE, 36, id="wide")],
 )
-def test_kv_units(config: Config, tokens: int, bench: str) -> None:
+def test_others(config: Config, tokens: int) -> None:
+    """Other widths of memory, scratch memory and streams; records that share a word or take several."""
+    run(config, "kv_units", tokens, "whole|stalls=3|float")
+
+
+def run(config: Config, bench: str, tokens: int, chosen: str | None = None) -> None:
     parameters = {"config": config.model_dump(), "tokens": tokens}
     design = Design.of_type(KvUnits, config)
-    runner.run(design, f"sim.benches.core.{bench}", "verilator", parameters)
+    runner.run(design, f"sim.benches.core.{bench}", "verilator", parameters, chosen)

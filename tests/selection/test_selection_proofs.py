@@ -8,7 +8,8 @@ from amaranth.hdl import Module, Value, ValueLike
 from hw.selection.moving.departures import Departures
 from hw.selection.token_marks import TokenMarks
 from sim import formal
-from sim.proofs.token_moves import AsManyAsWanted, TokensMove, moving_config
+from sim.proofs.selected_count import AsManyAsWanted
+from sim.proofs.token_moves import TokensMove, moving_config
 
 SMALL = moving_config(4)
 

@@ -4,7 +4,7 @@
 // Faults: 1 the read address changes while stalled, 2 the write address does, 3 written data do, 4 an assertion fails,
 // 5 written data have no mark of the last one.
 module top #(parameter WIDTH = 256) (
-    input clk, input rst, output reg interrupt,
+    input clk, input rst, output reg irq,
     input [7:0] control_awaddr, input control_awvalid, output control_awready,
     input [31:0] control_wdata, input [3:0] control_wstrb, input control_wvalid, output control_wready,
     output [1:0] control_bresp, output reg control_bvalid, input control_bready,
@@ -78,17 +78,17 @@ module top #(parameter WIDTH = 256) (
         end
         if (running & answered == total) begin
             running <= 0;
-            interrupt <= 1;
+            irq <= 1;
         end
         if (control_awready & control_awaddr[5:2] == 5) begin
             running <= 1;
-            interrupt <= 0;
+            irq <= 0;
             {asked, taken, addressed, written, answered} <= 0;
             registers[6] <= 0;
             registers[7] <= 0;
         end
         if (rst) begin
-            {running, interrupt, control_bvalid, control_rvalid, stalled} <= 0;
+            {running, irq, control_bvalid, control_rvalid, stalled} <= 0;
             {asked, taken, addressed, written, answered} <= 0;
         end
     end

@@ -40,7 +40,7 @@ class Idle(wiring.Component):
             {
                 "control": In(registers.bus_signature()),
                 "memory": Out(axi.signature(config.memory_bits)),
-                "interrupt": Out(1),
+                "irq": Out(1),
             }
         )
 
@@ -89,7 +89,7 @@ class Idle(wiring.Component):
             bank.events.error.eq(writes.outside | writes.failed | (dispatcher.completed & failed)),
             bank.events.halted.eq(dispatcher.halted),
             bank.events.busy.eq(dispatcher.working),
-            self.interrupt.eq(bank.irq),
+            self.irq.eq(bank.irq),
         ]
         return m
 

@@ -4,6 +4,8 @@ Meaning: ``golden.selection.classes.Classes.move``, for the tokens of one class.
 and values: what reads and writes them is told page by page, and each page is told when all of it is done.
 """
 
+from typing import NamedTuple
+
 from amaranth.hdl import Cat, Module, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -21,6 +23,26 @@ from hw.selection.moving.payloads import (
 from hw.selection.payloads import score_lanes, selected_tokens
 
 __all__ = ["Departures"]
+
+
+class _Parts(NamedTuple):
+    """What the states of a move look at, and drive.
+
+    Attributes:
+        walks: places of a row are looked at.
+        step: the next place follows.
+        drains, drained: the rest of the bitmap is taken, has been.
+        room: a token can be told.
+        dropping, keeping: of the move: its tokens are dropped; none leaves.
+    """
+
+    walks: Signal
+    step: Value
+    drains: Signal
+    drained: Value
+    room: Value
+    dropping: Signal
+    keeping: Signal
 
 
 class Departures(wiring.Component):
@@ -95,8 +117,6 @@ class Departures(wiring.Component):
             step.eq(walks & (~here | uses)),
         ]
         self._move(m, room, uses & leaves, dropping)
-        half = len(first) - 1
-        wraps = first[half] != self.next_place[half]
         m.d.comb += self._tell(row, leaving, first)
         with m.If(step):
             m.d.sync += [
@@ -104,6 +124,16 @@ class Departures(wiring.Component):
                 leaving.eq(Cat(leaving[1:], leaves)),
                 number.eq(number + 1),
             ]
+        parts = _Parts(walks, step, drains, drained, room, dropping, keeping)
+        self._follow(m, row, leaving, first, number, parts)
+        return m
+
+    def _follow(
+        self, m: Module, row: data.View, leaving: Value, first: Signal, number: Signal, parts: "_Parts"
+    ) -> None:
+        """A row: walked through, its tokens moved, a full copy closed, then told."""
+        walks, step, drains, drained, room, dropping, keeping = parts
+        wraps = first[-1] != self.next_place[-1]
         moves_up = row.waits & (row.live != leaving)
         with m.FSM(name="state"):
             with m.State("idle"):
@@ -151,7 +181,6 @@ class Departures(wiring.Component):
             with m.State("end"), m.If(room):
                 m.d.sync += [self.moved.valid.eq(1), self.moved.payload.last.eq(1)]
                 m.next = "idle"
-        return m
 
     def _tell(self, row: data.View, leaving: Value, first: Value) -> list:
         """What the outputs say of a row."""

@@ -5,13 +5,14 @@ import random
 
 import cocotb
 from cocotb.triggers import RisingEdge
-from cocotbext.axi import AxiLiteBus, AxiLiteMaster, AxiResp
+from cocotbext.axi import AxiResp
 
 from hw.bus import register_table, registers
 from hw.bus.axi import Response
 from hw.bus.register_table import Access
 from hw.bus.registers import TABLE
 from sim import context
+from sim.axi_lite import read, start, write
 from sim.packing import pack
 from sim.streams import Domain, reset
 
@@ -28,35 +29,6 @@ COUNTED = [
     for field in register.fields
     if field.access is Access.COUNTER
 ]
-
-
-def pauses(density: float):
-    """A generator of pauses, drawn from the run's seed."""
-    generator = random.Random(random.getrandbits(32))
-    return (generator.random() < density for _ in itertools.count())
-
-
-async def start(dut, density: float):
-    """Reset the design and make a master whose five channels pause at random."""
-    domain = await reset(dut, cycle_limit=100_000)
-    master = AxiLiteMaster(AxiLiteBus.from_prefix(dut, "bus"), dut.clk, dut.rst)
-    interfaces = master.write_if, master.read_if
-    for interface in interfaces:
-        for channel in ("aw_channel", "w_channel", "b_channel", "ar_channel", "r_channel"):
-            if density and hasattr(interface, channel):
-                getattr(interface, channel).set_pause_generator(pauses(density))
-    return domain, master
-
-
-async def read(master: AxiLiteMaster, offset: int) -> tuple[int, AxiResp]:
-    """A word and its response."""
-    answer = await master.read(offset, 4)
-    return int.from_bytes(answer.data, "little"), answer.resp
-
-
-async def write(master: AxiLiteMaster, offset: int, value: int) -> AxiResp:
-    """Write a word; returns the response."""
-    return (await master.write(offset, value.to_bytes(4, "little"))).resp
 
 
 async def happen(dut, **events: int) -> None:

@@ -77,7 +77,7 @@ class Ring:
         self.domain, self.size, self.slowest = domain, size, slowest
         self.line = random.randrange(1 << 20)
         self.slots: list[tuple[bytes, str]] = [(bytes(64), "good")] * size
-        self.tail = self.sent = self.completed = 0
+        self.sent = self.completed = 0
         self.position = random.getrandbits(20)
         self.held, self.most = False, 3
         self._chosen = situation(stalls)
@@ -96,7 +96,7 @@ class Ring:
             domain, "requests", read_request(), chosen.sink, chosen.sink_waits, self._answer
         )
         self._codec = requests.codec
-        self._asked = 0
+        self._asked = self._walked = 0
         self.words = StreamSource(domain, "words", read_word(config), chosen.source)
         self.commands = StreamSink(domain, "commands", fetched, self._rest, False, self._receive)
         self.weights = StreamSink(domain, "weights", read_request(), chosen.sink, chosen.sink_waits)
@@ -106,8 +106,9 @@ class Ring:
         request = self._codec.unpack(bits)
         assert request == {"line": self.line + self._asked, "words": PER_LINE}
         command, kind = self.slots[self._asked]
-        assert self._asked != self.tail, "asked for a command that is not there"
-        self._asked = (self._asked + 1) % self.size
+        assert self._walked != self.sent, "asked for a command that is not there"
+        self._walked += 1
+        self._asked = self._walked % self.size
         if kind == "outside":
             self.words.send({"data": random.getrandbits(8 * WIDTH), "last": 1, "outside": 1, "failed": 0})
             return
@@ -136,14 +137,13 @@ class Ring:
 
     def _fill(self) -> None:
         """Write commands and ring the doorbell, now and then."""
-        room = self.size - 1 - (self.sent - self.completed)
+        room = self.size - (self.sent - self.completed)
         count = min(random.randint(0, room), len(self.program)) if random.random() < 0.3 else 0
         for _ in range(count):
-            self.slots[self.tail] = self.program.popleft()
-            self.tail = (self.tail + 1) % self.size
-        self.sent += count
+            self.slots[self.sent % self.size] = self.program.popleft()
+            self.sent += 1
         if count:
-            self._write["tail"](self.tail)
+            self._write["tail"](self.sent)
 
     def step(self) -> None:
         self._write["completed"](0)
@@ -248,10 +248,10 @@ async def position_holds(dut: Any, moves: str) -> None:
 
 @cocotb.test()
 async def tail_outside(dut: Any) -> None:
-    """A tail that is not below the size means no commands; so does a ring that is not enabled."""
+    """A tail further ahead than the ring is long means no commands; so does a ring that is not enabled."""
     domain = await reset(dut)
     ring = Ring(domain, 4, "free_running")
-    for tail in 4, 5, 0xFFFFFFFF:
+    for tail in 5, 6, 0x80000000, 0xFFFFFFFF:
         domain.writer("tail")(tail)
         await domain.cycles(20)
     domain.writer("enable")(0)

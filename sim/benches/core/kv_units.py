@@ -43,12 +43,18 @@ def between_halves(rng: np.random.Generator, count: int) -> NDArray[np.float32]:
 
 
 class Channel:
-    """Reads and writes of one unit; requests are answered in order, ``pause`` cycles later at most."""
+    """Reads and writes of one unit; requests are answered in order.
+
+    Attributes:
+        ahead: requests that were there when the last word of one before them was taken, one by one.
+    """
 
     def __init__(self, bench: "Bench", unit: str, stalls: str) -> None:
         where, self.bench = situation(stalls), bench
         domain = bench.domain
-        self.words = StreamSource(domain, f"{unit}_words", read_word(CONFIG), where.source)
+        self.ahead: list[int] = []
+        self.words = StreamSource(domain, f"{unit}_words", read_word(CONFIG), where.source, self._taken)
+        self._word = codec(read_word(CONFIG))
         self.requests = StreamSink(
             domain, f"{unit}_requests", read_request(), where.sink, where.sink_waits, self._read
         )
@@ -59,6 +65,10 @@ class Channel:
         self.writes = StreamSink(
             domain, f"{unit}_writes", write_request(CONFIG), where.sink, where.sink_waits, self._write
         )
+
+    def _taken(self, bits: int) -> None:
+        if self._word.unpack(bits)["last"]:
+            self.ahead.append(self.requests.count - len(self.ahead) - 1)
 
     def _read(self, bits: int) -> None:
         request = self._request.unpack(bits)
@@ -262,7 +272,10 @@ async def every_float(dut: Any) -> None:
 
 @cocotb.test()
 async def many_pages(dut: Any) -> None:
-    """More records than wait at a time, of a few pages, not all of whose tokens are valid."""
+    """More records than wait at a time, of a few pages, not all of whose tokens are valid.
+
+    The next page is always asked for before one has come whole.
+    """
     bench = await start(dut)
     channels, residual, few = CONFIG.kv.channels, PAGE, 3
     small = new_head(bench, channels, residual, few * PAGE + residual)
@@ -283,4 +296,7 @@ async def many_pages(dut: Any) -> None:
                 bench.draw()
                 kv.append(bench.memory, bench.scratch, fields, position, SHAPE)
         places = {"source": 0, "destination": CONFIG.core.scratch // 2, "queries": 1}
+        channel = bench.channels["attend"]
+        before = len(channel.ahead)
         assert not await bench.check("attend", tokens - 1, head=head.line, **places)
+        assert min(channel.ahead[before + 2 : -1]) > 0  # beyond the header and the first line of records

@@ -15,7 +15,16 @@ from sim import context
 from sim.axi_memory import AxiMemory
 from sim.benches.core.windows import LINE, Target, random_base, refusals
 from sim.coverage import Coverage
-from sim.streams import SITUATIONS, Domain, Scoreboard, StreamSink, StreamSource, reset, situation
+from sim.streams import (
+    SITUATIONS,
+    Domain,
+    Scoreboard,
+    StreamMonitor,
+    StreamSink,
+    StreamSource,
+    reset,
+    situation,
+)
 
 config = Config.model_validate(context.parameters()["config"])
 CLIENTS: dict[str, int] = context.parameters()["clients"]
@@ -172,16 +181,20 @@ async def other_memory(dut: Any, density: float) -> None:
 @cocotb.test()
 @cocotb.parametrize(latency=(1, 100))
 async def rate(dut: Any, latency: int) -> None:
-    """A word a cycle for one request of many words, and for requests one behind the other."""
+    """A word a cycle within a request and from one to the next, the first one when it is said to come."""
     domain = await reset(dut)
     bench = Bench(domain, 1024, "free_running")
     memory = bench.memory(latency=lambda: latency)
     name = max(CLIENTS, key=lambda each: CLIENTS[each])
-    count = 600
-    bench.ask(name, 1, count)
-    await bench.finish({name: count})
+    lengths = [300, 64, 64, 100, 200]
+    started: list[int] = []
+    StreamMonitor(domain, f"requests_{name}", read_request(), lambda _: started.append(domain.cycle))
+    for words in lengths:
+        bench.ask(name, random.randrange(100) * LONGEST_BURST // PER_LINE, words)
+    await bench.finish({name: sum(lengths)})
     times = bench.arrivals[name]
-    assert times[-1] - times[0] == count - 1, times
+    assert times[0] - started[0] == 5 + latency + 2
+    assert times[-1] - times[0] == sum(lengths) - 1, times
     if latency > 1:
         assert memory.outstanding >= 8
     rates.hit(latency=latency)

@@ -14,7 +14,7 @@ from hw.config import Config
 from hw.core import registers
 from hw.core.registers import TABLE
 from sim import context
-from sim.benches.bus.registers import read, start, write
+from sim.axi_lite import read, start, write
 from sim.packing import pack
 from sim.streams import Domain
 
