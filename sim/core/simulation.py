@@ -189,10 +189,10 @@ class Simulation:
         Returns:
             Whether it is raised.
         """
-        end = _LIMIT
-        while end == _LIMIT and cycles > 0:
-            end = self._call("run", min(cycles, _SLICE))
+        end = self._call("run", min(cycles, _SLICE))
+        while end == _LIMIT and cycles > _SLICE:
             cycles -= _SLICE
+            end = self._call("run", min(cycles, _SLICE))
         if end == _BROKEN:
             raise SimulationError(self.problem)
         return end == _INTERRUPT
