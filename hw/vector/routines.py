@@ -176,18 +176,21 @@ _PASS = Step(x=X.PREVIOUS)
 _SUM = Step(x=X.PREVIOUS, z=Z.EARLIER)
 
 
-def _newton(begin: int, half: Step) -> dict[int, Step]:
-    """(y * half) * y + 1.5, then times y, which is ``T1``."""
-    times = Step(x=X.PREVIOUS, scalar_y=ScalarY.T1)
+_BACK = RESULT + 1
+"""Cycles from factors to their result as ``PREVIOUS``."""
+
+
+def _newton(begin: int, factor: ScalarY) -> dict[int, Step]:
+    """(y * half) * y + 1.5, then times y.
+
+    ``PREVIOUS`` is one of half and y, ``factor`` the other; y is ``T1``.
+    """
     return {
-        begin: half,
-        begin + BACK: Step(x=X.PREVIOUS, scalar_y=ScalarY.T1, scalar_z=ScalarZ.ONE_AND_HALF),
-        begin + 2 * BACK: times,
+        begin: Step(x=X.PREVIOUS, scalar_y=factor),
+        begin + _BACK: Step(x=X.PREVIOUS, scalar_y=ScalarY.T1, scalar_z=ScalarZ.ONE_AND_HALF),
+        begin + 2 * _BACK: Step(x=X.PREVIOUS, scalar_y=ScalarY.T1),
     }
 
-
-BACK = RESULT + 1
-"""Cycles from factors to their result as ``PREVIOUS``."""
 
 # Sums of a lane, whose results come in cycles 7 to 10, to one: (0 + 2) + (1 + 3). The second sum waits a
 # cycle more than the first, as KEPT.
@@ -210,8 +213,8 @@ ROOT: Mapping[int, Step] = {
     12: _SUM,
     21: Step(x=X.PREVIOUS, scalar_y=ScalarY.RECIPROCAL, scalar_z=ScalarZ.EPSILON),
     30: Step(x=X.PREVIOUS, scalar_y=ScalarY.MINUS_HALF),
-    **_newton(39, Step(x=X.PREVIOUS, scalar_y=ScalarY.T1)),
-    **_newton(66, Step(x=X.PREVIOUS, scalar_y=ScalarY.T0)),
+    **_newton(39, ScalarY.T1),
+    **_newton(66, ScalarY.T0),
 }
 ROOT_MEAN, ROOT_HALF, ROOT_Y = 29, 38, (65, 92)
 """Cycles in which the mean, its negative half, and the two better roots are the result."""

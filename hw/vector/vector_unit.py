@@ -35,7 +35,7 @@ class VectorUnit(wiring.Component):
     """Work on a vector, ``core.lanes`` elements at a time; ``golden.vector.functions`` says what may overlap.
 
     Cycles a word of scratch memory: copy, arg-max 1, add, multiply, rotary 2, norm 3, SiLU 4; a norm takes a
-    further 144 a segment with four lanes, 177 with two, 243 with one, and everything 8 to 53. A command that
+    further 141 a segment with four lanes, 171 with two, 231 with one, and every command 10 to 50. One that
     does not fit is answered with ``BAD_FIELD``, and nothing is written.
 
     Args:

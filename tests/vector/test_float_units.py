@@ -11,6 +11,6 @@ UNITS = {"multiply": FloatMultiplier, "add": FloatAdder}
 
 @pytest.mark.parametrize("operation", UNITS)
 def test_float_units(simulator: str, operation: str) -> None:
-    count = 60_000 if simulator == "verilator" else 3_000
+    count = 25_000 if simulator == "verilator" else 1_500
     parameters = {"operation": operation, "count": count}
     runner.run(UNITS[operation](), "sim.benches.vector.float_units", simulator, parameters)

@@ -30,9 +30,8 @@ def rounded(exact: Fraction, zero: int) -> int:
     sign, magnitude = exact < 0, abs(exact)
     if magnitude < Fraction(1, 1 << 126):
         return sign << 31
-    exponent = -126
-    while magnitude >= Fraction(2) ** (exponent + 1):
-        exponent += 1
+    exponent = magnitude.numerator.bit_length() - magnitude.denominator.bit_length()
+    exponent -= magnitude < Fraction(2) ** exponent
     significand = round(magnitude / Fraction(2) ** (exponent - 23))  # halves to even
     pattern = (exponent + 126 << 23) + significand
     return sign << 31 | min(pattern, 0x7F800000)

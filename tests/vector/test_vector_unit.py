@@ -13,10 +13,10 @@ TWO, FOUR = (ONE.changed(core=CoreConfig(lanes=lanes, scratch=1024)) for lanes i
 @pytest.mark.parametrize(
     ("config", "simulator", "commands", "chosen"),
     [
-        pytest.param(ONE, "verilator", 42, None, id="one-verilator"),
+        pytest.param(ONE, "verilator", 28, None, id="one-verilator"),
         pytest.param(ONE, "icarus", 7, "stalls=3|pace|refused", id="one-icarus"),
-        pytest.param(TWO, "verilator", 21, None, id="two"),
-        pytest.param(FOUR, "verilator", 42, None, id="four"),
+        pytest.param(TWO, "verilator", 14, "stalls=3|pace", id="two"),
+        pytest.param(FOUR, "verilator", 28, None, id="four"),
     ],
     indirect=["simulator"],
 )

@@ -156,6 +156,8 @@ async def reset_forgets(dut: Any) -> None:
         await bench.run(random_command(random.randrange(len(NAMES))))
 
 
+SEGMENT_CYCLES = {1: 231, 2: 171, 4: 141}
+"""Of a norm's segment, by lanes, beside those of its words."""
 PACES = {"copy": 1, "add": 2, "multiply": 2, "norm": 3, "rotary": 2, "silu_multiply": 4, "arg_max": 1}
 coverage_rate = Coverage("vector_rate", {"function": NAMES})
 
@@ -176,3 +178,8 @@ async def pace(dut: Any) -> None:
         checked = 8 if name == "rotary" else 0
         assert spent[1] - spent[0] == PACES[name] * 128 // LANES + checked, (name, spent)
         coverage_rate.hit(function=name)
+    fields = {"function": NAMES.index("norm"), "source": 0, "operand": third, "destination": 0}
+    fields |= {"elements": 192, "epsilon": 0, "reciprocal": 0}
+    whole, thirds = [await bench.run(fields | {"segment": segment}) for segment in (192, 64)]
+    checked = 2
+    assert thirds - whole == 2 * SEGMENT_CYCLES[LANES] + checked, (whole, thirds)
