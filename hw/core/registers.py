@@ -121,8 +121,6 @@ TABLE = (
     _locked("RING_LINE", 0x34, "ring_line", "Line of command 0 of the ring."),
     _locked("RING_SIZE", 0x38, "ring_size", "Commands of the ring."),
     _locked("COMPLETION_LINE", 0x3C, "completion_line", "Line of record 0, 16 bytes for each command."),
-    _locked("MODEL_LOW", 0x68, "model_low", "Identity of the model whose sequences are taken up."),
-    _locked("MODEL_HIGH", 0x6C, "model_high", "Its upper half."),
     Register(
         "TAIL",
         0x40,
@@ -167,6 +165,8 @@ TABLE = (
     counter("WRITE_WORDS", 0x5C, "write_word", "Words of memory written, in part or whole."),
     counter("WEIGHT_WORDS", 0x60, "weight_word", "Words of packets of weights that the array took."),
     counter("ARRAY_WAITS", 0x64, "array_wait", "Cycles in which no weights were being multiplied."),
+    _locked("MODEL_LOW", 0x68, "model_low", "Identity of the model whose sequences are taken up."),
+    _locked("MODEL_HIGH", 0x6C, "model_high", "Its upper half."),
 )
 
 
