@@ -79,13 +79,13 @@ class CopyWriter(wiring.Component):
             goes.eq(self.departure.leaving.bit_select(own_token, 1)),
         ]
         ends, enables = self._runs(m)
+        m.d.comb += write.place.eq(self._place(m, room, own_token, goes))
         with m.If(room):
             stays = self.words.valid & ~(goes & self.drops)
             m.d.sync += self.writes.valid.eq(stays | (self.elements.valid & goes & ends))
             m.d.sync += [
                 write.own.eq(~goes),
                 write.side.eq(self.side),
-                write.place.eq(self._place(m, own_token, goes)),
                 write.word.eq(Mux(waiting, number, beat.beat >> within)),
                 write.enables.eq(Mux(waiting, -1, enables)),
             ]
@@ -97,18 +97,20 @@ class CopyWriter(wiring.Component):
             m.d.sync += [number.eq(0), token.eq(0)]
         return m
 
-    def _place(self, m: Module, token: Value, goes: Value) -> Value:
-        """Where a token goes: behind those before it that go the same way."""
+    def _place(self, m: Module, room: Value, token: Value, goes: Value) -> Value:
+        """Where the token goes whose write is at the output: behind those before it that go the same way."""
         tokens = self.config.kv.page_tokens
         below = Signal(tokens)
-        ahead = Signal(tokens)
+        ahead = Signal(tokens, reset_less=True)
         rank = Signal(range(tokens))
         place = Signal.like(self.writes.payload.place)
+        with m.If(room):
+            m.d.sync += ahead.eq(below & (self.departure.leaving ^ (~goes).replicate(tokens)))
+        own = self.own_half << exact_log2(tokens)
         m.d.comb += [
             below.eq((Const(1, tokens + 1) << token) - 1),
-            ahead.eq(below & (self.departure.leaving ^ (~goes).replicate(tokens))),
             rank.eq(count_ones(ahead)),
-            place.eq(Mux(goes, self.departure.place, self.own_half << exact_log2(tokens)) + rank),
+            place.eq(Mux(self.writes.payload.own, own, self.departure.place) + rank),
         ]
         return place
 
