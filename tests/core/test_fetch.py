@@ -10,7 +10,7 @@ BENCH = "sim.benches.core.fetch"
 
 
 def run(config: Config, simulator: str, every_bit: bool, **options: str) -> None:
-    parameters = {"config": config.model_dump(), "commands": 40, "every_bit": every_bit}
+    parameters = {"config": config.model_dump(), "commands": 24, "every_bit": every_bit}
     runner.run(Fetch(config), BENCH, simulator, parameters, **options)
 
 

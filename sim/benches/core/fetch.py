@@ -29,9 +29,15 @@ opcodes = Coverage(
 _LOST = {"outside": Status.OUTSIDE, "failed": Status.BUS_ERROR}
 
 
-def good_command() -> bytes:
-    """A random command, often one that moves the position, whose phase often fits."""
-    opcode = random.choice([*Opcode, *MOVES, Opcode.MATVEC])
+def good_command(opcode: Opcode | None = None, fits: bool | None = None) -> bytes:
+    """A random command, often one that moves the position, whose phase often fits.
+
+    Args:
+        opcode: a certain one.
+        fits: whether its phase fits whatever the position is.
+    """
+    if opcode is None:
+        opcode = random.choice([*Opcode, *MOVES, Opcode.MATVEC])
 
     def value(field: Field) -> int:
         return random.randrange(0, 1 << field.width, field.unit)
@@ -39,14 +45,10 @@ def good_command() -> bytes:
     values = {field.name: value(field) for field in BY_OPCODE[opcode].fields}
     mask = random.choice([0, 1, 3, 0x8000, random.getrandbits(16)])
     phase = random.getrandbits(16) & mask if random.random() < 0.8 else random.getrandbits(16)
-    return encode(
-        opcode,
-        id=random.getrandbits(32),
-        mask=mask,
-        phase=phase,
-        wait_results=random.getrandbits(1),
-        **values,
-    )
+    if fits is not None:
+        mask, phase = 0, int(not fits)
+    values |= {"id": random.getrandbits(32), "wait_results": random.getrandbits(1)}
+    return encode(opcode, mask=mask, phase=phase, **values)
 
 
 def changed(command: bytes, kind: str) -> bytes:
@@ -211,7 +213,10 @@ async def programs(dut: Any, stalls: str) -> None:
     for kind in kinds:
         ring.put(changed(good_command(), kind), kind)
         plan.hit(situation=stalls, kind=kind)
-    await ring.finish(len(kinds))
+    certain = [good_command(opcode, fits) for opcode in Opcode for fits in (True, False)]
+    for command in random.sample(certain, len(certain)):
+        ring.put(command)
+    await ring.finish(len(kinds) + len(certain))
 
 
 @cocotb.test()
