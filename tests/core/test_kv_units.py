@@ -21,7 +21,7 @@ WIDE = EDGE.changed(memory_bits=512, kv={"lanes": 8, "channels": 64, "queries": 
 
 @pytest.mark.parametrize("bench", ["kv_units", "kv_faults"])
 def test_tiny(bench: str) -> None:
-    run(TINY, bench, 40)
+    run(TINY, bench, 34)
 
 
 @pytest.mark.slow
