@@ -7,6 +7,8 @@ The host writes a memory image, tells the core how far the commands go and reads
 everything between a token's id and the next one. The likeliest token is taken each time.
 """
 
+from __future__ import annotations
+
 import argparse
 import sys
 from collections.abc import Iterator
@@ -19,6 +21,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from golden import optional
 from golden.checkpoint import locate, open_checkpoint
 from golden.command_line import Parser, count, positive, program, show
 from golden.compile import compiled
@@ -32,20 +35,26 @@ from golden.model import tokenizer
 from golden.model.recipes import RECIPES
 from golden.systems import registry
 from hw.config import preset
-from sim.build import BenchFailure
-from sim.core import (
-    CommandFailed,
-    Session,
-    Simulation,
-    SimulationError,
-    Step,
-    Timing,
-    build_core,
-    memory_bytes,
-)
+
+try:
+    from sim.build import BenchFailure
+    from sim.core import (
+        CommandFailed,
+        Session,
+        Simulation,
+        SimulationError,
+        Step,
+        Timing,
+        build_core,
+        memory_bytes,
+    )
+except ModuleNotFoundError:  # main names what is missing
+    if optional.COCOTB.found():
+        raise
 
 __all__ = ["main", "same"]
 
+_NEEDED = (optional.COCOTB, optional.VERILATOR, optional.COMPILER, optional.MAKE)
 _WIDTH = 100
 _FINEST = 1000
 """Largest number of cycles that a number of words is said for."""
@@ -220,6 +229,10 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit status, 1 where the golden model says something else."""
     parser = _parser()
     options = parser.parse_args(argv)
+    try:
+        optional.require(*(("the simulated core", part, True) for part in _NEEDED))
+    except optional.MissingPart as missing:
+        parser.error(str(missing))
     try:
         return _run(options)
     except BrokenPipeError:  # the reader has gone, which is no error

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from golden import matvec
 from golden.matvec import matvec as product
 from golden.matvec import matvec_bits
 from golden.numbers import datatypes, floats, scales
 from golden.numbers.numerics import Numerics
 from golden.numbers.reach import reach
+from golden.pe import matvec
 from golden.weights.quantized import QuantizedWeights, quantize
 from hw.config import Config, preset
 

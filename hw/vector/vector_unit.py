@@ -77,7 +77,8 @@ class VectorUnit(wiring.Component):
         m.submodules.writer = self._writer = writer = WordWriter(self.config)
         m.submodules.lanes = lanes = Lanes(self.config)
         segment = self._places["segment"]
-        limit = Mux(activity == Activity.ROTARY, segment >> 1, segment)
+        limit = Signal.like(segment, name="limit")  # there before a stream begins
+        m.d.sync += limit.eq(Mux(self._function == Function.ROTARY, segment >> 1, segment))
         for part in (reader, writer):
             names = part.signature.members.keys() & _PLACED
             m.d.comb += [getattr(part, name).eq(self._places[name]) for name in sorted(names)]

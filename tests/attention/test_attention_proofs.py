@@ -21,6 +21,7 @@ def test_outputs_leave_in_order() -> None:
     assert formal.prove(OutputsInOrder()) > 0
 
 
+@pytest.mark.long
 def test_pages_are_followed_in_order() -> None:
     assert formal.prove(PagesInOrder(SMALL)) > 0
 

@@ -71,7 +71,7 @@ def test_tiny(simulator: str) -> None:
     )
 
 
-@pytest.mark.parametrize("columns", [2, 4])
+@pytest.mark.parametrize("columns", [2, pytest.param(4, marks=pytest.mark.long)])
 def test_columns(columns: int) -> None:
     """Every column has queries of its own; lists of any count leave some columns without one."""
     config = with_columns(TINY, columns)
@@ -93,14 +93,14 @@ def test_engines() -> None:
     )
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_rates() -> None:
     """What README promises of `edge`."""
     parameters = {"config": EDGE.model_dump(), "lists": 1, "rates": RATES}
     runner.run(runner.Design.of_type(AttentionTile, EDGE), BENCH, "verilator", parameters, "throughput")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_rates_of_columns() -> None:
     """Four queries in four columns of `edge` take what one takes in one."""
     config = with_columns(EDGE, 4, 4)

@@ -24,7 +24,7 @@ def test_steady_groups() -> None:
     assert formal.prove(SteadyGroups(small(0))) > 0
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_steady_groups_behind_one_that_waits() -> None:
     assert formal.prove(SteadyGroups(small(1)), seconds=900) > 0
 

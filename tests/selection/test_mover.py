@@ -12,7 +12,7 @@ from sim import runner
     [
         pytest.param(preset("tiny"), "verilator", 2, None, id="tiny-verilator"),
         pytest.param(preset("tiny"), "icarus", 1, "stalls=[03]", id="tiny-icarus"),
-        pytest.param(preset("edge"), "verilator", 1, "stalls=[03]|exact", id="edge", marks=pytest.mark.slow),
+        pytest.param(preset("edge"), "verilator", 1, "stalls=[03]|exact", id="edge", marks=pytest.mark.long),
     ],
     indirect=["simulator"],
 )

@@ -7,7 +7,7 @@ from sim import runner
 from sim.benches.selection.selection_step import SelectionStep
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_steps() -> None:
     config = preset("tiny")
     parameters = {"config": config.model_dump(), "steps": 3}

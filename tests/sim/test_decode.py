@@ -122,7 +122,7 @@ def test_example_of_the_driver(continued) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("spread", ["1", "99"])
+@pytest.mark.parametrize("spread", ["99"])
 def test_text(
     continued, tiny_file: Checkpoint, capsys: pytest.CaptureFixture, tmp_path: Path, spread: str
 ) -> None:

@@ -74,7 +74,7 @@ def test_layers_of_the_tiny_accelerator() -> None:
     check_layers(preset("tiny"), shapes, ("bitmod4", "bitmod3", "int4_asym", "int6", "ternary"))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_layers_of_the_default_accelerator() -> None:
     check_layers(preset("edge"), ((8, 2), (16, 4.5), (12, 8), (32, 4)), ("bitmod4", "bitmod3", "e2m1"))
 
