@@ -93,7 +93,7 @@ def test_engines() -> None:
     )
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_rates() -> None:
     """What README promises of `edge`."""
     parameters = {"config": EDGE.model_dump(), "lists": 1, "rates": RATES}
