@@ -357,7 +357,7 @@ sys.exit(status)
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
 def test_a_sharded_model_of_1_gb_takes_little_memory(tmp_path: Path) -> None:
     """Eight sparse shards of four layers; quantising needs at most 1.5 GB, whatever the number of cores."""

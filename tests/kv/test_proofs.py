@@ -33,7 +33,7 @@ def test_trits(values: tuple[int, ...]) -> None:
     assert formal.prove(RoundTrip(CONFIG, codes=True, coding=Coding.TRITS, trits=values)) > 0
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_codes_of_all_codings_in_turn() -> None:
     """The same for pages of all codings behind each other: nothing of one page reaches the next."""
     assert formal.prove(RoundTrip(CONFIG, codes=True, trits=(0, 1)), seconds=900) > 0

@@ -121,8 +121,8 @@ def test_example_of_the_driver(continued) -> None:
     assert np.array_equal(left, memory)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("spread", ["99"])
+@pytest.mark.long
+@pytest.mark.parametrize("spread", ["1", "99"])
 def test_text(
     continued, tiny_file: Checkpoint, capsys: pytest.CaptureFixture, tmp_path: Path, spread: str
 ) -> None:

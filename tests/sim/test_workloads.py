@@ -23,7 +23,10 @@ def layer() -> Linear:
     return Linear("layer", weights, rng.standard_normal((3, 1024)).astype(np.float32))
 
 
-@pytest.mark.parametrize("name", blocks.baselines())
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(each, marks=[pytest.mark.long] * (each == "fp16_dot")) for each in blocks.baselines()],
+)
 def test_units_work_without_a_pause(name: str, layer: Linear, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workloads, "_UNIT_CYCLES", 128)  # as long again as what is skipped
     datatype = "bitmod4" if name == "bitmod_pe" else ""
