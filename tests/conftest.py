@@ -272,7 +272,8 @@ def _is_complete(config: pytest.Config) -> bool:
     """Whether the whole suite was asked for, nothing deselected."""
     option = config.option
     narrowed = ("keyword", "markexpr", "deselect", "ignore", "ignore_glob", "lf", "stepwise", "collectonly")
-    if any(getattr(option, name, None) for name in narrowed):
+    own = config.getini("addopts")
+    if any(getattr(option, name, None) for name in narrowed if getattr(option, name, None) not in own):
         return False
     asked = {(config.invocation_params.dir / argument).resolve() for argument in config.args}
     return asked <= {REPOSITORY, REPOSITORY / "tests"}

@@ -152,8 +152,11 @@ def _fitted(name: str, function: Callable[[Floats], Floats], least: float) -> Ta
     intercepts = np.rint((rest.max(axis=-1) + rest.min(axis=-1)) / 2)
     intercepts = np.maximum(intercepts, least * unit - np.minimum(slopes, 0))
     errors = np.abs((intercepts[..., None] + rises) / wanted - 1).max(axis=-1)
-    rows = (np.where(errors[0] < errors[1], *each) for each in (intercepts, slopes))
-    return Table(name, *(tuple(each.astype(int).tolist()) for each in rows), FINE)
+    first, change = (
+        tuple(int(number) for number in np.where(errors[0] < errors[1], each[0], each[1]))
+        for each in (intercepts, slopes)
+    )
+    return Table(name, first, change, FINE)
 
 
 EXP2 = _table("exp2", lambda x: 2.0**x, lambda slope: math.log2(slope / math.log(2)))
