@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass
 
-from golden.core.commands import LINE_BYTES
-from golden.core.kv import KvShape
+from golden.core.kv_shape import KvShape
 from golden.numbers.numerics import Numerics
 from golden.weights.presets import PRESETS as SHAPES
 
@@ -19,11 +18,6 @@ class Geometry(KvShape):
     """
 
     scratch: int
-
-    @property
-    def line_words(self) -> int:
-        """Words of memory in a line."""
-        return LINE_BYTES // self.word_bytes
 
 
 def _preset(name: str, maximum_inputs: int, channels: int, queries: int, scratch: int) -> Geometry:

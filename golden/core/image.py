@@ -121,18 +121,17 @@ class Builder:
         self._parts: list[NDArray[np.uint8]] = []
         self.lines = 0
 
-    def add(self, name: str, part: NDArray | bytes, align: int = 1) -> int:
-        """Add a part; returns its line, a multiple of ``align``."""
+    def add(self, name: str, part: NDArray | bytes) -> int:
+        """Add a part; returns its line."""
         if name in self.lines_of:
             raise ValueError(f"part {name!r} must be the only one of its name")
         flat = np.frombuffer(
             part if isinstance(part, bytes) else np.ascontiguousarray(part).tobytes(), np.uint8
         )
-        before = -self.lines % align * LINE_BYTES
-        after = -len(flat) % LINE_BYTES
-        self.lines_of[name] = line = self.lines + before // LINE_BYTES
-        self._parts.append(np.pad(flat, (before, after)))
-        self.lines = line + (len(flat) + after) // LINE_BYTES
+        padded = np.pad(flat, (0, -len(flat) % LINE_BYTES))
+        self.lines_of[name] = line = self.lines
+        self._parts.append(padded)
+        self.lines += len(padded) // LINE_BYTES
         return line
 
     def reserve(self, name: str, length: int) -> int:

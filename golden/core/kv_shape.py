@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 from functools import lru_cache
 
-from golden.kv import codings
+from golden.core.commands import UNIT
+from golden.core.state import format_bits
+from golden.kv import codings, ternary
 from golden.kv.formats import Format
 from golden.kv.pages import SIDES, PageLayout
 from golden.numbers.numerics import Numerics
 
-__all__ = ["KvShape", "format_of"]
+__all__ = ["KvShape", "bits_of", "format_of"]
 
 _layout = lru_cache(maxsize=256)(PageLayout)
 """Its order of codes is worked out once."""
@@ -66,6 +68,31 @@ class KvShape:
     def padded(self, layout: PageLayout) -> int:
         """Bytes of a page in whole words."""
         return -(-layout.bytes // self.word_bytes) * self.word_bytes
+
+
+def bits_of(form: Format, channels: int, tokens: int) -> int:
+    """What stands in a record for a format of pages of so many channels and tokens.
+
+    Raises:
+        ValueError: the circuits do not read it.
+    """
+    size = form.group or (channels if form.axis == "token" else tokens)
+    bits = format_bits(
+        codings.CODINGS.index(form.coding),
+        form.kind == "sign" or form.signed,
+        form.axis == "channel",
+        (size // UNIT).bit_length() - 1,
+        ternary.gamma_units(form.gamma) if form.kind == "ternary" else 0,
+    )
+    read = format_of(bits)
+    if read is None or (read.rule, read.bits, read.axis, read.group) != (
+        form.rule,
+        form.bits,
+        form.axis,
+        size,
+    ):
+        raise ValueError(f"format {form} must be one that a core's pages have, such as native")
+    return bits
 
 
 def format_of(bits: int) -> Format | None:

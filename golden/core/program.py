@@ -23,7 +23,7 @@ from golden.core import state
 from golden.core.commands import LINE_BYTES, UNIT, Field, Function, IndexKind, Opcode, encode
 from golden.core.geometry import Geometry
 from golden.core.image import Builder, Image, Symbols
-from golden.kv.codings import CODINGS
+from golden.core.kv_shape import bits_of
 from golden.kv.formats import Format
 from golden.kv.pages import PageLayout
 from golden.kv.schemes import Scheme
@@ -240,7 +240,7 @@ class _Writer:
         }
         lengths = [_lines(each.bytes) for each in layouts]
         first = builder.reserve(f"{name}.pages", pages * sum(lengths) * LINE_BYTES)
-        forms = [format_of(each.format, channels, tokens) for each in layouts]
+        forms = [bits_of(each.format, channels, tokens) for each in layouts]
         records = [
             {
                 "keys": first + page * sum(lengths),
@@ -363,27 +363,6 @@ def assemble(model: Model, geometry: Geometry, limit: int, preset: str, logits: 
     line = np.frombuffer(_words(first, state.SEQUENCE, LINE_BYTES), np.uint8)
     memory[sequence * LINE_BYTES :][:LINE_BYTES] = line
     return Image(memory, symbols, tuple(program.listing))
-
-
-def format_of(form: Format, channels: int, tokens: int) -> int:
-    """A format in a record (``golden.core.state.format_bits``).
-
-    Raises:
-        ValueError: a rule that the circuits do not read.
-    """
-    if form.kind == "bitmod" or form.rule not in _RULES:
-        raise ValueError(f"rule {form.rule!r} of a core's pages must be one of {', '.join(_RULES)}")
-    size = form.group or (channels if form.axis == "token" else tokens)
-    return state.format_bits(
-        CODINGS.index(form.coding),
-        form.kind == "sign" or form.signed,
-        form.axis == "channel",
-        (size // UNIT).bit_length() - 1,
-        round(form.gamma * 256) if form.kind == "ternary" else 0,
-    )
-
-
-_RULES = ("native", "native_symmetric", "sign", "ternary")
 
 
 def _bits(number: float) -> int:

@@ -19,6 +19,9 @@ was appended.
 ``CLOSE`` is due where ``(n - residual) % P == 0`` and closed > 0; it makes page ``closed - 1`` of the copies.
 """
 
+import numpy as np
+from numpy.typing import NDArray
+
 from golden.core.commands import Field
 
 __all__ = ["HEAD", "RECORD", "RECORD_BYTES", "SEQUENCE", "closed", "field_values", "format_bits"]
@@ -79,7 +82,7 @@ def format_bits(coding: int, magnitude: bool, channel: bool, group: int, gamma: 
     return coding | magnitude << 3 | channel << 4 | group << 5 | gamma << 8
 
 
-def field_values(words: object, fields: tuple[Field, ...]) -> dict[str, int]:
-    """Values of the fields of some words of 32 bits."""
-    items = [int(word) for word in words]  # type: ignore[attr-defined]
+def field_values(words: NDArray[np.uint32], fields: tuple[Field, ...]) -> dict[str, int]:
+    """Values of the fields of some words."""
+    items = words.tolist()
     return {field.name: (items[field.word] & field.mask) >> field.low for field in fields}
