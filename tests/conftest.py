@@ -268,12 +268,18 @@ def _is_worker(config: pytest.Config) -> bool:
     return hasattr(config, "workerinput")
 
 
+_ALL = "not long"
+"""Marks that pyproject.toml chooses where nobody asks for others."""
+
+
 def _is_complete(config: pytest.Config) -> bool:
     """Whether the whole suite was asked for, nothing deselected."""
     option = config.option
     narrowed = ("keyword", "markexpr", "deselect", "ignore", "ignore_glob", "lf", "stepwise", "collectonly")
-    own = config.getini("addopts")
-    if any(getattr(option, name, None) for name in narrowed if getattr(option, name, None) not in own):
+    asked_for = {name: getattr(option, name, None) for name in narrowed}
+    if option.markexpr == _ALL:
+        del asked_for["markexpr"]
+    if any(asked_for.values()):
         return False
     asked = {(config.invocation_params.dir / argument).resolve() for argument in config.args}
     return asked <= {REPOSITORY, REPOSITORY / "tests"}

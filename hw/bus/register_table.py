@@ -16,6 +16,7 @@ __all__ = [
     "constant",
     "counter",
     "fields",
+    "identification",
     "markdown",
 ]
 
@@ -75,6 +76,23 @@ def counter(name: str, offset: int, event: str, doc: str) -> Register:
 def constant(name: str, low: int, width: int, doc: str) -> Field:
     """A field that never changes."""
     return Field(name, low, width, Access.CONSTANT, doc)
+
+
+def identification(letters: str) -> Table:
+    """What every table begins with: four letters that name the circuit, and the generator's version."""
+    number = int.from_bytes(letters.encode(), "big")
+    return (
+        Register("ID", 0x00, (constant("identity", 0, 32, f"0x{number:08x}, the letters {letters}."),)),
+        Register(
+            "VERSION",
+            0x04,
+            (
+                constant("patch", 0, 8, "Third part of the version of the generator."),
+                constant("minor", 8, 8, "Second part."),
+                constant("major", 16, 8, "First part."),
+            ),
+        ),
+    )
 
 
 def fields(table: Table, *kinds: Access) -> Iterator[tuple[Register, Field]]:

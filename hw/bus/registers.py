@@ -4,7 +4,7 @@ from amaranth.lib import data
 
 from hw.bus import register_bank, register_table
 from hw.bus.register_bank import RegisterBank, bus_signature
-from hw.bus.register_table import Access, Field, Register, constant, counter
+from hw.bus.register_table import Access, Field, Register, constant, counter, identification
 from hw.config import Config
 
 __all__ = [
@@ -23,16 +23,7 @@ VERSION = (0, 1, 0)
 IDENTITY = int.from_bytes(b"kvlm", "big")
 
 TABLE = (
-    Register("ID", 0x00, (constant("identity", 0, 32, "0x6b766c6d, the letters kvlm."),)),
-    Register(
-        "VERSION",
-        0x04,
-        (
-            constant("patch", 0, 8, "Third part of the version of the generator."),
-            constant("minor", 8, 8, "Second part."),
-            constant("major", 16, 8, "First part."),
-        ),
-    ),
+    *identification("kvlm"),
     Register(
         "CONFIG0",
         0x08,

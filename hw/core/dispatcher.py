@@ -59,12 +59,10 @@ class Dispatcher(wiring.Component):
         command = data.View(operands(Opcode.NOP), bits)
         ended = self.records.payload
         write_error = self._write_errors(m)
-        unknown = Signal()  # such as NOP, or none
         m.d.sync += ended.cycles.eq(ended.cycles + 1)
         m.d.comb += [
             ended.id.eq(command.id),
             self.working.eq(1),
-            unknown.eq(command.opcode == Opcode.NOP),
         ]
         is_error = (ended.status != Status.DONE) & (ended.status != Status.SKIPPED)
         m.d.comb += ended.interrupt.eq(command.interrupt | is_error)
@@ -83,15 +81,13 @@ class Dispatcher(wiring.Component):
                         m.next = "settle"
             with m.State("settle"):
                 m.d.sync += self.active.eq(Cat(command.opcode == opcode.value for opcode in UNITS))
-                with m.If(~command.wait_results):
+                with m.If(~command.wait_results | self.idle):
                     m.next = "start"
-                with m.Elif(self.idle):
-                    m.next = "start"
-                    with m.If(write_error != Status.DONE):
+                    with m.If(command.opcode == Opcode.NOP):
+                        m.next = "record"
+                    with m.If(command.wait_results & (write_error != Status.DONE)):
                         m.d.sync += [ended.status.eq(write_error), write_error.eq(Status.DONE)]
                         m.next = "record"
-                with m.If(unknown & (~command.wait_results | self.idle)):
-                    m.next = "record"
             self._units(m, bits)
             with m.State("record"):
                 m.d.comb += self.records.valid.eq(1)

@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from hw.bus import axi, register_bank, register_table
 from hw.bus.register_bank import RegisterBank, bus_signature
-from hw.bus.register_table import Access, Field, Register, constant, counter
+from hw.bus.register_table import Access, Field, Register, constant, counter, identification
 from hw.bus.registers import version
 from hw.config import Config
 from hw.core.payloads import LINE_BITS
@@ -30,16 +30,7 @@ def _interrupts(kind: Access, prefix: str, completion: str, error: str) -> tuple
 
 
 TABLE = (
-    Register("ID", 0x00, (constant("identity", 0, 32, "0x6b766c63, the letters kvlc."),)),
-    Register(
-        "VERSION",
-        0x04,
-        (
-            constant("patch", 0, 8, "Third part of the version of the generator."),
-            constant("minor", 8, 8, "Second part."),
-            constant("major", 16, 8, "First part."),
-        ),
-    ),
+    *identification("kvlc"),
     Register(
         "CONFIG0",
         0x08,

@@ -14,7 +14,7 @@ from rich.progress import Progress
 from hw import blocks, driver
 from hw.config import Config
 from sim import toolchain
-from sim.build import TOP, BenchFailure, Design
+from sim.design import TOP, BenchFailure, Design
 
 __all__ = ["build", "build_core"]
 

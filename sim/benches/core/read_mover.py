@@ -12,6 +12,7 @@ from hw.config import Config
 from hw.core.payloads import read_request, read_word, words_of_line
 from hw.core.read_mover import LONGEST_BURST, OUTSTANDING
 from sim import context
+from sim.axi_lite import pauses
 from sim.axi_memory import AxiMemory
 from sim.benches.core.windows import LINE, Target, random_base, refusals
 from sim.coverage import Coverage
@@ -173,8 +174,7 @@ async def other_memory(dut: Any, density: float) -> None:
         AxiReadBus.from_prefix(dut, "axi"), dut.clk, dut.rst, Target(bench.base, bench.content, bench.refused)
     )
     for channel in slave.ar_channel, slave.r_channel:
-        generator = random.Random(random.getrandbits(32))
-        channel.set_pause_generator(generator.random() < density for _ in itertools.count())
+        channel.set_pause_generator(pauses(density))
     await ask_all(bench, "both_random")
 
 

@@ -12,6 +12,7 @@ from hw.config import Config
 from hw.core.payloads import words_of_line, write_request
 from hw.core.write_mover import UNANSWERED
 from sim import context
+from sim.axi_lite import pauses
 from sim.axi_memory import AxiMemory
 from sim.benches.core.windows import LINE, Target, random_base, refusals
 from sim.coverage import Coverage
@@ -156,8 +157,7 @@ async def other_memory(dut: Any, density: float) -> None:
     target = Target(bench.base, bench.content, bench.refused)
     slave = AxiSlaveWrite(AxiWriteBus.from_prefix(dut, "axi"), dut.clk, dut.rst, target)
     for channel in slave.aw_channel, slave.w_channel, slave.b_channel:
-        generator = random.Random(random.getrandbits(32))
-        channel.set_pause_generator(generator.random() < density for _ in itertools.count())
+        channel.set_pause_generator(pauses(density))
     await write_all(bench, "both_random")
 
 
