@@ -3,8 +3,8 @@
 import pytest
 
 from hw.config import Config, preset
-from hw.core.kv_units import KvUnits
 from sim import runner
+from sim.benches.core.kv_design import KvUnits
 from sim.runner import Design
 
 TINY = preset("tiny").changed(attention=True)

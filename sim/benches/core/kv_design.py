@@ -1,4 +1,4 @@
-"""KV units: append, close and attend with a tile of their own, for tests and reports of them together."""
+"""KV units: append, close and attend with a tile of their own, which their benches see as one design."""
 
 from amaranth.hdl import Module
 from amaranth.lib import wiring
