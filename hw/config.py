@@ -68,7 +68,7 @@ class CoreConfig(BaseModel):
 
     lanes: Literal[1, 2, 4] = 4
     scratch: Annotated[int, Field(ge=256, le=65536)] = 5120
-    waiting_bytes: Literal[512, 1024, 2048, 4096, 8192] = 4096
+    waiting_bytes: Literal[512, 1024, 2048, 4096, 8192, 16384] = 16384
 
     @field_validator("scratch")
     @classmethod
@@ -296,7 +296,7 @@ _PRESETS = {
         activation_lanes=4,
         maximum_inputs=512,
         kv=KvConfig(channels=32, queries=4),
-        core=CoreConfig(lanes=1, scratch=1024, waiting_bytes=1024),
+        core=CoreConfig(lanes=1, scratch=1024, waiting_bytes=4096),
     ),
     "edge": Config(**_shape("edge"), rescale_units=2, offset_passes=1, waiting_groups=1),
     "paper": Config(**_shape("paper"), columns=32, maximum_inputs=16384),

@@ -14,6 +14,7 @@ Scratch memory::
 """
 
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -41,13 +42,14 @@ class Layer(NamedTuple):
     """One layer.
 
     Attributes:
-        qkv: queries, keys and values of all heads, rows in this order.
+        q, kv: queries, and keys and values of all heads, rows in this order.
         o, gate_up, down: the other matrices; rows of gate, then of up.
         attention_norm, ffn_norm: float32 [width].
         scheme: of its cache, whole pages with a window format.
     """
 
-    qkv: QuantizedWeights
+    q: QuantizedWeights
+    kv: QuantizedWeights
     o: QuantizedWeights
     gate_up: QuantizedWeights
     down: QuantizedWeights
@@ -145,7 +147,7 @@ class _Writer:
                 raise ValueError(f"vectors of {size} elements must have a multiple of {UNIT}")
         return _Places(0, *map(int, ends[:-1]))
 
-    def gather(self, name: str, table: NDArray, destination: int, index: IndexKind) -> None:
+    def gather(self, name: str, table: NDArray, destination: int, index: IndexKind, beside: int = 0) -> None:
         """A row of a table [n, elements], each from a line on."""
         rows = np.atleast_2d(table)
         width = rows.shape[1] * rows.itemsize
@@ -161,6 +163,7 @@ class _Writer:
             elements=rows.shape[1],
             index=index,
             single=int(rows.itemsize == 4),
+            beside=beside,
         )
 
     def matvec(self, name: str, weights: QuantizedWeights, source: int, **results: int) -> None:
@@ -189,10 +192,13 @@ class _Writer:
             **more,
         )
 
-    def norm(self, name: str, weights: NDArray[np.float32]) -> None:
+    def norm_row(self, name: str, weights: NDArray[np.float32], beside: int = 0) -> None:
+        """The weights of the next norm."""
+        self.gather(name, weights.astype("<f4"), self.places.row, IndexKind.FIRST, beside)
+
+    def norm(self) -> None:
         """The residual stream, normalised."""
         places, width = self.places, self.model.width
-        self.gather(name, weights.astype("<f4"), places.row, IndexKind.FIRST)
         self.vector(
             Function.NORM,
             places.x,
@@ -204,10 +210,13 @@ class _Writer:
             reciprocal=_bits(1 / width),
         )
 
-    def back(self, name: str, weights: QuantizedWeights, source: int) -> None:
-        """A matrix whose results are added to the residual stream."""
+    def back(
+        self, name: str, weights: QuantizedWeights, source: int, following: str, row: NDArray[np.float32]
+    ) -> None:
+        """A matrix whose results are added to the residual stream, and meanwhile the row of the next norm."""
         places, width = self.places, self.model.width
         self.matvec(name, weights, source, destination=places.normed, rows=width)
+        self.norm_row(following, row, beside=1)
         self.vector(Function.ADD, places.x, places.x, width, operand=places.normed)
 
     def head(self, name: str, scheme: Scheme) -> int:
@@ -264,59 +273,72 @@ class _Writer:
             form, side, geometry.page_tokens, self.model.channels, geometry.rows, geometry.lanes
         )
 
-    def attention(self, number: int, layer: Layer) -> None:
-        """Keys and values of a token to the cache, and what its queries find there."""
-        model, wide = self.model, self.places.wide
-        group = model.heads // model.kv_heads
-        keys = wide + model.heads * model.channels
+    def cache(self, number: int, layer: Layer) -> list[int]:
+        """Keys and values of a token to the cache, beside the queries' matrix; returns lines of the heads."""
+        model, keys = self.model, self.places.wide + self.model.heads * self.model.channels
         values = keys + model.kv_heads * model.channels
         size, residual = self.geometry.page_tokens, layer.scheme.residual
-        for head in range(model.kv_heads):
-            line = self.head(f"layer{number}.head{head}", layer.scheme)
-            for side, source in enumerate((keys, values)):
-                self.program.add(
-                    Opcode.APPEND,
-                    head=line,
-                    source=source + head * model.channels,
-                    side=side,
-                    wait_results=1,
-                )
-            for side in range(2):
-                self.program.add(
-                    Opcode.CLOSE,
-                    head=line,
-                    side=side,
-                    wait_results=1,
-                    mask=size - 1,
-                    phase=(residual - 1) % size,
-                )
-            queries = wide + head * group * model.channels
+        heads = [self.head(f"layer{number}.head{head}", layer.scheme) for head in range(model.kv_heads)]
+        for head, line in enumerate(heads):
+            for side, first in enumerate((keys, values)):
+                source = first + head * model.channels
+                self.program.add(Opcode.APPEND, head=line, source=source, side=side, beside=1)
+        for number, (line, side) in enumerate(product(heads, range(2))):
             self.program.add(
-                Opcode.ATTEND, head=line, source=queries, destination=queries, queries=group, wait_results=1
+                Opcode.CLOSE,
+                head=line,
+                side=side,
+                wait_results=int(number == 0),
+                mask=size - 1,
+                phase=(residual - 1) % size,
+                beside=1,
+            )
+        return heads
+
+    def attention(self, name: str, number: int, layer: Layer) -> None:
+        """Queries, keys, values, and what the queries find in the cache.
+
+        Keys and values come first: they are turned and appended while the array works out the queries.
+        """
+        model, places = self.model, self.places
+        queries, keys = (count * model.channels for count in (model.heads, model.kv_heads))
+        own = places.wide + queries
+        self.matvec(f"{name}.kv", layer.kv, places.normed, destination=own, rows=2 * keys)
+        self.matvec(f"{name}.q", layer.q, places.normed, destination=places.wide, rows=queries)
+        self.turn(own, keys, beside=1)
+        heads = self.cache(number, layer)
+        self.turn(places.wide, queries)
+        group = model.heads // model.kv_heads
+        for head, line in enumerate(heads):
+            vectors = places.wide + head * group * model.channels
+            self.program.add(
+                Opcode.ATTEND,
+                head=line,
+                source=vectors,
+                destination=vectors,
+                queries=group,
+                wait_results=int(head == 0),
             )
 
+    def turn(self, place: int, elements: int, beside: int = 0) -> None:
+        """The rotary embedding of heads."""
+        turn, channels = self.places.turn, self.model.channels
+        self.vector(Function.ROTARY, place, place, elements, operand=turn, segment=channels, beside=beside)
+
     def layer(self, number: int, layer: Layer) -> None:
-        """A layer."""
-        model, places, name = self.model, self.places, f"layer{number}"
-        turned = (model.heads + model.kv_heads) * model.channels
-        rows = turned + model.kv_heads * model.channels
-        self.norm(f"{name}.attention_norm", layer.attention_norm)
-        self.matvec(f"{name}.qkv", layer.qkv, places.normed, destination=places.wide, rows=rows)
-        self.vector(
-            Function.ROTARY,
-            places.wide,
-            places.wide,
-            turned,
-            operand=places.turn,
-            segment=model.channels,
-        )
-        self.attention(number, layer)
-        self.back(f"{name}.o", layer.o, places.wide)
-        self.norm(f"{name}.ffn_norm", layer.ffn_norm)
-        hidden = model.hidden
+        """A layer; the row of its first norm is there, and that of the next layer's is at its end."""
+        places, name, hidden = self.places, f"layer{number}", self.model.hidden
+        layers = self.model.layers
+        last = number + 1 == len(layers)
+        following = self.model.norm if last else layers[number + 1].attention_norm
+        self.norm()
+        self.attention(name, number, layer)
+        self.back(f"{name}.o", layer.o, places.wide, f"{name}.ffn_norm", layer.ffn_norm)
+        self.norm()
         self.matvec(f"{name}.gate_up", layer.gate_up, places.normed, destination=places.wide, rows=2 * hidden)
         self.vector(Function.SILU_MULTIPLY, places.wide, places.wide, hidden, operand=places.wide + hidden)
-        self.back(f"{name}.down", layer.down, places.wide)
+        name_of_next = "norm" if last else f"layer{number + 1}.attention_norm"
+        self.back(f"{name}.down", layer.down, places.wide, name_of_next, following)
 
 
 def assemble(model: Model, geometry: Geometry, limit: int, preset: str, logits: bool = True) -> Image:
@@ -334,9 +356,10 @@ def assemble(model: Model, geometry: Geometry, limit: int, preset: str, logits: 
     program.add(Opcode.BEGIN, sequence=sequence, wait_results=1)
     writer.gather("embedding", model.embedding.astype("<f2"), places.x, IndexKind.TOKEN)
     writer.gather("turns", model.turns[:limit].astype("<f4"), places.turn, IndexKind.POSITION)
+    writer.norm_row("layer0.attention_norm", model.layers[0].attention_norm)
     for number, layer in enumerate(model.layers):
         writer.layer(number, layer)
-    writer.norm("norm", model.norm)
+    writer.norm()
     results = builder.reserve("logits", 4 * model.output.shape[0]) if logits else 0
     writer.matvec("output", model.output, places.normed, arg_max=1, logits=int(logits), results=results)
     program.add(Opcode.ADVANCE, interrupt=1, wait_results=1)

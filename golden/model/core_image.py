@@ -80,7 +80,8 @@ class _Fitted:
         """A block."""
         own = {part: self.linear(part, number) for part in LINEARS}
         return Layer(
-            stacked(own["q"], own["k"], own["v"]),
+            own["q"],
+            stacked(own["k"], own["v"]),
             own["o"],
             stacked(own["gate"], own["up"]),
             own["down"],
