@@ -61,7 +61,8 @@ class CoreConfig(BaseModel):
     Attributes:
         lanes: float32 elements that the vector unit works on at a time, the width of a scratch word.
         scratch: elements of scratch memory.
-        waiting_bytes: of weights that are read ahead.
+        waiting_bytes: of weights that are read ahead, and twice those of pages; what memory gives in the
+            time of its latency, or more.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -35,6 +35,8 @@ from golden.weights.quantized import QuantizedWeights
 __all__ = ["Layer", "Model", "assemble", "stacked"]
 
 _NONE = 0xFFFFFFFF
+_REST = 8
+"""The part of SwiGLU's products that is worked out when all their factors are there: one in so many."""
 _HALVINGS = {1 << shift: shift for shift in range(4)}
 
 
@@ -43,7 +45,7 @@ class Layer(NamedTuple):
 
     Attributes:
         q, kv: queries, and keys and values of all heads, rows in this order.
-        o, gate_up, down: the other matrices; rows of gate, then of up.
+        o, gate, up, down: the other matrices.
         attention_norm, ffn_norm: float32 [width].
         scheme: of its cache, whole pages with a window format.
     """
@@ -51,7 +53,8 @@ class Layer(NamedTuple):
     q: QuantizedWeights
     kv: QuantizedWeights
     o: QuantizedWeights
-    gate_up: QuantizedWeights
+    gate: QuantizedWeights
+    up: QuantizedWeights
     down: QuantizedWeights
     attention_norm: NDArray[np.float32]
     ffn_norm: NDArray[np.float32]
@@ -97,10 +100,21 @@ class Model:
 
 def stacked(*parts: QuantizedWeights) -> QuantizedWeights:
     """Matrices of one data type and the same inputs, one below the other."""
-    arrays = ("codes", "selector", "scale_mantissa", "scale_distance", "zero_point", "channel_exponent")
-    optional = () if parts[0].offset_mantissa is None else ("offset_mantissa", "offset_distance")
-    joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in (*arrays, *optional)}
-    return replace(parts[0], **joined)
+    names = _arrays(parts[0])
+    return replace(
+        parts[0], **{name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    )
+
+
+def _rows(weights: QuantizedWeights, rows: slice) -> QuantizedWeights:
+    """Some rows of a matrix."""
+    return replace(weights, **{name: getattr(weights, name)[rows] for name in _arrays(weights)})
+
+
+def _arrays(weights: QuantizedWeights) -> tuple[str, ...]:
+    """Names of what a matrix has row by row."""
+    names = ("codes", "selector", "scale_mantissa", "scale_distance", "zero_point", "channel_exponent")
+    return names if weights.offset_mantissa is None else (*names, "offset_mantissa", "offset_distance")
 
 
 class _Places(NamedTuple):
@@ -325,9 +339,27 @@ class _Writer:
         turn, channels = self.places.turn, self.model.channels
         self.vector(Function.ROTARY, place, place, elements, operand=turn, segment=channels, beside=beside)
 
+    def gates(self, name: str, layer: Layer) -> None:
+        """The vector that goes down: most of it is made while the array works out the rest's factors."""
+        wide, hidden = self.places.wide, self.model.hidden
+        rest = -(-hidden // (_REST * UNIT)) * UNIT
+        most = hidden - rest
+        own = [slice(0, most), slice(most, hidden)] if most else [slice(0, hidden)]
+        firsts = [wide, wide + 2 * most]
+        for number, rows in enumerate(own):
+            weights = stacked(_rows(layer.gate, rows), _rows(layer.up, rows))
+            count, part = weights.shape[0], f"{name}.gate_up{number}"
+            self.matvec(part, weights, self.places.normed, destination=firsts[number], rows=count)
+        for number, rows in enumerate(own):
+            first, count = firsts[number], rows.stop - rows.start
+            beside = int(number + 1 < len(own))
+            self.vector(
+                Function.SILU_MULTIPLY, first, wide + rows.start, count, operand=first + count, beside=beside
+            )
+
     def layer(self, number: int, layer: Layer) -> None:
         """A layer; the row of its first norm is there, and that of the next layer's is at its end."""
-        places, name, hidden = self.places, f"layer{number}", self.model.hidden
+        places, name = self.places, f"layer{number}"
         layers = self.model.layers
         last = number + 1 == len(layers)
         following = self.model.norm if last else layers[number + 1].attention_norm
@@ -335,8 +367,7 @@ class _Writer:
         self.attention(name, number, layer)
         self.back(f"{name}.o", layer.o, places.wide, f"{name}.ffn_norm", layer.ffn_norm)
         self.norm()
-        self.matvec(f"{name}.gate_up", layer.gate_up, places.normed, destination=places.wide, rows=2 * hidden)
-        self.vector(Function.SILU_MULTIPLY, places.wide, places.wide, hidden, operand=places.wide + hidden)
+        self.gates(name, layer)
         name_of_next = "norm" if last else f"layer{number + 1}.attention_norm"
         self.back(f"{name}.down", layer.down, places.wide, name_of_next, following)
 

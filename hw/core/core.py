@@ -36,7 +36,6 @@ from hw.vector.vector_unit import VectorUnit
 __all__ = ["Core"]
 
 _COMMANDS_WAITING = 8  # lines
-_DATA_WAITING = 32  # words
 _PLACES = {opcode: place for place, opcode in enumerate(UNITS)}
 
 
@@ -182,10 +181,11 @@ class Core(wiring.Component):
     ) -> tuple[ReadMover, WriteMover]:
         """Channels of memory: commands, weights, and data of the unit that works."""
         config = self.config
+        words = config.core.waiting_bytes * 8 // config.memory_bits
         depths = {
-            "data": _DATA_WAITING,
+            "data": words // 2,
             "commands": _COMMANDS_WAITING * 512 // config.memory_bits,
-            "weights": config.core.waiting_bytes * 8 // config.memory_bits,
+            "weights": words,
         }
         m.submodules.read_mover = reads = ReadMover(config, depths)
         m.submodules.write_mover = writes = WriteMover(config, ["data", "completions"])
