@@ -7,7 +7,7 @@ What the circuit alone knows, the cycles of a completion, is 0 here.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,13 +25,13 @@ from golden.core.commands import (
     problem,
 )
 from golden.core.geometry import Geometry
-from golden.core.image import Symbols
+from golden.core.image import Image, Symbols
 from golden.numbers import floats
 from golden.pe.matvec import matvec_bits
 from golden.weights import layout
 from golden.weights.quantized import QuantizedWeights
 
-__all__ = ["Machine"]
+__all__ = ["Machine", "continuation"]
 
 Fields = dict[str, int]
 _LINE_WORDS = LINE_BYTES // 4
@@ -210,3 +210,21 @@ class Machine:
 
 
 _STOPPED = next(field.word for field in state.SEQUENCE if field.name == "stopped")
+
+
+def continuation(image: Image, prompt: list[int], geometry: Geometry) -> Iterator[int]:
+    """Tokens that a core writes behind a prompt, up to one that ends the text, or as there is room for.
+
+    Raises:
+        ValueError: the prompt does not fit the image, or a command ended with an error.
+    """
+    symbols = image.symbols
+    machine = Machine(image.with_prompt(prompt), symbols, geometry)
+    stopped = machine.words[symbols.sequence * _LINE_WORDS + _STOPPED :][:1]
+    for _ in prompt[1:]:
+        machine.run_token()
+    for _ in range(symbols.limit - len(prompt)):
+        token = machine.run_token()
+        if stopped.any():
+            return
+        yield token
