@@ -10,6 +10,9 @@ bits, mono, 16,000 samples a second): the tokens that it would say in full preci
 With ``--attention A`` caches are read with the attention engine's exact numerics, bit for bit those of
 ``golden.attention``; without it in float32. On a busy machine OPENBLAS_NUM_THREADS=1 makes that faster.
 
+With ``--numerics core`` norms, rotary embedding, SiLU and sums are those of the decode core, bit for bit
+``golden.vector``; ``--activations``, ``--attention`` and ``--head`` choose those of matrices and caches.
+
 Recipes that are calibrated run the model over 1,024 tokens first: of the files of ``--calibration``, else the
 manual's end or other samples. Whisper has no such text and needs the files.
 
@@ -180,6 +183,7 @@ def settings(options: argparse.Namespace, channels: int) -> list[Setting]:
             kv,
             attention=None if kv == "none" else options.attention,
             head=None if options.head == "none" else options.head,
+            numerics=None if options.numerics == "float" else options.numerics,
             **own.get(weights, {}),
         )
         for weights, kv in pairs
@@ -342,6 +346,9 @@ def _parser() -> Parser:
         choices=ACTIVATIONS[2:],
         metavar="A",
         help="the attention engine's numerics, activations of 8..16 bits; needs paged schemes",
+    )
+    parser.add_argument(
+        "--numerics", choices=("float", "core"), default="float", help="of operations between the layers"
     )
     parser.add_argument("--text", nargs="+", metavar="FILE", help="text files, or `self`, or sounds")
     parser.add_argument("--calibration", nargs="+", default=[], metavar="FILE", help="for calibrated recipes")

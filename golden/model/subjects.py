@@ -57,7 +57,7 @@ class Text:
     ) -> Callable[[], Iterator[Window]]:
         """Make the model; what is returned reads."""
         linear = setting.linear(note, self._importance, self.checkpoint.__getitem__)
-        model = Llama(self.checkpoint, linear, output=setting.output)
+        model = Llama(self.checkpoint, linear, output=setting.output, operations=setting.operations)
 
         count = model.architecture.layers
         places = cycle(range(count))  # memories are made layer by layer, once for each part
@@ -144,6 +144,8 @@ class Sounds:
         """Make the model; what is returned reads."""
         if setting.head is not None:
             raise ValueError(f"head {setting.head!r} must be that of a llama model")
+        if setting.numerics is not None:
+            raise ValueError(f"numerics {setting.numerics!r} must be those of a llama model")
         model = Whisper(self.checkpoint, setting.linear(note, self._importance, self.checkpoint.__getitem__))
 
         def cross(heads: int, channels: int) -> Memory:
