@@ -75,16 +75,16 @@ class Machine:
         }
 
     def run_token(self) -> int:
-        """Execute the ring once; returns the token at the new position.
+        """Execute a token's commands, of the sequence whose turn it is; returns the one at its new position.
 
         Raises:
             ValueError: a command ended with an error.
         """
-        for _ in range(self.symbols.commands):
+        for _ in range(self.symbols.token_commands):
             status = self.step()
             if status not in (Status.DONE, Status.SKIPPED):
                 raise ValueError(f"command {self.executed - 1} ended with {status.name}")
-        return int(self.words[self.symbols.tokens * _LINE_WORDS + self.position])
+        return int(self.words[self.sequence["tokens"] * _LINE_WORDS + self.position])
 
     def step(self) -> Status:
         """Execute the next command of the ring and write its completion."""

@@ -34,6 +34,8 @@ from golden.weights.quantized import QuantizedWeights
 __all__ = ["Layer", "Model", "assemble", "stacked"]
 
 _NONE = 0xFFFFFFFF
+_OWN = ("head", "sequence")
+"""Fields whose lines are a sequence's own."""
 _HALVINGS = {1 << shift: shift for shift in range(4)}
 
 
@@ -115,11 +117,19 @@ class _Places(NamedTuple):
 class _Program:
     """Commands in order, with a line of text each."""
 
+    given: list[tuple[Opcode, dict[str, int]]] = field(default_factory=list)
     commands: list[bytes] = field(default_factory=list)
     listing: list[str] = field(default_factory=list)
 
+    def again(self, count: int, lines: dict[int, int]) -> None:
+        """The first ``count`` commands once more, with other lines of what is a sequence's own."""
+        for opcode, values in self.given[:count]:
+            own = {name: lines[values[name]] for name in _OWN if name in values}
+            self.add(opcode, **values | own)
+
     def add(self, opcode: Opcode, **values: int) -> None:
         number = len(self.commands)
+        self.given.append((opcode, values))
         self.commands.append(encode(opcode, id=number, stop=1, **values))
         shown = " ".join(f"{name}={value}" for name, value in values.items())
         self.listing.append(f"{number:5} {opcode.name.lower():8}{shown}")
@@ -131,6 +141,7 @@ class _Writer:
     def __init__(self, model: Model, geometry: Geometry, limit: int) -> None:
         self.model, self.geometry, self.limit = model, geometry, limit
         self.builder, self.program = Builder(), _Program()
+        self.heads: list[tuple[int, str, Scheme]] = []
         self.places = self._scratch()
 
     def _scratch(self) -> _Places:
@@ -272,7 +283,9 @@ class _Writer:
         values = keys + model.kv_heads * model.channels
         size, residual = self.geometry.page_tokens, layer.scheme.residual
         for head in range(model.kv_heads):
-            line = self.head(f"layer{number}.head{head}", layer.scheme)
+            name = f"layer{number}.head{head}"
+            line = self.head(name, layer.scheme)
+            self.heads.append((line, name, layer.scheme))
             for side, source in enumerate((keys, values)):
                 self.program.add(
                     Opcode.APPEND,
@@ -319,18 +332,18 @@ class _Writer:
         self.back(f"{name}.down", layer.down, places.wide)
 
 
-def assemble(model: Model, geometry: Geometry, limit: int, preset: str, logits: bool = True) -> Image:
-    """The image of a model, with one sequence of at most ``limit`` tokens.
+def assemble(
+    model: Model, geometry: Geometry, limit: int, preset: str, logits: bool = True, sequences: int = 1
+) -> Image:
+    """The image of a model, with ``sequences`` sequences of at most ``limit`` tokens that take turns.
 
     Raises:
         ValueError: the model does not fit the core; the message says what does not.
     """
     writer = _Writer(model, geometry, limit)
     builder, program, places = writer.builder, writer.program, writer.places
-    tokens = builder.reserve("tokens", 4 * limit)
-    stops = dict(zip(("stop_0", "stop_1"), (*model.stops, _NONE, _NONE), strict=False))
-    first = {"position": 0, "prompt": 1, "tokens": tokens, "limit": limit, "stopped": 0} | stops
-    sequence = builder.reserve("sequence", LINE_BYTES)
+    tokens = builder.reserve("tokens", sequences * _lines(4 * limit) * LINE_BYTES)
+    sequence = builder.reserve("sequence", sequences * LINE_BYTES)
     program.add(Opcode.BEGIN, sequence=sequence, wait_results=1)
     writer.gather("embedding", model.embedding.astype("<f2"), places.x, IndexKind.TOKEN)
     writer.gather("turns", model.turns[:limit].astype("<f4"), places.turn, IndexKind.POSITION)
@@ -341,12 +354,15 @@ def assemble(model: Model, geometry: Geometry, limit: int, preset: str, logits: 
     writer.matvec("output", model.output, places.normed, arg_max=1, logits=int(logits), results=results)
     program.add(Opcode.ADVANCE, interrupt=1, wait_results=1)
     count = len(program.commands)
+    for number in range(1, sequences):
+        lines = {line: writer.head(f"sequence{number}.{name}", own) for line, name, own in writer.heads}
+        program.again(count, lines | {sequence: sequence + number})
     ring = builder.add("ring", b"".join(program.commands))
     identity = builder.identity()
-    completions = builder.reserve("completions", 16 * count)
+    completions = builder.reserve("completions", 16 * sequences * count)
     symbols = Symbols(
         ring=ring,
-        commands=count,
+        commands=sequences * count,
         completions=completions,
         sequence=sequence,
         tokens=tokens,
@@ -357,12 +373,27 @@ def assemble(model: Model, geometry: Geometry, limit: int, preset: str, logits: 
         lines=builder.lines,
         preset=preset,
         lines_of=builder.lines_of,
+        sequences=sequences,
     )
     memory = builder.memory()
-    first |= {"model_low": identity & _NONE, "model_high": identity >> 32}
-    line = np.frombuffer(_words(first, state.SEQUENCE, LINE_BYTES), np.uint8)
-    memory[sequence * LINE_BYTES :][:LINE_BYTES] = line
+    states = [_state(model, symbols, number) for number in range(sequences)]
+    memory[sequence * LINE_BYTES :][: sequences * LINE_BYTES] = np.frombuffer(b"".join(states), np.uint8)
     return Image(memory, symbols, tuple(program.listing))
+
+
+def _state(model: Model, symbols: Symbols, number: int) -> bytes:
+    """A sequence before its first token."""
+    values = {
+        "position": 0,
+        "prompt": 1,
+        "tokens": symbols.tokens_of(number),
+        "limit": symbols.limit,
+        "stopped": 0,
+        "model_low": symbols.identity & _NONE,
+        "model_high": symbols.identity >> 32,
+    }
+    stops = dict(zip(("stop_0", "stop_1"), (*model.stops, _NONE, _NONE), strict=False))
+    return _words(values | stops, state.SEQUENCE, LINE_BYTES)
 
 
 def _bits(number: float) -> int:
