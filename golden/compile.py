@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from golden.checkpoint import locate, open_checkpoint
-from golden.command_line import Parser, positive, program
+from golden.command_line import Parser, count, positive, program
 from golden.core import geometry
 from golden.core.image import Image
 from golden.evaluate import name_of
@@ -26,7 +26,9 @@ from golden.systems import registry
 __all__ = ["compiled", "main"]
 
 
-def compiled(model: str, weights: str, head: str, kv: str, preset: str, tokens: int) -> Image:
+def compiled(
+    model: str, weights: str, head: str, kv: str, preset: str, tokens: int, sequences: int = 1
+) -> Image:
     """The image of a model by the names of everything, with progress on standard error.
 
     Raises:
@@ -48,6 +50,7 @@ def compiled(model: str, weights: str, head: str, kv: str, preset: str, tokens: 
             tokens,
             RECIPES[head],
             progress,
+            sequences,
         )
 
 
@@ -65,6 +68,9 @@ def _parser() -> Parser:
     )
     parser.add_argument("--preset", choices=geometry.PRESETS, default="edge", help="the core")
     parser.add_argument("--tokens", type=positive, default=512, metavar="N", help="room for so many tokens")
+    parser.add_argument(
+        "--sequences", type=positive, default=1, metavar="N", help="that take turns, each with such room"
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the image")
     parser.add_argument("--listing", action="store_true", help="print the commands of a token")
     return parser
@@ -76,18 +82,18 @@ def main(argv: list[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(argv)
     try:
-        image = compiled(
-            options.model, options.weights, options.head, options.kv, options.preset, options.tokens
-        )
+        recipes = options.weights, options.head, options.kv
+        image = compiled(options.model, *recipes, options.preset, options.tokens, options.sequences)
         image.save(options.out)
     except (ValueError, OSError) as error:
         parser.error(str(error))
     if options.listing:
         print("\n".join(image.listing))
     symbols = image.symbols
+    room = f"{count(symbols.sequences, 'sequence')} of {symbols.limit} tokens"
     print(
-        f"{options.out}: {len(image.memory):,} bytes, {symbols.commands} commands a token,"
-        f" room for {symbols.limit} tokens, identity {symbols.identity:016x}"
+        f"{options.out}: {len(image.memory):,} bytes, {symbols.token_commands} commands a token,"
+        f" room for {room}, identity {symbols.identity:016x}"
     )
     return 0
 

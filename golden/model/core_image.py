@@ -121,6 +121,7 @@ def image(
     limit: int,
     head: Recipe | None = None,
     progress: Progress | None = None,
+    sequences: int = 1,
 ) -> Image:
     """The image of a model.
 
@@ -132,6 +133,7 @@ def image(
         limit: tokens that there is room for.
         head: of the output layer; default: int8.
         progress: shows what is done.
+        sequences: that take turns, each with so many tokens and a cache of its own.
 
     Raises:
         ValueError: the model, the recipe or the scheme does not fit the core.
@@ -164,4 +166,4 @@ def image(
         epsilon=architecture.epsilon,
         stops=tuple(sorted(tokenizer.ends(checkpoint)))[:2],
     )
-    return assemble(model, core, limit, preset)
+    return assemble(model, core, limit, preset, sequences=sequences)
