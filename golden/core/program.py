@@ -8,11 +8,12 @@ Scratch memory::
 
     x        the residual stream, float32 as everything here
     normed   what matrices multiply, and what they give back to the stream
-    row      weights of a norm
+    row      weights of a norm, or some of a bias
     turn     cosines and sines of the position
     wide     queries, keys and values; or gate and up
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -47,6 +48,8 @@ class Layer(NamedTuple):
         o, gate_up, down: the other matrices; rows of gate, then of up.
         attention_norm, ffn_norm: float32 [width].
         scheme: of its cache, whole pages with a window format.
+        biases: float32, added to the products of the matrices of these names.
+        head_norms: weights of the norms of each query and of each key, float32 [D]; None without.
     """
 
     qkv: QuantizedWeights
@@ -56,6 +59,8 @@ class Layer(NamedTuple):
     attention_norm: NDArray[np.float32]
     ffn_norm: NDArray[np.float32]
     scheme: Scheme
+    biases: Mapping[str, NDArray[np.float32]]
+    head_norms: tuple[NDArray[np.float32], NDArray[np.float32]] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +74,7 @@ class Model:
         norm: float32 [width].
         output: the output layer.
         heads, kv_heads, channels: of attention.
+        used_channels: elements of a head that are not zeros which fill it up.
         epsilon: of the norms.
         stops: at most two tokens that end a text.
     """
@@ -81,6 +87,7 @@ class Model:
     heads: int
     kv_heads: int
     channels: int
+    used_channels: int
     epsilon: float
     stops: tuple[int, ...] = ()
 
@@ -147,7 +154,8 @@ class _Writer:
     def _scratch(self) -> _Places:
         model = self.model
         wide = max((model.heads + 2 * model.kv_heads) * model.channels, 2 * model.hidden)
-        sizes = (model.width, model.width, model.width, model.channels, wide)
+        row = max(model.width, model.channels)
+        sizes = (model.width, model.width, row, model.channels, wide)
         ends = np.cumsum(sizes)
         if ends[-1] > self.geometry.scratch:
             raise ValueError(f"scratch {self.geometry.scratch} must be at least {ends[-1]} for this model")
@@ -200,26 +208,44 @@ class _Writer:
             **more,
         )
 
-    def norm(self, name: str, weights: NDArray[np.float32]) -> None:
-        """The residual stream, normalised."""
-        places, width = self.places, self.model.width
-        self.gather(name, weights.astype("<f4"), places.row, IndexKind.FIRST)
+    def norm(
+        self, name: str, weights: NDArray[np.float32], source: int, destination: int, elements: int, mean: int
+    ) -> None:
+        """Vectors as long as the weights, normalised by the mean of ``mean`` elements of each."""
+        row = self.places.row
+        self.gather(name, weights.astype("<f4"), row, IndexKind.FIRST)
         self.vector(
             Function.NORM,
-            places.x,
-            places.normed,
-            width,
-            operand=places.row,
-            segment=width,
+            source,
+            destination,
+            elements,
+            operand=row,
+            segment=len(weights),
             epsilon=_bits(self.model.epsilon),
-            reciprocal=_bits(1 / width),
+            reciprocal=_bits(1 / mean),
         )
 
-    def back(self, name: str, weights: QuantizedWeights, source: int) -> None:
+    def stream_norm(self, name: str, weights: NDArray[np.float32]) -> None:
+        """The residual stream, normalised."""
+        width = self.model.width
+        self.norm(name, weights, self.places.x, self.places.normed, width, width)
+
+    def product(self, number: int, layer: Layer, name: str, source: int, destination: int) -> None:
+        """A matrix of a layer, and its bias, as much of it at a time as there is room for."""
+        weights, bias, row = getattr(layer, name), layer.biases.get(name), self.places.row
+        self.matvec(f"layer{number}.{name}", weights, source, destination=destination, rows=weights.shape[0])
+        if bias is None:
+            return
+        for first in range(0, len(bias), self.model.width):
+            part, place = bias[first : first + self.model.width], destination + first
+            self.gather(f"layer{number}.{name}.bias{first}", part.astype("<f4"), row, IndexKind.FIRST)
+            self.vector(Function.ADD, place, place, len(part), operand=row)
+
+    def back(self, number: int, layer: Layer, name: str) -> None:
         """A matrix whose results are added to the residual stream."""
-        places, width = self.places, self.model.width
-        self.matvec(name, weights, source, destination=places.normed, rows=width)
-        self.vector(Function.ADD, places.x, places.x, width, operand=places.normed)
+        places = self.places
+        self.product(number, layer, name, places.wide, places.normed)
+        self.vector(Function.ADD, places.x, places.x, self.model.width, operand=places.normed)
 
     def head(self, name: str, scheme: Scheme) -> int:
         """Header, records, pages and window of a KV head; returns the header's line."""
@@ -308,28 +334,37 @@ class _Writer:
                 Opcode.ATTEND, head=line, source=queries, destination=queries, queries=group, wait_results=1
             )
 
+    def head_norms(self, number: int, layer: Layer) -> None:
+        """Queries and keys, each normalised by itself."""
+        model, place = self.model, self.places.wide
+        if layer.head_norms is None:
+            return
+        sides = zip("qk", (model.heads, model.kv_heads), layer.head_norms, strict=True)
+        for side, heads, weights in sides:
+            elements = heads * model.channels
+            self.norm(f"layer{number}.{side}_norm", weights, place, place, elements, model.used_channels)
+            place += elements
+
     def layer(self, number: int, layer: Layer) -> None:
         """A layer."""
-        model, places, name = self.model, self.places, f"layer{number}"
-        turned = (model.heads + model.kv_heads) * model.channels
-        rows = turned + model.kv_heads * model.channels
-        self.norm(f"{name}.attention_norm", layer.attention_norm)
-        self.matvec(f"{name}.qkv", layer.qkv, places.normed, destination=places.wide, rows=rows)
+        model, places, hidden = self.model, self.places, self.model.hidden
+        self.stream_norm(f"layer{number}.attention_norm", layer.attention_norm)
+        self.product(number, layer, "qkv", places.normed, places.wide)
+        self.head_norms(number, layer)
         self.vector(
             Function.ROTARY,
             places.wide,
             places.wide,
-            turned,
+            (model.heads + model.kv_heads) * model.channels,
             operand=places.turn,
             segment=model.channels,
         )
         self.attention(number, layer)
-        self.back(f"{name}.o", layer.o, places.wide)
-        self.norm(f"{name}.ffn_norm", layer.ffn_norm)
-        hidden = model.hidden
-        self.matvec(f"{name}.gate_up", layer.gate_up, places.normed, destination=places.wide, rows=2 * hidden)
+        self.back(number, layer, "o")
+        self.stream_norm(f"layer{number}.ffn_norm", layer.ffn_norm)
+        self.product(number, layer, "gate_up", places.normed, places.wide)
         self.vector(Function.SILU_MULTIPLY, places.wide, places.wide, hidden, operand=places.wide + hidden)
-        self.back(f"{name}.down", layer.down, places.wide)
+        self.back(number, layer, "down")
 
 
 def assemble(
@@ -349,7 +384,7 @@ def assemble(
     writer.gather("turns", model.turns[:limit].astype("<f4"), places.turn, IndexKind.POSITION)
     for number, layer in enumerate(model.layers):
         writer.layer(number, layer)
-    writer.norm("norm", model.norm)
+    writer.stream_norm("norm", model.norm)
     results = builder.reserve("logits", 4 * model.output.shape[0]) if logits else 0
     writer.matvec("output", model.output, places.normed, arg_max=1, logits=int(logits), results=results)
     program.add(Opcode.ADVANCE, interrupt=1, wait_results=1)
