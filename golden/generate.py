@@ -20,14 +20,14 @@ from golden.checkpoint import Checkpoint, locate, open_checkpoint
 from golden.command_line import Parser, count, positive, program
 from golden.compile import compiled
 from golden.core import geometry, machine
-from golden.evaluate import ACTIVATIONS, name_of
+from golden.evaluate import ACTIVATIONS, name_of, scheme_name
 from golden.model import configuration, tokenizer
+from golden.model.attention import Memory
 from golden.model.evaluation import Setting
 from golden.model.llama import Llama
 from golden.model.recipes import RECIPES
 from golden.model.sampling import continuation
 from golden.model.tokenizer import Tokenizer
-from golden.systems import registry
 
 __all__ = ["main", "prompt_ids", "spoken"]
 
@@ -51,7 +51,13 @@ def prompt_ids(words: Tokenizer, prompt: str, plain: bool = False) -> tuple[list
 def _of_model(checkpoint: Checkpoint, setting: Setting, ids: list[int]) -> Iterator[int]:
     """What a model in some setting says."""
     model = Llama(checkpoint, setting.linear(tensors=checkpoint.__getitem__))
-    yield from continuation(model, ids, model.memories(setting.memory))
+    count = model.architecture.layers
+    places = iter(range(count))  # memories are made layer by layer
+
+    def memory(heads: int, channels: int) -> Memory:
+        return setting.memory(heads, channels, place=(next(places), count))
+
+    yield from continuation(model, ids, model.memories(memory))
 
 
 def _of_core(options: argparse.Namespace, weights: str, kv: str, ids: list[int]) -> Iterator[int]:
@@ -111,7 +117,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--activations", choices=ACTIVATIONS, default="fp32", metavar="A", help="fp32, fp16, 8..16"
     )
-    parser.add_argument("--kv", type=name_of(registry.names()), metavar="NAME", help="KV scheme")
+    parser.add_argument("--kv", type=scheme_name, metavar="NAME", help="KV scheme")
     parser.add_argument("--numerics", choices=_DEFAULTS, default="float", help="whose numbers")
     parser.add_argument(
         "--head", type=name_of(RECIPES), default="int8", metavar="NAME", help="of a core: its output layer"

@@ -24,7 +24,7 @@ from golden.model.perplexity import log_softmax, losses
 from golden.model.recipes import Quantized
 from golden.model.whisper import Whisper
 
-__all__ = ["Sounds", "Text", "digest"]
+__all__ = ["Sounds", "Text", "digest", "importance"]
 
 Array = NDArray[np.float32]
 
@@ -76,13 +76,8 @@ class Text:
         return read
 
     def _importance(self) -> Importance:
-        def run(watching: Factory) -> None:
-            model = Llama(self.checkpoint, watching)
-            for part in parts:
-                model.hidden(part)
-
         _check(parts := self.calibration())
-        return mean_squares(run)
+        return importance(self.checkpoint, parts)
 
 
 class Sounds:
@@ -170,6 +165,17 @@ class Sounds:
 
         _check(self.calibration)
         return mean_squares(run)
+
+
+def importance(checkpoint: Checkpoint, parts: Sequence[NDArray[np.int64]]) -> Importance:
+    """Of the inputs of a llama model's linear layers, on windows of ids."""
+
+    def run(watching: Factory) -> None:
+        model = Llama(checkpoint, watching)
+        for part in parts:
+            model.hidden(part)
+
+    return mean_squares(run)
 
 
 def digest(parts: Iterable[NDArray]) -> str:
