@@ -10,6 +10,9 @@ bits, mono, 16,000 samples a second): the tokens that it would say in full preci
 With ``--attention A`` caches are read with the attention engine's exact numerics, bit for bit those of
 ``golden.attention``; without it in float32. On a busy machine OPENBLAS_NUM_THREADS=1 makes that faster.
 
+With ``--numerics core`` norms, rotary embedding, SiLU and sums are those of the decode core, bit for bit
+``golden.vector``; ``--activations``, ``--attention`` and ``--head`` choose those of matrices and caches.
+
 Recipes that are calibrated run the model over 1,024 tokens first: of the files of ``--calibration``, else the
 manual's end or other samples. Whisper has no such text and needs the files.
 
@@ -64,7 +67,7 @@ from golden.numbers import scales
 from golden.systems import registry
 from golden.weights import search
 
-__all__ = ["ACTIVATIONS", "main", "name_of", "settings"]
+__all__ = ["ACTIVATIONS", "calibration_windows", "main", "name_of", "scheme_name", "settings"]
 
 ACTIVATIONS = ("fp32", "fp16", *map(str, range(8, 17)))
 """Names of what becomes of activations."""
@@ -147,9 +150,16 @@ def _calibration(checkpoint: Checkpoint, options: argparse.Namespace) -> list[np
     if options.text == ["self"] and not options.calibration:
         begin = tokenizer.begin(checkpoint)
         return samples(Llama(checkpoint), begin, _CALIBRATION // _SAMPLE_TOKENS, _SAMPLE_TOKENS, seed=1)
-    known = "".join(Path(name).read_text(encoding="utf-8") for name in options.calibration)
+    return calibration_windows(checkpoint, options.calibration, options.context)
+
+
+def calibration_windows(
+    checkpoint: Checkpoint, files: list[str], context: int = _CALIBRATION
+) -> list[np.ndarray]:
+    """Windows of at most ``context`` ids of a text to calibrate with: of files, or of the manual's end."""
+    known = "".join(Path(name).read_text(encoding="utf-8") for name in files)
     ids = tokenizer.of(checkpoint).encode(known[: 12 * _CALIBRATION] or manual(_MANUAL)[-12 * _CALIBRATION :])
-    return windows(ids[:_CALIBRATION], options.context)
+    return windows(ids[:_CALIBRATION], context)
 
 
 def settings(options: argparse.Namespace, channels: int) -> list[Setting]:
@@ -180,6 +190,7 @@ def settings(options: argparse.Namespace, channels: int) -> list[Setting]:
             kv,
             attention=None if kv == "none" else options.attention,
             head=None if options.head == "none" else options.head,
+            numerics=None if options.numerics == "float" else options.numerics,
             **own.get(weights, {}),
         )
         for weights, kv in pairs
@@ -306,7 +317,7 @@ def name_of(table: Mapping[str, object]) -> Callable[[str], str]:
     return checked
 
 
-def _scheme(text: str) -> str:
+def scheme_name(text: str) -> str:
     """An argument that is "none", a scheme's name or a file with a table."""
     if not registry.is_table(text):
         return name_of(registry.names())(text)
@@ -335,13 +346,20 @@ def _parser() -> Parser:
         "--activations", choices=ACTIVATIONS, default="fp32", metavar="A", help="fp32, fp16, 8..16"
     )
     parser.add_argument(
-        "--kv", type=_scheme, nargs="+", metavar="NAME", help="schemes, or tables of golden.tune: [BASE:]FILE"
+        "--kv",
+        type=scheme_name,
+        nargs="+",
+        metavar="NAME",
+        help="schemes, or tables of golden.tune: [BASE:]FILE",
     )
     parser.add_argument(
         "--attention",
         choices=ACTIVATIONS[2:],
         metavar="A",
         help="the attention engine's numerics, activations of 8..16 bits; needs paged schemes",
+    )
+    parser.add_argument(
+        "--numerics", choices=("float", "core"), default="float", help="of operations between the layers"
     )
     parser.add_argument("--text", nargs="+", metavar="FILE", help="text files, or `self`, or sounds")
     parser.add_argument("--calibration", nargs="+", default=[], metavar="FILE", help="for calibrated recipes")

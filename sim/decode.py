@@ -27,11 +27,10 @@ from golden.core import geometry
 from golden.core.commands import COMPLETION_BYTES, LINE_BYTES
 from golden.core.image import Image
 from golden.core.machine import Machine
-from golden.evaluate import name_of
+from golden.evaluate import name_of, scheme_name
 from golden.generate import prompt_ids, spoken
 from golden.model import tokenizer
 from golden.model.recipes import RECIPES
-from golden.systems import registry
 from hw.config import preset
 from sim.core import (
     CommandFailed,
@@ -154,9 +153,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--head", type=name_of(RECIPES), default="int8", metavar="NAME", help="recipe of the output layer"
     )
-    parser.add_argument(
-        "--kv", type=name_of(registry.names()), default="native4_paged", metavar="NAME", help="KV scheme"
-    )
+    parser.add_argument("--kv", type=scheme_name, default="native4_paged", metavar="NAME", help="KV scheme")
     parser.add_argument("--preset", choices=geometry.PRESETS, default="edge", help="the core")
     parser.add_argument("--tokens", type=positive, default=56, metavar="N", help="most tokens of an answer")
     parser.add_argument("--plain", action="store_true", help="continue the prompt instead of answering it")

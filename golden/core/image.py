@@ -25,17 +25,18 @@ class Symbols:
 
     Attributes:
         ring: line of the first command.
-        commands: in the ring; as many as a token takes.
+        commands: in the ring: those of a token, of one sequence after the other.
         completions: line of the first completion.
-        sequence: line of the sequence's state.
-        tokens: line of its tokens.
-        limit: tokens that there is room for.
+        sequence: line of the first sequence's state; those of the others are behind it.
+        tokens: line of its tokens; those of the others are behind them (``tokens_of``).
+        limit: tokens that a sequence has room for.
         logits: line of the logits of the last token, float32; None where they are not kept.
         vocabulary: number of tokens that the model knows.
         identity: the model's, 64 bits.
         lines: length of the window.
         preset: the core that it is made for.
         lines_of: line of every named part.
+        sequences: that take turns.
     """
 
     ring: int
@@ -50,6 +51,16 @@ class Symbols:
     lines: int
     preset: str
     lines_of: dict[str, int]
+    sequences: int = 1
+
+    @property
+    def token_commands(self) -> int:
+        """Commands that a token takes."""
+        return self.commands // self.sequences
+
+    def tokens_of(self, sequence: int) -> int:
+        """Line of the tokens of a sequence."""
+        return self.tokens + sequence * -(-4 * self.limit // LINE_BYTES)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,20 +103,24 @@ class Image:
             )
         return cls(memory, symbols)
 
-    def with_prompt(self, tokens: list[int]) -> NDArray[np.uint8]:
-        """A copy of the memory with a prompt, at its beginning.
+    def with_prompt(self, *prompts: list[int]) -> NDArray[np.uint8]:
+        """A copy of the memory with a prompt for each sequence, at its beginning.
 
         Raises:
-            ValueError: no token, too many, or an unknown one.
+            ValueError: more or fewer prompts; no token, too many, or an unknown one.
         """
-        if not 1 <= len(tokens) < self.symbols.limit:
-            raise ValueError(f"prompt of {len(tokens)} tokens must have 1..{self.symbols.limit - 1}")
-        if not 0 <= min(tokens) <= max(tokens) < self.symbols.vocabulary:
-            raise ValueError(f"tokens must be 0..{self.symbols.vocabulary - 1}")
+        symbols = self.symbols
+        if len(prompts) != symbols.sequences:
+            raise ValueError(f"prompts {len(prompts)} must be {symbols.sequences}, one of each sequence")
         memory = self.memory.copy()
-        words = memory.view("<u4")
-        words[self.symbols.tokens * (LINE_BYTES // 4) :][: len(tokens)] = tokens
-        words[self.symbols.sequence * (LINE_BYTES // 4) + 1] = len(tokens)
+        lines = memory.view("<u4").reshape(-1, LINE_BYTES // 4)
+        for number, tokens in enumerate(prompts):
+            if not 1 <= len(tokens) < symbols.limit:
+                raise ValueError(f"prompt of {len(tokens)} tokens must have 1..{symbols.limit - 1}")
+            if not 0 <= min(tokens) <= max(tokens) < symbols.vocabulary:
+                raise ValueError(f"tokens must be 0..{symbols.vocabulary - 1}")
+            lines[symbols.tokens_of(number) :].reshape(-1)[: len(tokens)] = tokens
+            lines[symbols.sequence + number, 1] = len(tokens)
         return memory
 
 

@@ -7,7 +7,7 @@ What the circuit alone knows, the cycles of a completion, is 0 here.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,13 +26,13 @@ from golden.core.commands import (
     problem,
 )
 from golden.core.geometry import Geometry
-from golden.core.image import Symbols
+from golden.core.image import Image, Symbols
 from golden.numbers import floats
 from golden.pe.matvec import matvec_bits
 from golden.weights import layout
 from golden.weights.quantized import QuantizedWeights
 
-__all__ = ["Machine"]
+__all__ = ["Machine", "continuation"]
 
 Fields = dict[str, int]
 _LINE_WORDS = LINE_BYTES // 4
@@ -77,7 +77,7 @@ class Machine:
         }
 
     def run_token(self) -> int:
-        """Execute the ring once; returns the token at the new position.
+        """Execute a token's commands, of the sequence whose turn it is; returns the one at its new position.
 
         Raises:
             ValueError: a command ended with an error.
@@ -86,13 +86,13 @@ class Machine:
         for number, status in enumerate(self.run()):
             if status not in _GOOD:
                 raise ValueError(f"command {first + number} ended with {status.name}")
-        return int(self.words[self.symbols.tokens * _LINE_WORDS + self.position])
+        return int(self.words[self.sequence["tokens"] * _LINE_WORDS + self.position])
 
     def run(self) -> list[Status]:
-        """Execute the ring once, as far as an error in a command with ``stop`` lets it; returns statuses."""
+        """Execute a token's commands, as far as an error in one with ``stop`` lets it; returns statuses."""
         statuses = []
         stopped = False
-        for _ in range(self.symbols.commands):
+        for _ in range(self.symbols.token_commands):
             flags = self._command()[0]
             if stopped and not flags & _BESIDE:
                 break
@@ -229,3 +229,21 @@ class Machine:
 
 _STOP, _BESIDE = (next(field.mask for field in COMMON if field.name == name) for name in ("stop", "beside"))
 _STOPPED = next(field.word for field in state.SEQUENCE if field.name == "stopped")
+
+
+def continuation(image: Image, prompt: list[int], geometry: Geometry) -> Iterator[int]:
+    """Tokens that a core writes behind a prompt, up to one that ends the text, or as there is room for.
+
+    Raises:
+        ValueError: the prompt does not fit the image, or a command ended with an error.
+    """
+    symbols = image.symbols
+    machine = Machine(image.with_prompt(prompt), symbols, geometry)
+    stopped = machine.words[symbols.sequence * _LINE_WORDS + _STOPPED :][:1]
+    for _ in prompt[1:]:
+        machine.run_token()
+    for _ in range(symbols.limit - len(prompt)):
+        token = machine.run_token()
+        if stopped.any():
+            return
+        yield token

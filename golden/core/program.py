@@ -8,12 +8,12 @@ Scratch memory::
 
     x        the residual stream, float32 as everything here
     normed   what matrices multiply, and what they give back to the stream
-    row      weights of a norm
+    row      weights of a norm, or some of a bias
     turn     cosines and sines of the position
     wide     queries, keys and values; or gate and up
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import product
 from typing import NamedTuple
 
@@ -25,6 +25,7 @@ from golden.core.commands import LINE_BYTES, UNIT, Field, Function, IndexKind, O
 from golden.core.geometry import Geometry
 from golden.core.image import Builder, Image, Symbols
 from golden.core.kv_shape import bits_of
+from golden.core.model import Layer, Model, some_rows, stacked
 from golden.kv.formats import Format
 from golden.kv.pages import PageLayout
 from golden.kv.schemes import Scheme
@@ -32,89 +33,14 @@ from golden.kv.window import copy_bytes
 from golden.weights import layout
 from golden.weights.quantized import QuantizedWeights
 
-__all__ = ["Layer", "Model", "assemble", "stacked"]
+__all__ = ["assemble"]
 
 _NONE = 0xFFFFFFFF
 _REST = 8
 """The part of SwiGLU's products that is worked out when all their factors are there: one in so many."""
+_OWN = ("head", "sequence")
+"""Fields whose lines are a sequence's own."""
 _HALVINGS = {1 << shift: shift for shift in range(4)}
-
-
-class Layer(NamedTuple):
-    """One layer.
-
-    Attributes:
-        q, kv: queries, and keys and values of all heads, rows in this order.
-        o, gate, up, down: the other matrices.
-        attention_norm, ffn_norm: float32 [width].
-        scheme: of its cache, whole pages with a window format.
-    """
-
-    q: QuantizedWeights
-    kv: QuantizedWeights
-    o: QuantizedWeights
-    gate: QuantizedWeights
-    up: QuantizedWeights
-    down: QuantizedWeights
-    attention_norm: NDArray[np.float32]
-    ffn_norm: NDArray[np.float32]
-    scheme: Scheme
-
-
-@dataclass(frozen=True, eq=False)
-class Model:
-    """A llama model in a core's terms.
-
-    Attributes:
-        embedding: float16 [V, width].
-        turns: float32 [limit, D], cosines [D / 2] and sines [D / 2] of every position.
-        layers: in order.
-        norm: float32 [width].
-        output: the output layer.
-        heads, kv_heads, channels: of attention.
-        epsilon: of the norms.
-        stops: at most two tokens that end a text.
-    """
-
-    embedding: NDArray[np.float16]
-    turns: NDArray[np.float32]
-    layers: tuple[Layer, ...]
-    norm: NDArray[np.float32]
-    output: QuantizedWeights
-    heads: int
-    kv_heads: int
-    channels: int
-    epsilon: float
-    stops: tuple[int, ...] = ()
-
-    @property
-    def width(self) -> int:
-        """Elements of the residual stream."""
-        return self.embedding.shape[1]
-
-    @property
-    def hidden(self) -> int:
-        """Elements between the matrices of SwiGLU."""
-        return self.layers[0].down.shape[1]
-
-
-def stacked(*parts: QuantizedWeights) -> QuantizedWeights:
-    """Matrices of one data type and the same inputs, one below the other."""
-    names = _arrays(parts[0])
-    return replace(
-        parts[0], **{name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
-    )
-
-
-def _rows(weights: QuantizedWeights, rows: slice) -> QuantizedWeights:
-    """Some rows of a matrix."""
-    return replace(weights, **{name: getattr(weights, name)[rows] for name in _arrays(weights)})
-
-
-def _arrays(weights: QuantizedWeights) -> tuple[str, ...]:
-    """Names of what a matrix has row by row."""
-    names = ("codes", "selector", "scale_mantissa", "scale_distance", "zero_point", "channel_exponent")
-    return names if weights.offset_mantissa is None else (*names, "offset_mantissa", "offset_distance")
 
 
 class _Places(NamedTuple):
@@ -131,11 +57,19 @@ class _Places(NamedTuple):
 class _Program:
     """Commands in order, with a line of text each."""
 
+    given: list[tuple[Opcode, dict[str, int]]] = field(default_factory=list)
     commands: list[bytes] = field(default_factory=list)
     listing: list[str] = field(default_factory=list)
 
+    def again(self, count: int, lines: dict[int, int]) -> None:
+        """The first ``count`` commands once more, with other lines of what is a sequence's own."""
+        for opcode, values in self.given[:count]:
+            own = {name: lines[values[name]] for name in _OWN if name in values}
+            self.add(opcode, **values | own)
+
     def add(self, opcode: Opcode, **values: int) -> None:
         number = len(self.commands)
+        self.given.append((opcode, values))
         self.commands.append(encode(opcode, id=number, stop=1, **values))
         shown = " ".join(f"{name}={value}" for name, value in values.items())
         self.listing.append(f"{number:5} {opcode.name.lower():8}{shown}")
@@ -147,12 +81,14 @@ class _Writer:
     def __init__(self, model: Model, geometry: Geometry, limit: int) -> None:
         self.model, self.geometry, self.limit = model, geometry, limit
         self.builder, self.program = Builder(), _Program()
+        self.heads: list[tuple[int, str, Scheme]] = []
         self.places = self._scratch()
 
     def _scratch(self) -> _Places:
         model = self.model
         wide = max((model.heads + 2 * model.kv_heads) * model.channels, 2 * model.hidden)
-        sizes = (model.width, model.width, model.width, model.channels, wide)
+        row = max(model.width, model.channels)
+        sizes = (model.width, model.width, row, model.channels, wide)
         ends = np.cumsum(sizes)
         if ends[-1] > self.geometry.scratch:
             raise ValueError(f"scratch {self.geometry.scratch} must be at least {ends[-1]} for this model")
@@ -206,31 +142,47 @@ class _Writer:
             **more,
         )
 
-    def norm_row(self, name: str, weights: NDArray[np.float32], beside: int = 0) -> None:
-        """The weights of the next norm."""
+    def row(self, name: str, weights: NDArray[np.float32], beside: int = 0) -> None:
+        """A row of numbers to the place that norms and biases take theirs from."""
         self.gather(name, weights.astype("<f4"), self.places.row, IndexKind.FIRST, beside)
 
-    def norm(self) -> None:
-        """The residual stream, normalised."""
-        places, width = self.places, self.model.width
+    def norm(
+        self, source: int, destination: int, elements: int, segment: int, mean: int, beside: int = 0
+    ) -> None:
+        """Segments of a vector, each normalised by the mean of ``mean`` elements and multiplied by the row."""
         self.vector(
             Function.NORM,
-            places.x,
-            places.normed,
-            width,
-            operand=places.row,
-            segment=width,
+            source,
+            destination,
+            elements,
+            operand=self.places.row,
+            segment=segment,
             epsilon=_bits(self.model.epsilon),
-            reciprocal=_bits(1 / width),
+            reciprocal=_bits(1 / mean),
+            beside=beside,
         )
 
-    def back(
-        self, name: str, weights: QuantizedWeights, source: int, following: str, row: NDArray[np.float32]
-    ) -> None:
+    def stream_norm(self) -> None:
+        """The residual stream, normalised; its row is there."""
+        width = self.model.width
+        self.norm(self.places.x, self.places.normed, width, width, width)
+
+    def bias(self, name: str, bias: NDArray[np.float32] | None, place: int, beside: int = 0) -> None:
+        """Numbers added to a matrix's products, as many at a time as there is room for."""
+        if bias is None:
+            return
+        for first in range(0, len(bias), self.model.width):
+            part, own = bias[first : first + self.model.width], place + first
+            self.row(f"{name}.bias{first}", part, beside=1)
+            self.vector(Function.ADD, own, own, len(part), operand=self.places.row, beside=beside)
+
+    def back(self, number: int, layer: Layer, name: str, following: str, row: NDArray[np.float32]) -> None:
         """A matrix whose results are added to the residual stream, and meanwhile the row of the next norm."""
-        places, width = self.places, self.model.width
-        self.matvec(name, weights, source, destination=places.normed, rows=width)
-        self.norm_row(following, row, beside=1)
+        places, width, own = self.places, self.model.width, f"layer{number}.{name}"
+        bias = layer.biases.get(name)
+        self.matvec(own, getattr(layer, name), places.wide, destination=places.normed, rows=width)
+        self.bias(own, bias, places.normed)
+        self.row(following, row, beside=int(bias is None))
         self.vector(Function.ADD, places.x, places.x, width, operand=places.normed)
 
     def head(self, name: str, scheme: Scheme) -> int:
@@ -288,119 +240,135 @@ class _Writer:
         )
 
     def cache(self, number: int, layer: Layer) -> list[int]:
-        """Keys and values of a token to the cache, beside the queries' matrix; returns lines of the heads."""
+        """Keys and values of a token to the cache; returns lines of the heads."""
         model, keys = self.model, self.places.wide + self.model.heads * self.model.channels
         values = keys + model.kv_heads * model.channels
         size, residual = self.geometry.page_tokens, layer.scheme.residual
-        heads = [self.head(f"layer{number}.head{head}", layer.scheme) for head in range(model.kv_heads)]
-        for head, line in enumerate(heads):
+        lines = []
+        for head in range(model.kv_heads):
+            name = f"layer{number}.head{head}"
+            lines.append(self.head(name, layer.scheme))
+            self.heads.append((lines[-1], name, layer.scheme))
             for side, first in enumerate((keys, values)):
                 source = first + head * model.channels
-                self.program.add(Opcode.APPEND, head=line, source=source, side=side, beside=1)
-        for number, (line, side) in enumerate(product(heads, range(2))):
+                self.program.add(Opcode.APPEND, head=lines[-1], source=source, side=side, beside=1)
+        for place, (line, side) in enumerate(product(lines, range(2))):
             self.program.add(
                 Opcode.CLOSE,
                 head=line,
                 side=side,
-                wait_results=int(number == 0),
+                wait_results=int(place == 0),
                 mask=size - 1,
                 phase=(residual - 1) % size,
                 beside=1,
             )
-        return heads
+        return lines
 
-    def attention(self, name: str, number: int, layer: Layer) -> None:
+    def attention(self, number: int, layer: Layer) -> None:
         """Queries, keys, values, and what the queries find in the cache.
 
         Keys and values come first: they are turned and appended while the array works out the queries.
         """
-        model, places = self.model, self.places
+        model, places, name = self.model, self.places, f"layer{number}"
         queries, keys = (count * model.channels for count in (model.heads, model.kv_heads))
         own = places.wide + queries
+        norms = layer.head_norms or (None, None)
         self.matvec(f"{name}.kv", layer.kv, places.normed, destination=own, rows=2 * keys)
         self.matvec(f"{name}.q", layer.q, places.normed, destination=places.wide, rows=queries)
-        self.turn(own, keys, beside=1)
-        heads = self.cache(number, layer)
-        self.turn(places.wide, queries)
+        self.bias(f"{name}.kv", layer.biases.get("kv"), own, beside=1)
+        self.turn(f"{name}.k_norm", norms[1], own, keys, beside=1)
+        lines = self.cache(number, layer)
+        self.bias(f"{name}.q", layer.biases.get("q"), places.wide)
+        self.turn(f"{name}.q_norm", norms[0], places.wide, queries)
         group = model.heads // model.kv_heads
-        for head, line in enumerate(heads):
-            vectors = places.wide + head * group * model.channels
+        for head, line in enumerate(lines):
+            place = places.wide + head * group * model.channels
             self.program.add(
                 Opcode.ATTEND,
                 head=line,
-                source=vectors,
-                destination=vectors,
+                source=place,
+                destination=place,
                 queries=group,
                 wait_results=int(head == 0),
             )
 
-    def turn(self, place: int, elements: int, beside: int = 0) -> None:
-        """The rotary embedding of heads."""
-        turn, channels = self.places.turn, self.model.channels
+    def turn(
+        self, name: str, norm: NDArray[np.float32] | None, place: int, elements: int, beside: int = 0
+    ) -> None:
+        """Heads, each normalised by itself where the model does so, and their rotary embedding."""
+        model, channels = self.model, self.model.channels
+        if norm is not None:
+            self.row(name, norm, beside=1)
+            self.norm(place, place, elements, channels, model.used_channels, beside)
+        turn = self.places.turn
         self.vector(Function.ROTARY, place, place, elements, operand=turn, segment=channels, beside=beside)
 
-    def gates(self, name: str, layer: Layer) -> None:
+    def gates(self, number: int, layer: Layer) -> None:
         """The vector that goes down: most of it is made while the array works out the rest's factors."""
         wide, hidden = self.places.wide, self.model.hidden
-        rest = -(-hidden // (_REST * UNIT)) * UNIT
-        most = hidden - rest
-        own = [slice(0, most), slice(most, hidden)] if most else [slice(0, hidden)]
-        firsts = [wide, wide + 2 * most]
-        for number, rows in enumerate(own):
-            weights = stacked(_rows(layer.gate, rows), _rows(layer.up, rows))
-            count, part = weights.shape[0], f"{name}.gate_up{number}"
-            self.matvec(part, weights, self.places.normed, destination=firsts[number], rows=count)
-        for number, rows in enumerate(own):
-            first, count = firsts[number], rows.stop - rows.start
-            beside = int(number + 1 < len(own))
-            self.vector(
-                Function.SILU_MULTIPLY, first, wide + rows.start, count, operand=first + count, beside=beside
-            )
+        most = hidden - -(-hidden // (_REST * UNIT)) * UNIT
+        parts = [rows for rows in (slice(0, most), slice(most, hidden)) if rows.stop > rows.start]
+        biases = [layer.biases.get(side) for side in ("gate", "up")]
+        for place, rows in enumerate(parts):
+            first, name = wide + 2 * rows.start, f"layer{number}.gate_up{place}"
+            weights = stacked(some_rows(layer.gate, rows), some_rows(layer.up, rows))
+            count = weights.shape[0]
+            self.matvec(name, weights, self.places.normed, destination=first, rows=count)
+        for place, rows in enumerate(parts):
+            first, count = wide + 2 * rows.start, rows.stop - rows.start
+            beside = int(place + 1 < len(parts))
+            for side, bias in enumerate(biases):
+                own = None if bias is None else bias[rows]
+                self.bias(f"layer{number}.gate_up{place}.{side}", own, first + side * count, beside)
+            target = wide + rows.start
+            self.vector(Function.SILU_MULTIPLY, first, target, count, operand=first + count, beside=beside)
 
     def layer(self, number: int, layer: Layer) -> None:
-        """A layer; the row of its first norm is there, and that of the next layer's is at its end."""
-        places, name = self.places, f"layer{number}"
-        layers = self.model.layers
-        last = number + 1 == len(layers)
-        following = self.model.norm if last else layers[number + 1].attention_norm
-        self.norm()
-        self.attention(name, number, layer)
-        self.back(f"{name}.o", layer.o, places.wide, f"{name}.ffn_norm", layer.ffn_norm)
-        self.norm()
-        self.gates(name, layer)
-        name_of_next = "norm" if last else f"layer{number + 1}.attention_norm"
-        self.back(f"{name}.down", layer.down, places.wide, name_of_next, following)
+        """A layer; the row of its first norm is there, and that of the next one at its end."""
+        layers, name = self.model.layers, f"layer{number}"
+        following = ("norm", self.model.norm)
+        if number + 1 < len(layers):
+            following = (f"layer{number + 1}.attention_norm", layers[number + 1].attention_norm)
+        self.stream_norm()
+        self.attention(number, layer)
+        self.back(number, layer, "o", f"{name}.ffn_norm", layer.ffn_norm)
+        self.stream_norm()
+        self.gates(number, layer)
+        self.back(number, layer, "down", *following)
 
 
-def assemble(model: Model, geometry: Geometry, limit: int, preset: str, logits: bool = True) -> Image:
-    """The image of a model, with one sequence of at most ``limit`` tokens.
+def assemble(
+    model: Model, geometry: Geometry, limit: int, preset: str, logits: bool = True, sequences: int = 1
+) -> Image:
+    """The image of a model, with ``sequences`` sequences of at most ``limit`` tokens that take turns.
 
     Raises:
         ValueError: the model does not fit the core; the message says what does not.
     """
     writer = _Writer(model, geometry, limit)
     builder, program, places = writer.builder, writer.program, writer.places
-    tokens = builder.reserve("tokens", 4 * limit)
-    stops = dict(zip(("stop_0", "stop_1"), (*model.stops, _NONE, _NONE), strict=False))
-    first = {"position": 0, "prompt": 1, "tokens": tokens, "limit": limit, "stopped": 0} | stops
-    sequence = builder.reserve("sequence", LINE_BYTES)
+    tokens = builder.reserve("tokens", sequences * _lines(4 * limit) * LINE_BYTES)
+    sequence = builder.reserve("sequence", sequences * LINE_BYTES)
     program.add(Opcode.BEGIN, sequence=sequence, wait_results=1)
     writer.gather("embedding", model.embedding.astype("<f2"), places.x, IndexKind.TOKEN)
     writer.gather("turns", model.turns[:limit].astype("<f4"), places.turn, IndexKind.POSITION)
-    writer.norm_row("layer0.attention_norm", model.layers[0].attention_norm)
+    writer.row("layer0.attention_norm", model.layers[0].attention_norm)
     for number, layer in enumerate(model.layers):
         writer.layer(number, layer)
-    writer.norm()
+    writer.stream_norm()
     results = builder.reserve("logits", 4 * model.output.shape[0]) if logits else 0
     writer.matvec("output", model.output, places.normed, arg_max=1, logits=int(logits), results=results)
     program.add(Opcode.ADVANCE, interrupt=1, wait_results=1)
     count = len(program.commands)
+    for number in range(1, sequences):
+        lines = {line: writer.head(f"sequence{number}.{name}", own) for line, name, own in writer.heads}
+        program.again(count, lines | {sequence: sequence + number})
     ring = builder.add("ring", b"".join(program.commands))
     identity = builder.identity()
-    completions = builder.reserve("completions", 16 * count)
+    completions = builder.reserve("completions", 16 * sequences * count)
     symbols = Symbols(
         ring=ring,
-        commands=count,
+        commands=sequences * count,
         completions=completions,
         sequence=sequence,
         tokens=tokens,
@@ -411,12 +379,27 @@ def assemble(model: Model, geometry: Geometry, limit: int, preset: str, logits: 
         lines=builder.lines,
         preset=preset,
         lines_of=builder.lines_of,
+        sequences=sequences,
     )
     memory = builder.memory()
-    first |= {"model_low": identity & _NONE, "model_high": identity >> 32}
-    line = np.frombuffer(_words(first, state.SEQUENCE, LINE_BYTES), np.uint8)
-    memory[sequence * LINE_BYTES :][:LINE_BYTES] = line
+    states = [_state(model, symbols, number) for number in range(sequences)]
+    memory[sequence * LINE_BYTES :][: sequences * LINE_BYTES] = np.frombuffer(b"".join(states), np.uint8)
     return Image(memory, symbols, tuple(program.listing))
+
+
+def _state(model: Model, symbols: Symbols, number: int) -> bytes:
+    """A sequence before its first token."""
+    values = {
+        "position": 0,
+        "prompt": 1,
+        "tokens": symbols.tokens_of(number),
+        "limit": symbols.limit,
+        "stopped": 0,
+        "model_low": symbols.identity & _NONE,
+        "model_high": symbols.identity >> 32,
+    }
+    stops = dict(zip(("stop_0", "stop_1"), (*model.stops, _NONE, _NONE), strict=False))
+    return _words(values | stops, state.SEQUENCE, LINE_BYTES)
 
 
 def _bits(number: float) -> int:

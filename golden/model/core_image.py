@@ -2,8 +2,8 @@
 
 A model is changed where the core wants other sizes, without a change of what it computes:
 
-* heads are filled up to a multiple of 32 elements with zeros; queries are multiplied by the root of the
-  ratio, which softmax divides by;
+* heads are filled up to a multiple of 32 elements with zeros; queries, or the weights of their norm, are
+  multiplied by the root of the ratio, which softmax divides by;
 * the vector between the matrices of SwiGLU is filled up to a multiple of 16;
 * rotary pairs that are neighbours move into the two halves of a head.
 """
@@ -15,30 +15,45 @@ from numpy.typing import NDArray
 from rich.progress import Progress
 
 from golden.checkpoint import Checkpoint
+from golden.core.commands import UNIT
 from golden.core.geometry import Geometry
 from golden.core.image import Image
-from golden.core.program import Layer, Model, assemble, stacked
+from golden.core.model import Layer, Model, stacked
+from golden.core.program import assemble
 from golden.kv.schemes import Scheme
 from golden.model import configuration, tokenizer
-from golden.model.architecture import LINEARS, Architecture
+from golden.model.architecture import Architecture, bias_of
+from golden.model.calibration import Importance
 from golden.model.llama import Parts
 from golden.model.recipes import RECIPES, Recipe
+from golden.systems.kvtuner.tables import Layered
 from golden.weights.quantized import QuantizedWeights
 
 __all__ = ["image"]
 
+Array = NDArray[np.float32]
+
 _HEAD = 32
 """Elements of which a head has a multiple."""
-_UNIT = 16
+_STACKS = {"q": "q", "kv": "kv", "o": ("o",), "gate": ("gate",), "up": ("up",), "down": ("down",)}
+"""Matrices of a layer, and their parts one below the other."""
 
 
 class _Fitted:
-    """Reads a model's matrices in the core's sizes."""
+    """Reads a model's parts in the core's sizes."""
 
-    def __init__(self, checkpoint: Checkpoint, architecture: Architecture, recipe: Recipe) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        architecture: Architecture,
+        recipe: Recipe,
+        importance: Importance | None = None,
+    ) -> None:
         self.get, self.architecture, self.recipe = Parts(checkpoint, architecture), architecture, recipe
+        self.importance = importance
         self.channels = -(-architecture.channels // _HEAD) * _HEAD
         self.places, self.turned = self._order()
+        self.ratio = np.float32(np.sqrt(self.channels / architecture.channels))
 
     def _order(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Where the channels of values lie in a head, and those of queries and keys."""
@@ -52,43 +67,67 @@ class _Fitted:
         places[2 * half :] = free[: own - 2 * half]
         return plain, places
 
-    def _rows(self, weights: NDArray[np.float32], places: NDArray[np.intp]) -> NDArray[np.float32]:
-        """Rows [heads * D, C] of all heads, filled up."""
-        own = weights.reshape(-1, self.architecture.channels, weights.shape[1])
-        wide = np.zeros((len(own), self.channels, weights.shape[1]), np.float32)
+    def _heads(self, rows: Array, places: NDArray[np.intp]) -> Array:
+        """Rows [heads * D, ..] of all heads, filled up."""
+        own = rows.reshape(-1, self.architecture.channels, *rows.shape[1:])
+        wide = np.zeros((len(own), self.channels, *rows.shape[1:]), rows.dtype)
         wide[:, places] = own
-        return wide.reshape(-1, weights.shape[1])
+        return wide.reshape(-1, *rows.shape[1:])
+
+    def _outputs(self, part: str, rows: Array) -> Array:
+        """Rows of a matrix, or a bias, in the core's order."""
+        if part in "qk":
+            rows = self._heads(rows, self.turned)
+        if part == "q" and "q_norm" not in self.architecture.parts:
+            rows = rows * self.ratio
+        if part == "v":
+            rows = self._heads(rows, self.places)
+        return _filled(rows) if part in ("gate", "up") else rows
+
+    def _inputs(self, part: str, columns: NDArray) -> NDArray:
+        """Columns of a matrix, transposed, or the importance of its inputs, in the core's order."""
+        if part == "o":
+            return self._heads(columns, self.places)
+        return _filled(columns) if part == "down" else columns
 
     def linear(self, part: str, layer: int) -> QuantizedWeights:
         """A matrix of a block, quantised."""
-        weights = self.get(part, layer)
-        if part in "qk":
-            weights = self._rows(weights, self.turned)
-        if part == "q":
-            weights = weights * np.float32(np.sqrt(self.channels / self.architecture.channels))
-        if part == "v":
-            weights = self._rows(weights, self.places)
-        if part == "o":
-            weights = np.ascontiguousarray(self._rows(weights.T, self.places).T)
-        if part in ("gate", "up"):
-            weights = np.pad(weights, ((0, -len(weights) % _UNIT), (0, 0)))
-        if part == "down":
-            weights = np.pad(weights, ((0, 0), (0, -weights.shape[1] % _UNIT)))
-        return _quantized(self.get.name(part, layer), weights, self.recipe)
+        name = self.get.name(part, layer)
+        weights = self._inputs(part, self._outputs(part, self.get(part, layer)).T).T
+        counts = None if self.importance is None else self._inputs(part, self.importance[name])
+        return _quantized(name, np.ascontiguousarray(weights), self.recipe, counts)
+
+    def bias(self, part: str, layer: int) -> Array:
+        """What is added to a matrix's products; zeros where the model has nothing."""
+        known = bias_of(part) in self.architecture.parts
+        rows = self.get(bias_of(part), layer) if known else np.zeros(len(self.get(part, layer)), np.float32)
+        return self._outputs(part, rows)
+
+    def head_norms(self, layer: int) -> tuple[Array, Array] | None:
+        """Weights of the norms of queries and keys."""
+        if "q_norm" not in self.architecture.parts:
+            return None
+        queries, keys = (self._heads(self.get(part, layer), self.turned) for part in ("q_norm", "k_norm"))
+        return queries * self.ratio, keys
 
     def layer(self, number: int, scheme: Scheme) -> Layer:
         """A block."""
-        own = {part: self.linear(part, number) for part in LINEARS}
+        known = self.architecture.parts
+        matrices = {
+            name: stacked(*(self.linear(part, number) for part in parts)) for name, parts in _STACKS.items()
+        }
+        biases = {
+            name: np.concatenate([self.bias(part, number) for part in parts])
+            for name, parts in _STACKS.items()
+            if any(bias_of(part) in known for part in parts)
+        }
         return Layer(
-            own["q"],
-            stacked(own["k"], own["v"]),
-            own["o"],
-            own["gate"],
-            own["up"],
-            own["down"],
-            self.get("attention_norm", number),
-            self.get("ffn_norm", number),
-            scheme,
+            **matrices,
+            attention_norm=self.get("attention_norm", number),
+            ffn_norm=self.get("ffn_norm", number),
+            scheme=scheme,
+            biases=biases,
+            head_norms=self.head_norms(number),
         )
 
     def turns(self, limit: int) -> NDArray[np.float32]:
@@ -104,9 +143,16 @@ def _grouped(recipe: Recipe, core: Geometry) -> Recipe:
     return replace(recipe, group=min(recipe.group, core.numerics.group))
 
 
-def _quantized(name: str, weights: NDArray[np.float32], recipe: Recipe) -> QuantizedWeights:
+def _filled(rows: NDArray) -> NDArray:
+    """Rows, filled up with zeros to whole units."""
+    return np.pad(rows, [(0, -len(rows) % UNIT)] + [(0, 0)] * (rows.ndim - 1))
+
+
+def _quantized(
+    name: str, weights: Array, recipe: Recipe, importance: NDArray[np.floating] | None = None
+) -> QuantizedWeights:
     try:
-        found = recipe.quantize(weights)
+        found = recipe.quantize(weights, importance)
     except ValueError as error:
         raise ValueError(f"tensor {name}: {error}") from None
     if not isinstance(found, QuantizedWeights):
@@ -117,38 +163,43 @@ def _quantized(name: str, weights: NDArray[np.float32], recipe: Recipe) -> Quant
 def image(
     checkpoint: Checkpoint,
     recipe: Recipe,
-    scheme: Scheme,
+    scheme: Scheme | Layered,
     core: Geometry,
     preset: str,
     limit: int,
     head: Recipe | None = None,
     progress: Progress | None = None,
+    sequences: int = 1,
+    importance: Importance | None = None,
 ) -> Image:
     """The image of a model.
 
     Args:
         checkpoint: the model.
         recipe: of its matrices.
-        scheme: of its cache.
+        scheme: of its cache, or of that of each layer.
         core, preset: what it is made for, and its name.
         limit: tokens that there is room for.
         head: of the output layer; default: int8.
         progress: shows what is done.
+        sequences: that take turns, each with so many tokens and a cache of its own.
+        importance: of the inputs of every linear layer, for a calibrated recipe.
 
     Raises:
         ValueError: the model, the recipe or the scheme does not fit the core.
     """
     architecture = configuration.read(checkpoint)
-    if set(architecture.parts) - {*LINEARS, "attention_norm", "ffn_norm"}:
-        raise ValueError(
-            f"model of architecture {architecture.name} must have neither biases nor norms of heads"
-        )
+    if any(architecture.windows):
+        raise ValueError(f"model of architecture {architecture.name} must have no sliding windows")
+    schemes = scheme.layers if isinstance(scheme, Layered) else (scheme,) * architecture.layers
+    if len(schemes) != architecture.layers:
+        raise ValueError(f"table of {len(schemes)} layers must have {architecture.layers}, as the model has")
     recipe, head = _grouped(recipe, core), _grouped(head or RECIPES["int8"], core)
-    fitted = _Fitted(checkpoint, architecture, recipe)
+    fitted = _Fitted(checkpoint, architecture, recipe, importance)
     layers = []
     task = progress.add_task("layers", total=architecture.layers) if progress else None
-    for number in range(architecture.layers):
-        layers.append(fitted.layer(number, scheme))
+    for number, own in enumerate(schemes):
+        layers.append(fitted.layer(number, own))
         if progress and task is not None:
             progress.advance(task)
     embedding = fitted.get("embedding")
@@ -163,7 +214,8 @@ def image(
         heads=architecture.heads,
         kv_heads=architecture.kv_heads,
         channels=fitted.channels,
+        used_channels=architecture.channels,
         epsilon=architecture.epsilon,
         stops=tuple(sorted(tokenizer.ends(checkpoint)))[:2],
     )
-    return assemble(model, core, limit, preset)
+    return assemble(model, core, limit, preset, sequences=sequences)

@@ -20,6 +20,7 @@ from golden.model.calibration import Importance
 from golden.model.engine_memory import EngineMemory
 from golden.model.kv_schemes import QuantizedMemory
 from golden.model.linear import Factory, dense
+from golden.model.operations import CORE, FLOAT, Operations
 from golden.model.perplexity import Difference, compare
 from golden.model.recipes import RECIPES, Quantized, Recipe, factory
 from golden.model.system_memory import SystemMemory
@@ -45,6 +46,7 @@ class Setting:
         attention: width "8".."16" of the attention engine's activations, with a scheme of whole pages; None
             for attention in float32 on the same numbers.
         head: a name in ``RECIPES`` that quantises the output layer too; None leaves it in float32.
+        numerics: "core" for operations on vectors as the decode core works them out; None for float32.
 
     Raises:
         ValueError: a head that is calibrated or stored.
@@ -58,6 +60,7 @@ class Setting:
     search: str | None = None
     attention: str | None = None
     head: str | None = None
+    numerics: str | None = None
 
     def __post_init__(self) -> None:
         if self.head is not None and (RECIPES[self.head].calibrated or RECIPES[self.head].stored):
@@ -114,6 +117,11 @@ class Setting:
     def output(self) -> Factory:
         """What makes the output layer."""
         return dense if self.head is None else factory(self._recipe(self.head), self._activations)
+
+    @property
+    def operations(self) -> Operations:
+        """On vectors between the layers."""
+        return FLOAT if self.numerics is None else CORE
 
     @property
     def _activations(self) -> int | str | None:

@@ -17,6 +17,7 @@ from golden.model import configuration
 from golden.model.architecture import LINEARS, Architecture, bias_of
 from golden.model.attention import Memory, Plain, attend
 from golden.model.linear import Factory, Linear, biased, dense
+from golden.model.operations import FLOAT, Operations
 from golden.model.rope import rotate
 
 __all__ = ["Llama", "Parts"]
@@ -87,6 +88,7 @@ class Llama:
         linear: makes every linear layer of the blocks, without its bias.
         layers: run only so many blocks; default: all.
         output: makes the output layer, which is in float32 by default.
+        operations: on vectors between the layers; biases are added in float32 whatever these are.
 
     Attributes:
         architecture: of the whole model.
@@ -103,7 +105,9 @@ class Llama:
         linear: Factory = dense,
         layers: int | None = None,
         output: Factory = dense,
+        operations: Operations = FLOAT,
     ) -> None:
+        self._operations = operations
         self.architecture = configuration.read(checkpoint)
         self.channels = self.architecture.channels
         get = Parts(checkpoint, self.architecture)
@@ -127,9 +131,10 @@ class Llama:
             What the output layer multiplies by, float32 [n, width].
         """
         x = self.embedding[np.asarray(tokens)]
+        add = self._operations.add
         for block, memory in zip(self._blocks, memories or self.memories(), strict=True):
-            x = x + self._attention(block, self._normal(x, block.norms["attention_norm"]), memory)
-            x = x + _swiglu(block, self._normal(x, block.norms["ffn_norm"]))
+            x = add(x, self._attention(block, self._normal(x, block.norms["attention_norm"]), memory))
+            x = add(x, self._swiglu(block, self._normal(x, block.norms["ffn_norm"])))
         return self._normal(x, self._norm)
 
     def logits(self, hidden: Array) -> Array:
@@ -140,19 +145,15 @@ class Llama:
         query, key, value = (block.linear[part](x).reshape(len(x), -1, self.channels) for part in "qkv")
         if "q_norm" in block.norms:
             query, key = self._normal(query, block.norms["q_norm"]), self._normal(key, block.norms["k_norm"])
-        first, (angles, paired) = memory.tokens, (self.architecture.angles, self.architecture.paired)
-        query, key = (rotate(part, first, angles, paired) for part in (query, key))
+        turning = self.architecture.angles, self.architecture.paired, self._operations.turn
+        query, key = (rotate(part, memory.tokens, *turning) for part in (query, key))
         memory.append(key.swapaxes(0, 1), value.swapaxes(0, 1))
         return block.linear["o"](attend(query, memory, block.window))
 
     def _normal(self, x: Array, weights: Array) -> Array:
         """RMSNorm along the last axis."""
-        mean = np.square(x).mean(-1, keepdims=True)
-        return x / np.sqrt(mean + np.float32(self.architecture.epsilon)) * weights
+        return self._operations.norm(x, weights, self.architecture.epsilon)
 
-
-def _swiglu(block: _Block, x: Array) -> Array:
-    gate = block.linear["gate"](x)
-    with np.errstate(over="ignore"):  # exp of a large number is infinite, its reciprocal 0
-        gate /= 1 + np.exp(-gate)
-    return block.linear["down"](gate * block.linear["up"](x))
+    def _swiglu(self, block: _Block, x: Array) -> Array:
+        wide = self._operations.silu_multiply(block.linear["gate"](x), block.linear["up"](x))
+        return block.linear["down"](wide)

@@ -11,10 +11,12 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["SCALINGS", "frequencies", "rotate"]
+__all__ = ["SCALINGS", "Turn", "frequencies", "rotate", "turn"]
 
 Angles = NDArray[np.float64]
 Array = NDArray[np.float32]
+Turn = Callable[[Array, Array, Array, Array], tuple[Array, Array]]
+"""The two halves of pairs, their cosines and their sines, to the halves of the pairs turned."""
 
 
 def frequencies(channels: int, base: float) -> Angles:
@@ -51,7 +53,12 @@ SCALINGS: Mapping[str, tuple[Callable[..., Angles], tuple[str, ...]]] = {
 """Scalings by name: what they do to angles, and the names of what they need."""
 
 
-def rotate(x: Array, first: int, angles: Angles, paired: bool) -> Array:
+def turn(a: Array, b: Array, cosine: Array, sine: Array) -> tuple[Array, Array]:
+    """Pairs (a, b), turned, in float32."""
+    return a * cosine - b * sine, a * sine + b * cosine
+
+
+def rotate(x: Array, first: int, angles: Angles, paired: bool, turn: Turn = turn) -> Array:
     """Turn the first ``2 * len(angles)`` channels; the others stay.
 
     Args:
@@ -59,13 +66,14 @@ def rotate(x: Array, first: int, angles: Angles, paired: bool) -> Array:
         first: position of the first token.
         angles: per position, of each pair.
         paired: a pair is two neighbours (llama2.c); otherwise one channel of each half of those turned.
+        turn: turns them.
     """
     half = len(angles)
     steps = np.arange(first, first + len(x))[:, None, None] * angles
     cosine, sine = np.cos(steps).astype(np.float32), np.sin(steps).astype(np.float32)
     own, rest = x[..., : 2 * half], x[..., 2 * half :]
     one, other = (own[..., 0::2], own[..., 1::2]) if paired else (own[..., :half], own[..., half:])
-    turned = one * cosine - other * sine, one * sine + other * cosine
+    turned = turn(one, other, cosine, sine)
     if paired:
         turned = (np.stack(turned, -1).reshape(own.shape),)
     return np.concatenate([*turned, rest], -1, dtype=np.float32)

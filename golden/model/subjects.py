@@ -24,7 +24,7 @@ from golden.model.perplexity import log_softmax, losses
 from golden.model.recipes import Quantized
 from golden.model.whisper import Whisper
 
-__all__ = ["Sounds", "Text", "digest"]
+__all__ = ["Sounds", "Text", "digest", "importance"]
 
 Array = NDArray[np.float32]
 
@@ -57,7 +57,7 @@ class Text:
     ) -> Callable[[], Iterator[Window]]:
         """Make the model; what is returned reads."""
         linear = setting.linear(note, self._importance, self.checkpoint.__getitem__)
-        model = Llama(self.checkpoint, linear, output=setting.output)
+        model = Llama(self.checkpoint, linear, output=setting.output, operations=setting.operations)
 
         count = model.architecture.layers
         places = cycle(range(count))  # memories are made layer by layer, once for each part
@@ -76,13 +76,8 @@ class Text:
         return read
 
     def _importance(self) -> Importance:
-        def run(watching: Factory) -> None:
-            model = Llama(self.checkpoint, watching)
-            for part in parts:
-                model.hidden(part)
-
         _check(parts := self.calibration())
-        return mean_squares(run)
+        return importance(self.checkpoint, parts)
 
 
 class Sounds:
@@ -144,6 +139,8 @@ class Sounds:
         """Make the model; what is returned reads."""
         if setting.head is not None:
             raise ValueError(f"head {setting.head!r} must be that of a llama model")
+        if setting.numerics is not None:
+            raise ValueError(f"numerics {setting.numerics!r} must be those of a llama model")
         model = Whisper(self.checkpoint, setting.linear(note, self._importance, self.checkpoint.__getitem__))
 
         def cross(heads: int, channels: int) -> Memory:
@@ -168,6 +165,17 @@ class Sounds:
 
         _check(self.calibration)
         return mean_squares(run)
+
+
+def importance(checkpoint: Checkpoint, parts: Sequence[NDArray[np.int64]]) -> Importance:
+    """Of the inputs of a llama model's linear layers, on windows of ids."""
+
+    def run(watching: Factory) -> None:
+        model = Llama(checkpoint, watching)
+        for part in parts:
+            model.hidden(part)
+
+    return mean_squares(run)
 
 
 def digest(parts: Iterable[NDArray]) -> str:

@@ -45,7 +45,7 @@ def cells(result: Result, base: Result) -> tuple[str, ...]:
     setting, difference, diverging = result.setting, result.against(base), result.diverging(base)
     divergence = f"{diverging.mean:.4f} +- {_error(diverging)}".removesuffix(" +- ") if diverging else ""
     extra = [f"{name} {value}" for name, value in setting.changes.items()]
-    extra += [f"head {setting.head}"] if setting.head else []
+    extra += [f"{name} {getattr(setting, name)}" for name in ("head", "numerics") if getattr(setting, name)]
     return (
         " ".join([setting.weights, *extra]),
         "" if result.bits_per_weight is None else f"{result.bits_per_weight:.3f}",

@@ -13,7 +13,7 @@ from golden.vector.arithmetic import add, flushed, multiply
 from golden.vector.norm import norm
 from golden.vector.sigmoid import sigmoid
 
-__all__ = ["FUNCTIONS", "apply", "arg_max", "fits", "rotary", "silu_multiply"]
+__all__ = ["FUNCTIONS", "apply", "arg_max", "fits", "rotary", "silu_multiply", "turn"]
 
 FUNCTIONS = ("copy", "add", "multiply", "norm", "rotary", "silu_multiply", "arg_max")
 """In the order of their numbers, ``golden.core.commands.Function``."""
@@ -23,8 +23,13 @@ _UNIT = 16
 Array = NDArray[np.float32]
 
 
+def turn(a: Array, b: Array, cosines: Array, sines: Array) -> tuple[Array, Array]:
+    """Pairs (a, b), turned: (a cos - b sin, b cos + a sin)."""
+    return add(multiply(a, cosines), -multiply(b, sines)), add(multiply(b, cosines), multiply(a, sines))
+
+
 def rotary(x: Array, table: Array, segment: int) -> Array:
-    """Turn the pairs (a, b) = (i, i + D/2) of every segment: (a cos_i - b sin_i, b cos_i + a sin_i).
+    """``turn`` the pairs of elements (i, i + D/2) of every segment by angle i.
 
     Args:
         x: [n], float32, a multiple of ``segment``.
@@ -33,9 +38,7 @@ def rotary(x: Array, table: Array, segment: int) -> Array:
     """
     a, b = np.split(x.reshape(-1, segment), 2, axis=1)
     cosines, sines = np.split(table, 2)
-    first = add(multiply(a, cosines), -multiply(b, sines))
-    second = add(multiply(b, cosines), multiply(a, sines))
-    return np.concatenate([first, second], axis=1).reshape(-1)
+    return np.concatenate(turn(a, b, cosines, sines), axis=1).reshape(-1)
 
 
 def silu_multiply(a: ArrayLike, b: ArrayLike) -> Array:

@@ -27,7 +27,7 @@ _RECORD = 10_000
 
 @dataclass(frozen=True)
 class Step:
-    """What one pass through the ring of commands gave.
+    """What the commands of a token gave.
 
     Attributes:
         token: id of the token at the new position, one of the prompt's or a new one.
@@ -41,39 +41,39 @@ class Step:
 
 
 class Session:
-    """A core that has a prompt to continue.
+    """A core that has prompts to continue.
 
     Args:
         simulation: the core; its memory has room for the image.
         image: made for that core.
-        ids: of the prompt.
+        prompts: ids of a prompt for each sequence of the image.
 
     Attributes:
         memory: uint8, the core's window.
 
     Raises:
-        ValueError: the prompt does not fit the image, or the image the memory.
+        ValueError: the prompts do not fit the image, or the image the memory.
     """
 
-    def __init__(self, simulation: Simulation, image: Image, ids: list[int]) -> None:
-        memory = image.with_prompt(ids)
+    def __init__(self, simulation: Simulation, image: Image, *prompts: list[int]) -> None:
+        memory = image.with_prompt(*prompts)
         self.simulation, self.symbols = simulation, image.symbols
         self._driver = Driver(simulation, len(memory))
         self.memory = self._driver.memory
         self.memory[:] = memory
         self._words = self.memory.view("<u4")
-        symbols = self.symbols
+        symbols, self._turn = self.symbols, 0
         self._driver.start(symbols.ring, symbols.commands, symbols.completions, symbols.identity)
 
     def step(self) -> Step:
-        """Take the sequence one token further.
+        """Take the sequence whose turn it is one token further.
 
         Raises:
             CommandFailed: a command ended with an error; the text says which.
             SimulationError: the core broke a rule, or does not come to an end.
         """
-        before = self.simulation.counters
-        self._driver.submit(self.symbols.commands)
+        before, symbols = self.simulation.counters, self.symbols
+        self._driver.submit(symbols.token_commands)
         try:
             self._driver.wait(_PATIENCE)
         except CommandFailed as failure:
@@ -81,11 +81,12 @@ class Session:
             raise CommandFailed(next(self._failures(), str(failure))) from None
         passed = self.simulation.counters - before
         complete = sum(1 for _ in self._driver.completions())
-        if complete != self.symbols.commands:
-            raise SimulationError(f"{complete} of {self.symbols.commands} commands are complete")
-        line = self._words[self.symbols.sequence * _LINE_WORDS :][:_LINE_WORDS]
+        if complete != symbols.token_commands:
+            raise SimulationError(f"{complete} of {symbols.token_commands} commands are complete")
+        line = self._words[(symbols.sequence + self._turn) * _LINE_WORDS :][:_LINE_WORDS]
         state = field_values(line, SEQUENCE)
-        token = self._words[self.symbols.tokens * _LINE_WORDS + state["position"]]
+        token = self._words[state["tokens"] * _LINE_WORDS + state["position"]]
+        self._turn = (self._turn + 1) % symbols.sequences
         return Step(int(token), passed, bool(state["stopped"]))
 
     def _failures(self) -> Iterator[str]:

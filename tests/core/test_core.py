@@ -308,19 +308,31 @@ def one_token(library: Path, image: Image, disturb: Callable[[Driver], None], gi
     driver.simulation.close()
 
 
+def resets(image: Image, cycles: list[int]) -> Callable[[Driver], None]:
+    """After so many cycles, and again, what was given is given once more; the last time all of it."""
+    symbols = image.symbols
+
+    def disturb(driver: Driver) -> None:
+        for number, count in enumerate(cycles, 1):
+            driver.simulation.run(count)
+            driver.simulation.reset()
+            driver.start(symbols.ring, symbols.commands, symbols.completions, symbols.identity)
+            driver.submit(symbols.commands - (number < len(cycles)))
+        driver.wait(_CYCLES)
+
+    return disturb
+
+
 @pytest.mark.parametrize("cycles", [1, 3_000, 9_000, 17_001, 26_003])
 def test_reset(library: Path, image: Image, cycles: int) -> None:
     """At any time: what was appended is appended once more, and leaves the same memory."""
+    one_token(library, image, resets(image, [cycles]), given=image.symbols.commands - 1)
 
-    def disturb(driver: Driver) -> None:
-        driver.simulation.run(cycles)
-        driver.simulation.reset()
-        symbols = image.symbols
-        driver.start(symbols.ring, symbols.commands, symbols.completions, symbols.identity)
-        driver.submit(symbols.commands)
-        driver.wait(_CYCLES)
 
-    one_token(library, image, disturb, given=image.symbols.commands - 1)
+def test_resets_in_any_cycle(library: Path, image: Image, rng: np.random.Generator) -> None:
+    """Eight, one after the other, wherever the token then is."""
+    cycles = rng.integers(1, 30_000, 8).tolist()
+    one_token(library, image, resets(image, cycles), given=image.symbols.commands - 1)
 
 
 def test_memory_stands_still(library: Path, image: Image) -> None:

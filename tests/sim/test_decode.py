@@ -2,16 +2,18 @@
 
 import argparse
 import ctypes
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from rich.progress import Progress
 
+from golden import generate
 from golden.checkpoint import Checkpoint
 from golden.compile import compiled
 from golden.core import geometry
-from golden.core.machine import Machine
+from golden.core.machine import Machine, continuation
 from golden.model import tokenizer
 from hw.config import preset
 from sim import decode
@@ -67,6 +69,30 @@ def continued(tiny_file: Checkpoint):
     machine = Machine(image.with_prompt(ids), image.symbols, geometry.get("tiny"))
     said = [machine.run_token() for _ in range(len(ids) + 9)][len(ids) - 1 :]
     return image, ids, machine.memory, said
+
+
+def test_golden_generate(continued, tiny_file: Checkpoint, capsys: pytest.CaptureFixture) -> None:
+    """``golden.generate`` says the golden core's tokens, behind what the model says in full precision."""
+    said = continued[3]
+    more = ["--numerics", "core", "--tokens", str(len(said))]
+    assert generate.main(arguments(tiny_file.path, *more)) == 0
+    title, text, *rest = capsys.readouterr().out.splitlines()[3:]
+    assert title == "[bitmod4 weights, int8 output layer, KV native4_paged, core tiny]"
+    assert text == tokenizer.of(tiny_file).decode(said)
+    assert rest[0].startswith(f"[{len(said)} tokens, ")
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_golden_text_ends(continued, ended: bool) -> None:
+    """Before a token that ends it, or where there is no more room."""
+    image, ids, _, said = continued
+    new = said.index(said[4]) if ended else len(said)
+    limit = len(ids) + len(said)
+    memory = image.memory.copy()
+    words = memory.view("<u4")[16 * image.symbols.sequence :]
+    words[3:5] = limit, said[4] if ended else 0xFFFFFFFF
+    other = replace(image, memory=memory, symbols=replace(image.symbols, limit=limit))
+    assert list(continuation(other, ids, geometry.get("tiny"))) == said[:new]
 
 
 def test_differences_are_found(continued) -> None:
