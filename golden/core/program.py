@@ -13,7 +13,6 @@ Scratch memory::
     wide     queries, keys and values; or gate and up
 """
 
-from dataclasses import dataclass, field
 from itertools import product
 from typing import NamedTuple
 
@@ -21,15 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from golden.core import state
-from golden.core.commands import LINE_BYTES, UNIT, Field, Function, IndexKind, Opcode, encode
+from golden.core.commands import LINE_BYTES, UNIT, Function, IndexKind, Opcode
 from golden.core.geometry import Geometry
-from golden.core.image import Builder, Image, Symbols
-from golden.core.kv_shape import bits_of
+from golden.core.head_image import add_head
+from golden.core.image import Builder, Image, Symbols, line_count
 from golden.core.model import Layer, Model, some_rows, stacked
-from golden.kv.formats import Format
-from golden.kv.pages import PageLayout
+from golden.core.ring import Program
 from golden.kv.schemes import Scheme
-from golden.kv.window import copy_bytes
 from golden.weights import layout
 from golden.weights.quantized import QuantizedWeights
 
@@ -38,8 +35,6 @@ __all__ = ["assemble"]
 _NONE = 0xFFFFFFFF
 _REST = 8
 """The part of SwiGLU's products that is worked out when all their factors are there: one in so many."""
-_OWN = ("head", "sequence")
-"""Fields whose lines are a sequence's own."""
 _HALVINGS = {1 << shift: shift for shift in range(4)}
 
 
@@ -53,34 +48,12 @@ class _Places(NamedTuple):
     wide: int
 
 
-@dataclass
-class _Program:
-    """Commands in order, with a line of text each."""
-
-    given: list[tuple[Opcode, dict[str, int]]] = field(default_factory=list)
-    commands: list[bytes] = field(default_factory=list)
-    listing: list[str] = field(default_factory=list)
-
-    def again(self, count: int, lines: dict[int, int]) -> None:
-        """The first ``count`` commands once more, with other lines of what is a sequence's own."""
-        for opcode, values in self.given[:count]:
-            own = {name: lines[values[name]] for name in _OWN if name in values}
-            self.add(opcode, **values | own)
-
-    def add(self, opcode: Opcode, **values: int) -> None:
-        number = len(self.commands)
-        self.given.append((opcode, values))
-        self.commands.append(encode(opcode, id=number, stop=1, **values))
-        shown = " ".join(f"{name}={value}" for name, value in values.items())
-        self.listing.append(f"{number:5} {opcode.name.lower():8}{shown}")
-
-
 class _Writer:
     """Puts a model into an image, part by part, with the commands that use it."""
 
     def __init__(self, model: Model, geometry: Geometry, limit: int) -> None:
         self.model, self.geometry, self.limit = model, geometry, limit
-        self.builder, self.program = Builder(), _Program()
+        self.builder, self.program = Builder(), Program()
         self.heads: list[tuple[int, str, Scheme]] = []
         self.places = self._scratch()
 
@@ -101,7 +74,7 @@ class _Writer:
         """A row of a table [n, elements], each from a line on."""
         rows = np.atleast_2d(table)
         width = rows.shape[1] * rows.itemsize
-        pitch = -(-width // LINE_BYTES)
+        pitch = line_count(width)
         padded = np.zeros((len(rows), pitch * LINE_BYTES), np.uint8)
         padded[:, :width] = rows.view(np.uint8)
         line = self.builder.add(name, padded)
@@ -149,7 +122,7 @@ class _Writer:
     def norm(
         self, source: int, destination: int, elements: int, segment: int, mean: int, beside: int = 0
     ) -> None:
-        """Segments of a vector, each normalised by the mean of ``mean`` elements and multiplied by the row."""
+        """Segments of a vector, each normalised by the mean of ``mean`` elements times the row."""
         self.vector(
             Function.NORM,
             source,
@@ -186,58 +159,8 @@ class _Writer:
         self.vector(Function.ADD, places.x, places.x, width, operand=places.normed)
 
     def head(self, name: str, scheme: Scheme) -> int:
-        """Header, records, pages and window of a KV head; returns the header's line."""
-        geometry, channels = self.geometry, self.model.channels
-        tokens, residual = geometry.page_tokens, scheme.residual
-        layouts = [
-            self._layout(form, side)
-            for form, side in zip((scheme.key, scheme.value), ("key", "value"), strict=True)
-        ]
-        window = self._layout(scheme.window_format, "key")
-        parts = [_lines(window.bytes)] * 2 + [_lines(copy_bytes(window))] * 2
-        starts = [0, *map(int, np.cumsum(parts))]
-        blocks = -(-(residual + tokens - 1) // tokens)  # that the window lies in at most
-        slots = 1 << (blocks - 1).bit_length()
-        pages = max(0, self.limit - residual) // tokens
-        builder = self.builder
-        header = {
-            "window": builder.reserve(f"{name}.window", starts[-1] * slots * LINE_BYTES),
-            "pitch": starts[-1],
-            "slots": slots,
-            "channels": channels // UNIT,
-            "residual": residual,
-            "coded_values": starts[1],
-            "key_copy": starts[2],
-            "value_copy": starts[3],
-            "pages": pages,
-            "key_top": 1,
-            "value_top": 1,
-        }
-        lengths = [_lines(each.bytes) for each in layouts]
-        first = builder.reserve(f"{name}.pages", pages * sum(lengths) * LINE_BYTES)
-        forms = [bits_of(each.format, channels, tokens) for each in layouts]
-        records = [
-            {
-                "keys": first + page * sum(lengths),
-                "values": first + page * sum(lengths) + lengths[0],
-                "key_format": forms[0],
-                "value_format": forms[1],
-                "first": 0,
-                "last": tokens - 1,
-            }
-            for page in range(pages)
-        ]
-        own = [_words(header, state.HEAD, LINE_BYTES)]
-        own += [_words(record, state.RECORD, state.RECORD_BYTES) for record in records]
-        return builder.add(name, b"".join(own))
-
-    def _layout(self, form: Format | None, side: str) -> PageLayout:
-        if form is None:
-            raise ValueError("scheme of a core must have a window format")
-        geometry = self.geometry
-        return PageLayout(
-            form, side, geometry.page_tokens, self.model.channels, geometry.rows, geometry.lanes
-        )
+        """What memory has of a KV head; returns its header's line."""
+        return add_head(self.builder, name, scheme, self.geometry, self.model.channels, self.limit)
 
     def cache(self, number: int, layer: Layer) -> list[int]:
         """Keys and values of a token to the cache; returns lines of the heads."""
@@ -347,7 +270,7 @@ def assemble(
     """
     writer = _Writer(model, geometry, limit)
     builder, program, places = writer.builder, writer.program, writer.places
-    tokens = builder.reserve("tokens", sequences * _lines(4 * limit) * LINE_BYTES)
+    tokens = builder.reserve("tokens", sequences * line_count(4 * limit) * LINE_BYTES)
     sequence = builder.reserve("sequence", sequences * LINE_BYTES)
     program.add(Opcode.BEGIN, sequence=sequence, wait_results=1)
     writer.gather("embedding", model.embedding.astype("<f2"), places.x, IndexKind.TOKEN)
@@ -399,19 +322,8 @@ def _state(model: Model, symbols: Symbols, number: int) -> bytes:
         "model_high": symbols.identity >> 32,
     }
     stops = dict(zip(("stop_0", "stop_1"), (*model.stops, _NONE, _NONE), strict=False))
-    return _words(values | stops, state.SEQUENCE, LINE_BYTES)
+    return state.encoded(values | stops, state.SEQUENCE, LINE_BYTES)
 
 
 def _bits(number: float) -> int:
     return int(np.float32(number).view(np.uint32))
-
-
-def _lines(length: int) -> int:
-    return -(-length // LINE_BYTES)
-
-
-def _words(values: dict[str, int], fields: tuple[Field, ...], length: int) -> bytes:
-    words = np.zeros(length // 4, "<u4")
-    for each in fields:
-        words[each.word] |= np.uint32(values[each.name] << each.low)
-    return words.tobytes()
