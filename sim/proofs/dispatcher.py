@@ -11,10 +11,10 @@ from hw.core.payloads import done, fetched, operands
 from sim.proofs.accesses import Stays
 from sim.proofs.attention import InOrder
 
-__all__ = ["RecordsInOrder"]
+__all__ = ["CommandsRecorded"]
 
 
-class RecordsInOrder(wiring.Component):
+class CommandsRecorded(wiring.Component):
     """What becomes of commands.
 
     A solver chooses all inputs: commands of every kind, when units take them and end, with which status, when

@@ -8,7 +8,7 @@ from hw.core import record_order
 from hw.core.dispatcher import Dispatcher
 from hw.core.record_order import RecordOrder
 from sim import formal
-from sim.proofs.dispatcher import RecordsInOrder
+from sim.proofs.dispatcher import CommandsRecorded
 
 WAITING = 2
 INSIDE = WAITING + 4
@@ -21,12 +21,12 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_records_in_order() -> None:
-    assert formal.prove(RecordsInOrder(preset("tiny"), INSIDE)) > 0
+    assert formal.prove(CommandsRecorded(preset("tiny"), INSIDE)) > 0
 
 
 def refuted() -> None:
     with pytest.raises(formal.Refuted):
-        formal.prove(RecordsInOrder(preset("tiny"), INSIDE))
+        formal.prove(CommandsRecorded(preset("tiny"), INSIDE))
 
 
 def test_records_as_they_come_are_refuted(monkeypatch: pytest.MonkeyPatch) -> None:

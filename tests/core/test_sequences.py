@@ -77,7 +77,7 @@ def test_the_circuit(pair: Image) -> None:
     machine = Machine(pair.with_prompt(*PROMPTS), symbols, geometry.get("tiny"))
     timing = Timing(latency=30, spread=20, seed=5)
     with Simulation(build_core(preset("tiny")), memory_bytes(pair), timing=timing) as simulation:
-        session = Session(simulation, pair, *PROMPTS)
+        session = Session(simulation, pair, pair.with_prompt(*PROMPTS))
         for _ in range(6):
             assert session.step().token == machine.run_token()
         left = session.memory.copy()
