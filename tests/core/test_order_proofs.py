@@ -18,6 +18,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, name, value)
     for module in (completions, fetch):
         monkeypatch.setattr(module, "LINE_BITS", 3)
+    monkeypatch.setattr(completions, "WAITING", 2)
 
 
 def also(monkeypatch: pytest.MonkeyPatch, kind: type, change) -> None:
