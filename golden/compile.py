@@ -55,7 +55,9 @@ def compiled(
     if "none" in (weights, head):
         raise ValueError("recipe 'none' must be one that packets hold")
     checkpoint, recipe = open_checkpoint(locate(model)), RECIPES[weights]
-    parts = calibration_windows(checkpoint, list(calibration)) if recipe.calibrated else ()
+    counts = None
+    if recipe.calibrated:
+        counts = importance(checkpoint, calibration_windows(checkpoint, calibration))
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         return core_image.image(
@@ -68,7 +70,7 @@ def compiled(
             RECIPES[head],
             progress,
             sequences,
-            importance(checkpoint, parts) if recipe.calibrated else None,
+            counts,
         )
 
 

@@ -38,7 +38,7 @@ import argparse
 import importlib
 import sys
 import wave
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache, partial
 from itertools import product
@@ -154,7 +154,7 @@ def _calibration(checkpoint: Checkpoint, options: argparse.Namespace) -> list[np
 
 
 def calibration_windows(
-    checkpoint: Checkpoint, files: list[str], context: int = _CALIBRATION
+    checkpoint: Checkpoint, files: Sequence[str], context: int = _CALIBRATION
 ) -> list[np.ndarray]:
     """Windows of at most ``context`` ids of a text to calibrate with: of files, or of the manual's end."""
     known = "".join(Path(name).read_text(encoding="utf-8") for name in files)

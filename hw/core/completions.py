@@ -10,12 +10,12 @@ from golden.core.commands import COMPLETION_BYTES, LINE_BYTES
 from hw.config import Config
 from hw.core.payloads import LINE_BITS, record, write_request
 
-__all__ = ["Completions"]
+__all__ = ["WAITING", "Completions"]
 
 _RECORD_BITS = 8 * COMPLETION_BYTES
 _RECORDS = LINE_BYTES // COMPLETION_BYTES
 """In a line."""
-_WAITING = 4
+WAITING = 4
 """Records written that memory has not answered."""
 
 
@@ -61,7 +61,7 @@ class Completions(wiring.Component):
         place = Signal(32)
         part = Signal(range(max(2, parts)))
         left = Signal(range(parts + 1))
-        m.submodules.waiting = waiting = SyncFIFO(width=1, depth=_WAITING)
+        m.submodules.waiting = waiting = SyncFIFO(width=1, depth=WAITING)
         item = self.records.p
         takes = Signal()
         leaves = Signal()

@@ -5,19 +5,16 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In
 from amaranth.utils import exact_log2
 
-from golden.core.commands import LINE_BYTES
+from golden.core.commands import COMPLETION_BYTES, LINE_BYTES
 from hw.config import Config
-from hw.core import payloads
+from hw.core import completions, payloads
 from hw.core.completions import Completions
 from sim.proofs.accesses import Constant, Stays
 from sim.proofs.attention import InOrder
 
-__all__ = ["MOST", "RecordsInOrder"]
+__all__ = ["RecordsInOrder"]
 
-MOST = 5
-"""Records that were taken and not told of, at most: four that wait, one that is told of."""
-_RECORD_BITS = 128
-_RECORDS = 4
+_RECORDS = LINE_BYTES // COMPLETION_BYTES
 """In a line."""
 _RING = 2
 """Bits of the ring's size."""
@@ -27,11 +24,14 @@ class RecordsInOrder(wiring.Component):
     """Records on their way to memory and to software, in rings of up to three commands.
 
     A solver chooses the ring, records, stalls and answers. Claimed: every record is written once, in order,
-    record k at place k modulo the ring's size, as one write or all its parts; what is offered to the write
-    mover stays until it is taken; the head moves on once for every record, in order, only after all of its
-    writes are answered, and the interrupt is raised then for those that asked for it, and only for them.
+    record k at place k modulo the ring's size; what is offered to the write mover stays until it is taken;
+    the head moves on once for every record, in order, a cycle after its write is answered, and the interrupt
+    is raised then for those that asked for it, and only for them.
 
-    Records are told apart by a bit that each of their writes has, and by ``interrupt``.
+    Records are told apart by a bit of their ids, and by ``interrupt``.
+
+    Args:
+        config: with words of at least a record.
 
     Members:
         line, size (in): of the ring, constant.
@@ -49,7 +49,7 @@ class RecordsInOrder(wiring.Component):
         m.submodules.completions = own = Completions(self.config)
         m.submodules.ring = Constant(self.line, self.size)
         records, writes = own.records, own.writes
-        unanswered = Signal(range(2 * _RECORDS + 4))
+        unanswered = Signal(range(self._most + 2))
         takes, written, answered = (Signal(name=name) for name in ("takes", "written", "answered"))
         m.d.comb += [
             Assume(~ResetSignal()),
@@ -58,7 +58,6 @@ class RecordsInOrder(wiring.Component):
             own.size.eq(self.size),
             records.valid.eq(self.records_valid),
             records.p.id.eq(self.tag),
-            records.p.bytes.eq(self.tag),
             records.p.interrupt.eq(self.interrupt),
             takes.eq(records.valid & records.ready),
             writes.ready.eq(self.takes_write),
@@ -70,44 +69,38 @@ class RecordsInOrder(wiring.Component):
         m.submodules.writes_stay = Stays(
             writes.valid, writes.ready, [writes.p.line, writes.p.word, writes.p.data[0], writes.p.enables]
         )
-        last = self._places(m, own, written)
-        self._order(m, "writes", takes, self.tag, last, writes.p.data[0])
-        self._told(m, own, takes, self._parts(m, "answered", answered)[0])
+        self._places(m, own, written)
+        self._order(m, "writes", takes, self.tag, written, writes.p.data[0])
+        self._told(m, own, takes, answered)
         return m
 
-    def _parts(self, m: Module, name: str, over: Value) -> tuple[Value, Value]:
-        """Whether the last part of a record is over now, and which part it is."""
-        parts = max(1, _RECORD_BITS // self.config.memory_bits)
-        part = Signal(range(max(2, parts)), name=f"{name}_part")
-        with m.If(over):
-            m.d.sync += part.eq(Mux(part == parts - 1, 0, part + 1))
-        return over & (part == parts - 1), part
+    @property
+    def _most(self) -> int:
+        """Records that were taken and not told of: those that wait for memory, and one that is told of."""
+        return completions.WAITING + 1
 
-    def _places(self, m: Module, own: Completions, written: Value) -> Value:
-        """Claim places of writes; returns that the last one of a record leaves."""
+    def _places(self, m: Module, own: Completions, written: Value) -> None:
+        """Claim the place of the record that is offered."""
         width = self.config.memory_bits // 8
-        size = min(_RECORD_BITS // 8, width)
         write, place = own.writes.p, Signal(_RING)
-        last, part = self._parts(m, "written", written)
         line = Signal.like(self.line, name="own_line")
         byte = Signal(exact_log2(LINE_BYTES), name="own_byte")
         enables = Signal(width, name="own_enables")
         m.d.comb += [
             line.eq(self.line + place // _RECORDS),
-            byte.eq(place % _RECORDS * (_RECORD_BITS // 8) + part * size),
-            enables.eq(((1 << size) - 1) << byte % width),
+            byte.eq(place % _RECORDS * COMPLETION_BYTES),
+            enables.eq(((1 << COMPLETION_BYTES) - 1) << byte % width),
             Assert(~own.writes.valid | (write.line == line)),
             Assert(~own.writes.valid | (write.word == byte // width)),
             Assert(~own.writes.valid | (write.enables == enables)),
         ]
-        with m.If(last):
+        with m.If(written):
             m.d.sync += place.eq(Mux(place + 1 == self.size, 0, place + 1))
-        return last
 
     def _order(
         self, m: Module, name: str, enters: Value, entering: Value, leaves: Value, leaving: Value
     ) -> None:
-        m.submodules[f"order_of_{name}"] = order = InOrder(1, MOST)
+        m.submodules[f"order_of_{name}"] = order = InOrder(1, self._most)
         m.d.comb += [
             order.enters.eq(enters),
             order.entering.eq(entering),
@@ -116,11 +109,11 @@ class RecordsInOrder(wiring.Component):
             order.pick.eq(self.pick),
         ]
 
-    def _told(self, m: Module, own: Completions, takes: Value, over: Value) -> None:
-        """Claim what software is told, a cycle after a record's last answer."""
+    def _told(self, m: Module, own: Completions, takes: Value, answered: Value) -> None:
+        """Claim what software is told."""
         before = Signal(32)
         moves, late = Signal(), Signal()
-        m.d.sync += [before.eq(own.head), late.eq(over)]
+        m.d.sync += [before.eq(own.head), late.eq(answered)]
         m.d.comb += [
             moves.eq(own.head[0] != before[0]),
             Assert(moves == late),

@@ -15,10 +15,13 @@ from golden.core.image import Image
 from golden.core.kv_shape import format_of
 from golden.core.machine import Machine
 from golden.core.state import RECORD, field_values
+from golden.evaluate import calibration_windows
 from golden.kv.formats import Format
 from golden.model.architecture import ARCHITECTURES, IN_ALL, names
 from golden.model.evaluation import Setting
 from golden.model.llama import Llama
+from golden.model.subjects import importance
+from golden.model.tokenizer import of
 from golden.systems import kvtuner
 from hw.config import preset
 from sim.core import Session, Simulation, Timing, build_core, memory_bytes
@@ -102,25 +105,53 @@ def qwen_image(qwen: Checkpoint) -> Image:
     return compiled(str(qwen.path), "int8", "int8", "native4_paged", "tiny", 40)
 
 
-def test_qwen_in_float(qwen: Checkpoint, qwen_image: Image) -> None:
-    """Logits of every position of a prompt, beside the model's in float32 with the same weights."""
-    machine, symbols = started(qwen_image, PROMPT), qwen_image.symbols
-    setting = Setting("int8", head="int8", group=16)
-    model = Llama(qwen, setting.linear(), output=setting.output)
-    wanted = model.logits(model.hidden(PROMPT))
+def error_of_logits(image: Image, model: Llama, ids: list[int]) -> float:
+    """Relative error of the logits of every position, beside a model in float32 with the same weights."""
+    symbols = image.symbols
+    machine = Machine(image.with_prompt(ids), symbols, geometry.get(symbols.preset))
+    wanted = model.logits(model.hidden(ids))
     assert symbols.logits is not None
     logits = machine.words[16 * symbols.logits :][: symbols.vocabulary].view("<f4")
     found = []
-    for _ in PROMPT:
+    for _ in ids:
         machine.run_token()
         found.append(logits.copy())
-    error = np.square(found - wanted).mean() / np.square(wanted).mean()
-    print(f"relative error {error**0.5:.5f}")
-    assert error < 0.02**2
+    error = float(np.sqrt(np.square(found - wanted).mean() / np.square(wanted).mean()))
+    print(f"relative error {error:.5f}")
+    return error
+
+
+def test_qwen_in_float(qwen: Checkpoint, qwen_image: Image) -> None:
+    setting = Setting("int8", head="int8", group=16)
+    model = Llama(qwen, setting.linear(), output=setting.output)
+    assert error_of_logits(qwen_image, model, PROMPT) < 0.02
+
+
+@pytest.mark.llm
+@pytest.mark.long
+@pytest.mark.parametrize(("weights", "kv"), [("bitmod4", "table"), ("bitmod3_calibrated", "native2_paged")])
+def test_smollm2(smollm2_file: Checkpoint, tmp_path: Path, weights: str, kv: str) -> None:
+    """What the cache holds lies in the window yet; its formats are in the records."""
+    kvtuner.save(tmp_path / "table.toml", TABLE * 15)
+    scheme = str(tmp_path / "table.toml") if kv == "table" else kv
+    image = compiled("smollm2", weights, "int8", scheme, "edge", 64)
+    setting, parts = Setting(weights, head="int8"), calibration_windows(smollm2_file, [])
+    model = Llama(
+        smollm2_file, setting.linear(calibrate=lambda: importance(smollm2_file, parts)), output=setting.output
+    )
+    ids = of(smollm2_file).encode("The capital of France is")
+    assert error_of_logits(image, model, ids) < 0.03
 
 
 def test_qwen_on_the_circuit(qwen_image: Image) -> None:
-    check_circuit(started(qwen_image, PROMPT), qwen_image, 3)
+    check_circuit(started(qwen_image, PROMPT), qwen_image, 2)
+
+
+def test_sequences_on_the_circuit(tiny_file: Checkpoint) -> None:
+    """Two tokens of each of two."""
+    image = compiled(str(tiny_file.path), "bitmod4", "int8", "native4_paged", "tiny", 40, 2)
+    prompts = PROMPT, PROMPT[4:6]
+    check_circuit(started(image, *prompts), image, 4)
 
 
 def test_table(tiny_file: Checkpoint, table: str) -> None:
@@ -133,13 +164,8 @@ def test_table(tiny_file: Checkpoint, table: str) -> None:
                 assert format_of(record[f"{side}_format"]) == Format("native", own, axis, 32)
 
 
-@pytest.mark.parametrize(
-    ("weights", "kv"),
-    [
-        ("bitmod4", "table"),
-        pytest.param("bitmod3_calibrated", "native2_paged", marks=pytest.mark.long),
-    ],
-)
+@pytest.mark.long
+@pytest.mark.parametrize(("weights", "kv"), [("bitmod4", "table"), ("bitmod3_calibrated", "native2_paged")])
 def test_caches_on_the_circuit(tiny_file: Checkpoint, table: str, weights: str, kv: str) -> None:
     """The token with which the first pages close, and the one after it."""
     scheme = table if kv == "table" else kv

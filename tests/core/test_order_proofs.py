@@ -19,6 +19,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (completions, fetch):
         monkeypatch.setattr(module, "LINE_BITS", 3)
     monkeypatch.setattr(fetch, "GIVEN", GIVEN)
+    monkeypatch.setattr(completions, "WAITING", 2)
 
 
 def also(monkeypatch: pytest.MonkeyPatch, kind: type, change) -> None:

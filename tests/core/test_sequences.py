@@ -1,4 +1,4 @@
-"""Sequences that take turns on one image: each is what it would be alone, in golden and on the circuit."""
+"""Sequences that take turns on one image: each is what it would be alone."""
 
 import numpy as np
 import pytest
@@ -10,8 +10,6 @@ from golden.core.commands import LINE_BYTES, Opcode
 from golden.core.image import Image
 from golden.core.machine import Machine
 from golden.core.state import HEAD, SEQUENCE, field_values
-from hw.config import preset
-from sim.core import Session, Simulation, Timing, build_core, memory_bytes
 
 PROMPTS = [[5, 7, 260], [300, 4]]
 LIMIT = 80
@@ -69,21 +67,6 @@ def test_each_is_what_it_is_alone(tiny_file: Checkpoint, pair: Image, tokens: in
         assert len(wanted) == 2 + 3 * 2 * 4
         assert any(wanted["layer1.head3.pages"]) == (tokens >= 64)
         assert found == wanted
-
-
-def test_the_circuit(pair: Image) -> None:
-    """Three tokens of each, the memory byte for byte but for the cycles in completions."""
-    symbols = pair.symbols
-    machine = Machine(pair.with_prompt(*PROMPTS), symbols, geometry.get("tiny"))
-    timing = Timing(latency=30, spread=20, seed=5)
-    with Simulation(build_core(preset("tiny")), memory_bytes(pair), timing=timing) as simulation:
-        session = Session(simulation, pair, pair.with_prompt(*PROMPTS))
-        for _ in range(6):
-            assert session.step().token == machine.run_token()
-        left = session.memory.copy()
-    cycles = left[symbols.completions * LINE_BYTES :][: 16 * symbols.commands].reshape(-1, 16)
-    cycles[:, 12:] = 0
-    assert np.array_equal(left, machine.memory)
 
 
 def test_commands_of_both_are_alike(pair: Image) -> None:
