@@ -127,7 +127,7 @@ def test_lists_of_the_tiny_attention_tile() -> None:
     check_lists(preset("tiny"), [[1, 32, native(9, 2)], [3, 32, native(12, 4)], [4, 32, window(8)]])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_lists_of_the_default_attention_tile() -> None:
     lists = [
         [1, 128, native(16, 2)],
