@@ -38,7 +38,7 @@ def _norm(x: Array, weights: Array, epsilon: float) -> Array:
 
 def _silu_multiply(a: Array, b: Array) -> Array:
     with np.errstate(over="ignore"):  # exp of a large number is infinite, its reciprocal 0
-        return a / (1 + np.exp(-a)) * b
+        return np.divide(a, 1 + np.exp(-a), dtype=np.float32) * b
 
 
 def _core_norm(x: Array, weights: Array, epsilon: float) -> Array:

@@ -15,7 +15,7 @@ __all__ = ["SCALINGS", "Turn", "frequencies", "rotate", "turn"]
 
 Angles = NDArray[np.float64]
 Array = NDArray[np.float32]
-Turn = Callable[[Array, Array, Array, Array], tuple[Array, Array]]
+Turn = Callable[[Array, Array, Array, Array], tuple[NDArray[np.floating], NDArray[np.floating]]]
 """The two halves of pairs, their cosines and their sines, to the halves of the pairs turned."""
 
 
@@ -53,7 +53,7 @@ SCALINGS: Mapping[str, tuple[Callable[..., Angles], tuple[str, ...]]] = {
 """Scalings by name: what they do to angles, and the names of what they need."""
 
 
-def turn(a: Array, b: Array, cosine: Array, sine: Array) -> tuple[Array, Array]:
+def turn(a: Array, b: Array, cosine: Array, sine: Array) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
     """Pairs (a, b), turned, in float32."""
     return a * cosine - b * sine, a * sine + b * cosine
 

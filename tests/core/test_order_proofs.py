@@ -38,6 +38,7 @@ def test_records_are_written_once_and_in_order() -> None:
     assert formal.prove(RecordsInOrder(small_config())) > 0
 
 
+@pytest.mark.long
 def test_commands_are_given_once_and_in_order() -> None:
     assert formal.prove(CommandsInOrder(small_config())) > 0
 
@@ -93,6 +94,7 @@ def test_commands_too_many_are_refuted(monkeypatch: pytest.MonkeyPatch) -> None:
     refuted(CommandsInOrder(small_config()))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["commands", "weights"])
 def test_changing_offers_are_refuted(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     def changes(m: Module, own: Fetch) -> None:

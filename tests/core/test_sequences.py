@@ -1,5 +1,7 @@
 """Sequences that take turns on one image: each is what it would be alone."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -26,7 +28,7 @@ def pair(tiny_file: Checkpoint) -> Image:
     return made(tiny_file, 2)
 
 
-def own_memory(machine: Machine, number: int) -> dict[str, object]:
+def own_memory(machine: Machine, number: int) -> dict[str, Any]:
     """What memory holds of a sequence: tokens, pages and windows as they are, state and headers by field."""
     symbols, found = machine.symbols, {}
     prefix = f"sequence{number}." if number else ""

@@ -1,5 +1,7 @@
 """Operations on vectors with the decode core's numerics: its commands' bits, and what they cost a model."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -83,9 +85,9 @@ def test_pairs(rows: np.ndarray, name: str) -> None:
         assert one.tolist() == commanded(Function[name.upper()], 48, a, b).tolist()
 
 
-def change(subject: Text, setting: dict[str, str]) -> float:
+def change(subject: Text, setting: dict[str, Any]) -> float:
     """Perplexity with the core's operations over that with operations in float32, less one."""
-    exact, found = (evaluate(subject, Setting(**setting, **more)) for more in ({}, {"numerics": "core"}))
+    exact, found = (evaluate(subject, Setting(**setting, numerics=name)) for name in (None, "core"))
     print(f"perplexity {exact.perplexity:.5f}, {found.perplexity:.5f} with the core's operations")
     assert found.windows != exact.windows
     return found.perplexity / exact.perplexity - 1
