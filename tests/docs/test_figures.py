@@ -21,6 +21,7 @@ NUMBER = re.compile(r"(?<![\w.])\d[\d,]*(?:\.\d+)?(?:e-?\d+)?(?![\w.]*\d)")
 KINDS = {"static timing", "gate level", "place and route", "simulation", "model"}
 AREAS = "| Nangate45, 1 ns | multiplies |"
 SPEEDS = "| tokens/s at a context of | 256 | 8K | 32K | 128K |"
+EDGES = "| tokens/s | `native8_paged` |"
 KEYS = "| what | figure | aim | kind |"
 DESIGNS = {
     "FP16": "FP16 W16 KV16",
@@ -131,6 +132,26 @@ def test_the_table_of_equal_area() -> None:
         for cell, context in zip(cells, (256, 8192, 32768, 131072), strict=True):
             value = entry("model-llama-2-7b.json", ["designs", label, "contexts", str(context)])
             assert is_shown(cell, value), (name, context, value)
+
+
+def test_the_table_of_one_tile() -> None:
+    """Tokens a second of one tile of `edge` at 32K by weights and columns, output layer in `bitmod4`."""
+    rows = table("docs/performance.md", EDGES)
+    shown = [row for row in rows if "tiles" not in row[0]]
+    assert [row[0] for row in shown] == [
+        f"weights in `{weights}`{columns}"
+        for columns in ("", ", four columns")
+        for weights in ("bitmod4", "bitmod3")
+    ]
+    header = (REPOSITORY / "docs/performance.md").read_text().split(EDGES)[1].split("\n")[0]
+    schemes = ["native8_paged", *re.findall(r"`(\w+)`", header)]
+    for name, *cells in shown:
+        of, file = (" of 4 columns", "-4-columns") if "four" in name else ("", "")
+        for scheme, cell in zip(schemes, cells, strict=True):
+            label = f"1 edge{of} {name.split('`')[1]} {scheme}"
+            path = ["designs", label, "decode", "tokens_per_second"]
+            value = entry(f"model-llama-3-8b-32k{file}.json", path)
+            assert is_shown(cell.split(" ")[0], value), (name, scheme, value)
 
 
 def test_every_file_has_its_command() -> None:

@@ -136,6 +136,7 @@ def test_lists_of_the_default_attention_tile() -> None:
         [7, 128, native(9, 2)],
         [3, 64, native(20, 8)],
         [4, 128, native(8, 2), window(2)],
+        [3, 128, native(7, 4), window(1)],  # sums are read almost all the time
     ]
     check_lists(preset("edge"), lists)
 

@@ -112,6 +112,17 @@ def test_more_tiles_share_memory():
     assert one.moved(network, 1, 32768) == two.moved(network, 1, 32768)
 
 
+def test_columns_share_what_is_read():
+    """Four queries in four columns take what memory takes, and no longer four times what one takes."""
+    network = get("llama-3-8b")
+    one, four = (edge("bitmod4", "native2_paged", columns=count) for count in (1, 4))
+    assert four.label == "1 edge of 4 columns bitmod4 native2_paged"
+    words = one.moved(network, 1, 32768) / (one.config.memory_bits // 8)
+    assert one.moved(network, 1, 32768) == four.moved(network, 1, 32768)
+    assert four.attention(network, 1, 32768, 1) == pytest.approx(words, rel=0.05)
+    assert one.attention(network, 1, 32768, 1) > 2.7 * words
+
+
 def test_every_product_is_done_once():
     for one in (*published(AREAS), kvloom(AREAS, "bitmod3", "native4_paged")):
         step = system.decode(one, get("llama-3-8b"), 1024, 4)
