@@ -128,6 +128,9 @@ _BLOCKS = {
         "Signatures",
         "KVCrush's representatives of up to 65,536 signatures, as a bitmap",
     ),
+    "real_fft": _Block(
+        "systems.real_fft", "RealFft", "VidKV's transform of keys and queries: 32 or 64 real columns"
+    ),
     "core": _Block("core.core", "Core", "the decode core: an image in memory in, tokens out", _array),
     "fp16_mac": _Block(
         "baseline.fp16_mac",

@@ -1,0 +1,261 @@
+"""Real FFT: the columns of VidKV's keys and queries, in fixed point.
+
+Meaning: ``golden.systems.vidkv.real_fft``. Vectors lie in one of two memories while their columns are worked
+out in place, by one butterfly of radix 2; meanwhile the columns before leave the other one and the next
+elements come to it.
+"""
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.lib import data, memory, stream, wiring
+from amaranth.lib.wiring import In, Out
+
+from golden.systems.vidkv.real_fft import LENGTHS
+from hw.config import Config
+from hw.kv.fixed_point import LARGEST_MAGNITUDE, UNITS, field
+from hw.numbers.pipeline import hold
+from hw.systems.fourier import butterflies, column_rounder
+from hw.systems.fourier.butterflies import Butterflies
+from hw.systems.fourier.butterfly import PART_BITS, complex_word
+from hw.systems.fourier.butterfly_walk import STAGES, WORDS, ButterflyWalk
+from hw.systems.fourier.column_rounder import ColumnRounder
+from hw.systems.payloads import (
+    TransformLength,
+    TransformSide,
+    transform_column,
+    transform_element,
+    transform_request,
+)
+
+__all__ = ["RealFft", "cycles"]
+
+_BANKS = 2
+_LONGEST = LENGTHS[-1]
+
+vector_state = data.StructLayout({"request": transform_request, "largest": range(UNITS + 1)})
+"""What is known of a vector: what is wanted, and its largest exponent field."""
+
+
+def cycles(length: int) -> int:
+    """Cycles from vector to vector of one length, where elements come and columns leave at once.
+
+    Args:
+        length: 32 or 64.
+    """
+    words = length // 2
+    return words * (words.bit_length() - 1) + words + 2 + butterflies.LATENCY
+
+
+class RealFft(wiring.Component):
+    """Transform vector after vector, of 32 or 64 elements each.
+
+    A vector takes ``cycles``, 90 or 202; elements come and columns leave one a cycle, two vectors are inside
+    at a time. Elements that are not finite count as the largest finite ones of their sign.
+
+    Members:
+        requests (in stream): length and side of every vector, ahead of its elements.
+        elements (in stream): its elements in order, ``last`` with the last one.
+        columns (out stream): as many columns.
+        clamped (out): one cycle for an infinity or a NaN.
+        overflow (out): one cycle for a column of more than 65504, which becomes that; only of queries.
+        error_short, error_long (out): one cycle for a vector with fewer or more elements than its request
+            says; it is left out.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        super().__init__(
+            {
+                "requests": In(stream.Signature(transform_request)),
+                "elements": In(stream.Signature(transform_element)),
+                "columns": Out(stream.Signature(transform_column)),
+                **dict.fromkeys(("clamped", "overflow", "error_short", "error_long"), Out(1)),
+            }
+        )
+        self.states = Signal(data.ArrayLayout(vector_state, _BANKS), reset_less=True)
+        self.full = Signal(_BANKS)
+        self.done = Signal(_BANKS)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        writes, reads = [], []
+        for number in range(_BANKS):
+            words = memory.Memory(shape=data.ArrayLayout(PART_BITS, 2), depth=WORDS, init=[])
+            m.submodules[f"bank_{number}"] = words
+            write = words.write_port(granularity=1)
+            read = words.read_port()
+            writes.append(write)
+            reads.append(read)
+        self._load(m, writes)
+        self._transform(m, writes, reads)
+        self._leave(m, reads)
+        return m
+
+    def _load(self, m: Module, writes: list[memory.WritePort]) -> None:
+        """Take the elements of a vector to a memory that is free, in bit-reversed order of their words."""
+        bank = Signal(name="filling")
+        place = Signal(range(_LONGEST))
+        arriving = Signal(vector_state, reset_less=True)
+        offered = self.elements.payload
+        taken, special, at_end = (Signal(name=name) for name in ("taken", "special", "at_end"))
+        element = Signal(offered.element.shape())
+        largest = Signal.like(arriving.largest)
+        word = Signal(STAGES)
+        long = arriving.request.length == TransformLength.CHANNELS64
+        m.d.comb += [
+            special.eq(offered.element[10:15].all()),
+            element.eq(Mux(special, Cat(Const(LARGEST_MAGNITUDE, 15), offered.element[-1]), offered.element)),
+            largest.eq(Mux(field(element) > arriving.largest, field(element), arriving.largest)),
+            at_end.eq(place == Mux(long, _LONGEST - 1, _LONGEST // 2 - 1)),
+            word.eq(Mux(long, place[:0:-1], place[-2:0:-1])),
+        ]
+        m.d.sync += Cat(self.clamped, self.error_short, self.error_long).eq(0)
+        with m.FSM(name="fill"):
+            with m.State("request"):
+                m.d.comb += self.requests.ready.eq(~self.full.bit_select(bank, 1))
+                m.d.sync += [place.eq(0), arriving.request.eq(self.requests.payload), arriving.largest.eq(0)]
+                with m.If(self.requests.valid & self.requests.ready):
+                    m.next = "elements"
+            with m.State("elements"):
+                m.d.comb += [self.elements.ready.eq(1), taken.eq(self.elements.valid)]
+                with m.If(taken):
+                    m.d.sync += [place.eq(place + 1), arriving.largest.eq(largest), self.clamped.eq(special)]
+                    with m.If(offered.last & at_end):
+                        m.d.sync += [
+                            self.states[bank].eq(Cat(arriving.request, largest)),
+                            self.full.bit_select(bank, 1).eq(1),
+                            bank.eq(~bank),
+                        ]
+                    with m.If(offered.last):
+                        m.d.sync += self.error_short.eq(~at_end)
+                        m.next = "request"
+                    with m.Elif(at_end):
+                        m.d.sync += self.error_long.eq(1)
+                        m.next = "drop"
+            with m.State("drop"):
+                m.d.comb += self.elements.ready.eq(1)
+                with m.If(self.elements.valid & offered.last):
+                    m.next = "request"
+        for number, write in enumerate(writes):
+            m.d.comb += [
+                write.addr.eq(word),
+                write.data[0].eq(element),
+                write.data[1].eq(element),
+                write.en.eq((taken & (bank == number)) << place[0]),
+            ]
+
+    def _transform(self, m: Module, writes: list[memory.WritePort], reads: list[memory.ReadPort]) -> None:
+        """Walk through the words of a full memory, and behind that write its results."""
+        m.submodules.butterflies = parts = Butterflies()
+        m.submodules.read_walk = read_walk = ButterflyWalk()
+        m.submodules.write_walk = write_walk = ButterflyWalk()
+        reading, writing = Signal(name="reading"), Signal(name="writing")
+        state, written = Signal(vector_state, name="read_state"), Signal(vector_state, name="written_state")
+        under_way = Signal(butterflies.LATENCY)
+        reads_word = Signal()
+        m.d.comb += [
+            state.eq(self.states[reading]),
+            written.eq(self.states[writing]),
+            reads_word.eq(
+                self.full.bit_select(reading, 1)
+                & ~self.done.bit_select(reading, 1)
+                & ~(read_walk.waits & under_way.any())
+            ),
+            read_walk.long.eq(state.request.length == TransformLength.CHANNELS64),
+            read_walk.advance.eq(reads_word),
+            write_walk.long.eq(written.request.length == TransformLength.CHANNELS64),
+            write_walk.advance.eq(under_way[-1]),
+            parts.latter.eq(read_walk.latter),
+            parts.opens.eq(read_walk.opens),
+            parts.packs.eq(read_walk.packs),
+            parts.turn.eq(read_walk.turn),
+            parts.single.eq(write_walk.single),
+            parts.leaves_latter.eq(write_walk.latter),
+        ]
+        m.d.sync += under_way.eq(Cat(reads_word, under_way))
+        with m.If(reads_word & read_walk.last):
+            m.d.sync += reading.eq(~reading)
+        with m.If(under_way[-1] & write_walk.last):
+            m.d.sync += [self.done.bit_select(writing, 1).eq(1), writing.eq(~writing)]
+        read = hold(m, None, "reading", reading)
+        m.d.comb += [
+            parts.word.eq(Mux(read, reads[1].data, reads[0].data)),
+            parts.largest.eq(hold(m, None, "largest", self._largest(m, read))),
+        ]
+        for number, (write, port) in enumerate(zip(writes, reads, strict=True)):
+            m.d.comb += port.addr.eq(read_walk.address)
+            with m.If(self.full[number]):
+                kept = under_way[-1] & (writing == number) & ~(write_walk.single & write_walk.latter)
+                m.d.comb += [
+                    write.addr.eq(write_walk.address),
+                    write.data.eq(parts.result),
+                    write.en.eq(kept.replicate(2)),
+                ]
+
+    def _largest(self, m: Module, bank: Value) -> Value:
+        """Largest exponent field of the vector in a memory."""
+        state = Signal(vector_state, name="aligned_state")
+        m.d.comb += state.eq(self.states[bank])
+        return state.largest
+
+    def _leave(self, m: Module, reads: list[memory.ReadPort]) -> None:
+        """Round the columns of a vector that is done, in their order."""
+        m.submodules.rounder = rounder = ColumnRounder()
+        bank = Signal(name="leaving")
+        place = Signal(range(_LONGEST), name="leaving_place")
+        state = Signal(vector_state, name="leaving_state")
+        advance, takes, last, query, long = (
+            Signal(name=f"leaving_{name}") for name in ("advance", "takes", "last", "query", "long")
+        )
+        word = place[1:]
+        left = hold(m, advance, "left", takes & last, reset=True)
+        m.d.comb += [
+            advance.eq(~self.columns.valid | self.columns.ready),
+            takes.eq(self.done.bit_select(bank, 1) & ~left),
+            state.eq(self.states[bank]),
+            long.eq(state.request.length == TransformLength.CHANNELS64),
+            query.eq(state.request.side == TransformSide.QUERY),
+            last.eq(place == Mux(long, _LONGEST - 1, _LONGEST // 2 - 1)),
+        ]
+        with m.If(advance & takes):
+            m.d.sync += place.eq(Mux(last, 0, place + 1))
+        with m.If(advance & left):  # the last word has been taken from the memory
+            m.d.sync += [
+                self.full.bit_select(bank, 1).eq(0),
+                self.done.bit_select(bank, 1).eq(0),
+                bank.eq(~bank),
+            ]
+        for number, port in enumerate(reads):
+            with m.If(self.done[number]):
+                m.d.comb += [port.addr.eq(word), port.en.eq(advance)]
+            with m.Else():
+                m.d.comb += port.en.eq(1)
+        # Twice the columns are in the memory, and a key's are divided by 32 or 64.
+        doubled = query & word.any()
+        scale = Mux(query, Cat(doubled, Const(0b11, 2)), ~long)
+        beyond = Mux(long, word[-1], word[-2])  # from the middle on the conjugates are there
+        held = {
+            name: hold(m, advance, name, value)
+            for name, value in (
+                ("bank", bank),
+                ("imaginary", place[0]),
+                ("opposite", place[0] & beyond),
+                ("room", state.largest + scale - 1),
+            )
+        }
+        found = Signal(complex_word, name="found_word")
+        m.d.comb += [
+            found.eq(Mux(held["bank"], reads[1].data, reads[0].data)),
+            rounder.advance.eq(advance),
+            rounder.number.eq(Mux(held["imaginary"], found.imaginary, found.real)),
+            rounder.opposite.eq(held["opposite"]),
+            rounder.room.eq(held["room"]),
+            self.columns.payload.column.eq(rounder.half),
+        ]
+        for stage in range(column_rounder.LATENCY + 1):
+            takes = hold(m, advance, f"takes_{stage}", takes, reset=True)
+            last = hold(m, advance, f"last_{stage}", last)
+        m.d.comb += [
+            self.columns.valid.eq(takes),
+            self.columns.payload.last.eq(last),
+        ]
+        m.d.sync += self.overflow.eq(takes & self.columns.ready & rounder.overflow)
