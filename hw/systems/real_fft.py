@@ -5,6 +5,8 @@ out in place, by one butterfly of radix 2; meanwhile the columns before leave th
 elements come to it.
 """
 
+from typing import NamedTuple
+
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, memory, stream, wiring
 from amaranth.lib.wiring import In, Out
@@ -35,6 +37,19 @@ vector_state = data.StructLayout({"request": transform_request, "largest": range
 """What is known of a vector: what is wanted, and its largest exponent field."""
 
 
+class _Bank(NamedTuple):
+    """Ports of the memories of a vector: real parts, imaginary parts."""
+
+    writes: list[memory.WritePort]
+    reads: list[memory.ReadPort]
+
+
+def _word(banks: list[_Bank], number: Value) -> Value:
+    """What was read from one of the memories."""
+    words = [Cat(read.data for read in bank.reads) for bank in banks]
+    return Mux(number, words[1], words[0])
+
+
 def cycles(length: int) -> int:
     """Cycles from vector to vector of one length, where elements come and columns leave at once.
 
@@ -42,13 +57,13 @@ def cycles(length: int) -> int:
         length: 32 or 64.
     """
     words = length // 2
-    return words * (words.bit_length() - 1) + words + 2 + butterflies.LATENCY
+    return words * (words.bit_length() - 1) + words + 2 + butterflies.LATENCY + 1
 
 
 class RealFft(wiring.Component):
     """Transform vector after vector, of 32 or 64 elements each.
 
-    A vector takes ``cycles``, 90 or 202; elements come and columns leave one a cycle, two vectors are inside
+    A vector takes ``cycles``, 89 or 201; elements come and columns leave one a cycle, two vectors are inside
     at a time. Elements that are not finite count as the largest finite ones of their sign.
 
     Members:
@@ -77,22 +92,28 @@ class RealFft(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        writes, reads = [], []
-        for number in range(_BANKS):
-            words = memory.Memory(shape=data.ArrayLayout(PART_BITS, 2), depth=WORDS, init=[])
-            m.submodules[f"bank_{number}"] = words
-            write = words.write_port(granularity=1)
-            read = words.read_port()
-            writes.append(write)
-            reads.append(read)
-        self._load(m, writes)
-        self._transform(m, writes, reads)
-        self._leave(m, reads)
+        banks = [self._bank(m, number) for number in range(_BANKS)]
+        self._load(m, banks)
+        self._transform(m, banks)
+        self._leave(m, banks)
         return m
 
-    def _load(self, m: Module, writes: list[memory.WritePort]) -> None:
+    def _bank(self, m: Module, number: int) -> _Bank:
+        """A memory of real parts and one of imaginary parts."""
+        writes, reads = [], []
+        for part in ("real", "imaginary"):
+            m.submodules[f"{part}_parts_{number}"] = parts = memory.Memory(
+                shape=PART_BITS, depth=WORDS, init=[]
+            )
+            write = parts.write_port()
+            read = parts.read_port()
+            writes.append(write)
+            reads.append(read)
+        return _Bank(writes, reads)
+
+    def _load(self, m: Module, banks: list[_Bank]) -> None:
         """Take the elements of a vector to a memory that is free, in bit-reversed order of their words."""
-        bank = Signal(name="filling")
+        filling = Signal()
         place = Signal(range(_LONGEST))
         arriving = Signal(vector_state, reset_less=True)
         offered = self.elements.payload
@@ -111,7 +132,7 @@ class RealFft(wiring.Component):
         m.d.sync += Cat(self.clamped, self.error_short, self.error_long).eq(0)
         with m.FSM(name="fill"):
             with m.State("request"):
-                m.d.comb += self.requests.ready.eq(~self.full.bit_select(bank, 1))
+                m.d.comb += self.requests.ready.eq(~self.full.bit_select(filling, 1))
                 m.d.sync += [place.eq(0), arriving.request.eq(self.requests.payload), arriving.largest.eq(0)]
                 with m.If(self.requests.valid & self.requests.ready):
                     m.next = "elements"
@@ -121,9 +142,9 @@ class RealFft(wiring.Component):
                     m.d.sync += [place.eq(place + 1), arriving.largest.eq(largest), self.clamped.eq(special)]
                     with m.If(offered.last & at_end):
                         m.d.sync += [
-                            self.states[bank].eq(Cat(arriving.request, largest)),
-                            self.full.bit_select(bank, 1).eq(1),
-                            bank.eq(~bank),
+                            self.states[filling].eq(Cat(arriving.request, largest)),
+                            self.full.bit_select(filling, 1).eq(1),
+                            filling.eq(~filling),
                         ]
                     with m.If(offered.last):
                         m.d.sync += self.error_short.eq(~at_end)
@@ -135,22 +156,23 @@ class RealFft(wiring.Component):
                 m.d.comb += self.elements.ready.eq(1)
                 with m.If(self.elements.valid & offered.last):
                     m.next = "request"
-        for number, write in enumerate(writes):
-            m.d.comb += [
-                write.addr.eq(word),
-                write.data[0].eq(element),
-                write.data[1].eq(element),
-                write.en.eq((taken & (bank == number)) << place[0]),
-            ]
+        for number, bank in enumerate(banks):
+            for part, write in enumerate(bank.writes):
+                m.d.comb += [
+                    write.addr.eq(word),
+                    write.data.eq(element),
+                    write.en.eq(taken & (filling == number) & (place[0] == part)),
+                ]
 
-    def _transform(self, m: Module, writes: list[memory.WritePort], reads: list[memory.ReadPort]) -> None:
+    def _transform(self, m: Module, banks: list[_Bank]) -> None:
         """Walk through the words of a full memory, and behind that write its results."""
         m.submodules.butterflies = parts = Butterflies()
         m.submodules.read_walk = read_walk = ButterflyWalk()
         m.submodules.write_walk = write_walk = ButterflyWalk()
         reading, writing = Signal(name="reading"), Signal(name="writing")
         state, written = Signal(vector_state, name="read_state"), Signal(vector_state, name="written_state")
-        under_way = Signal(butterflies.LATENCY)
+        under_way = Signal(butterflies.LATENCY + 1)
+        writes_word = under_way[-2]
         reads_word = Signal()
         m.d.comb += [
             state.eq(self.states[reading]),
@@ -163,32 +185,43 @@ class RealFft(wiring.Component):
             read_walk.long.eq(state.request.length == TransformLength.CHANNELS64),
             read_walk.advance.eq(reads_word),
             write_walk.long.eq(written.request.length == TransformLength.CHANNELS64),
-            write_walk.advance.eq(under_way[-1]),
+            write_walk.advance.eq(writes_word),
             parts.latter.eq(read_walk.latter),
             parts.opens.eq(read_walk.opens),
             parts.packs.eq(read_walk.packs),
             parts.turn.eq(read_walk.turn),
-            parts.single.eq(write_walk.single),
             parts.leaves_latter.eq(write_walk.latter),
+            parts.leaves_difference.eq(
+                hold(m, None, "leaves_difference", write_walk.latter | write_walk.single)
+            ),
         ]
         m.d.sync += under_way.eq(Cat(reads_word, under_way))
         with m.If(reads_word & read_walk.last):
             m.d.sync += reading.eq(~reading)
-        with m.If(under_way[-1] & write_walk.last):
+        with m.If(writes_word & write_walk.last):
             m.d.sync += [self.done.bit_select(writing, 1).eq(1), writing.eq(~writing)]
         read = hold(m, None, "reading", reading)
-        m.d.comb += [
-            parts.word.eq(Mux(read, reads[1].data, reads[0].data)),
-            parts.largest.eq(hold(m, None, "largest", self._largest(m, read))),
-        ]
-        for number, (write, port) in enumerate(zip(writes, reads, strict=True)):
-            m.d.comb += port.addr.eq(read_walk.address)
-            with m.If(self.full[number]):
-                kept = under_way[-1] & (writing == number) & ~(write_walk.single & write_walk.latter)
+        m.d.comb += [parts.word.eq(_word(banks, read)), parts.largest.eq(self._largest(m, read))]
+        # The first two columns share a word, so that their butterfly has no second one.
+        kept = Signal(name="kept")
+        m.d.comb += kept.eq(writes_word & ~(write_walk.single & write_walk.latter))
+        address, number, later = (
+            hold(m, None, "written_address", write_walk.address),
+            hold(m, None, "written_bank", writing),
+            hold(m, None, "later_kept", kept, reset=True),
+        )
+        for place, bank in enumerate(banks):
+            for read_port in bank.reads:
+                m.d.comb += read_port.addr.eq(read_walk.address)
+            real, imaginary = bank.writes
+            with m.If(self.full[place]):
                 m.d.comb += [
-                    write.addr.eq(write_walk.address),
-                    write.data.eq(parts.result),
-                    write.en.eq(kept.replicate(2)),
+                    real.addr.eq(write_walk.address),
+                    real.data.eq(parts.real),
+                    real.en.eq(kept & (writing == place)),
+                    imaginary.addr.eq(address),
+                    imaginary.data.eq(parts.imaginary),
+                    imaginary.en.eq(later & (number == place)),
                 ]
 
     def _largest(self, m: Module, bank: Value) -> Value:
@@ -197,7 +230,7 @@ class RealFft(wiring.Component):
         m.d.comb += state.eq(self.states[bank])
         return state.largest
 
-    def _leave(self, m: Module, reads: list[memory.ReadPort]) -> None:
+    def _leave(self, m: Module, banks: list[_Bank]) -> None:
         """Round the columns of a vector that is done, in their order."""
         m.submodules.rounder = rounder = ColumnRounder()
         bank = Signal(name="leaving")
@@ -224,11 +257,12 @@ class RealFft(wiring.Component):
                 self.done.bit_select(bank, 1).eq(0),
                 bank.eq(~bank),
             ]
-        for number, port in enumerate(reads):
-            with m.If(self.done[number]):
-                m.d.comb += [port.addr.eq(word), port.en.eq(advance)]
-            with m.Else():
-                m.d.comb += port.en.eq(1)
+        for number, own in enumerate(banks):
+            for read in own.reads:
+                with m.If(self.done[number]):
+                    m.d.comb += [read.addr.eq(word), read.en.eq(advance)]
+                with m.Else():
+                    m.d.comb += read.en.eq(1)
         # Twice the columns are in the memory, and a key's are divided by 32 or 64.
         doubled = query & word.any()
         scale = Mux(query, Cat(doubled, Const(0b11, 2)), ~long)
@@ -244,7 +278,7 @@ class RealFft(wiring.Component):
         }
         found = Signal(complex_word, name="found_word")
         m.d.comb += [
-            found.eq(Mux(held["bank"], reads[1].data, reads[0].data)),
+            found.eq(_word(banks, held["bank"])),
             rounder.advance.eq(advance),
             rounder.number.eq(Mux(held["imaginary"], found.imaginary, found.real)),
             rounder.opposite.eq(held["opposite"]),

@@ -1,7 +1,8 @@
 """Butterflies: the words of a vector through the stages of its transform, in place.
 
-Words come from a memory and go back to it, one a cycle each: aligned in the first stage, combined with their
-opposites ahead of the last one, and always through ``Butterfly``.
+Words come from a memory and go back to it, one a cycle: aligned in the first stage, combined with their
+opposites ahead of the last one, and always through ``Butterfly``. Imaginary parts go back a cycle later than
+real ones, so that only differences wait.
 """
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
@@ -18,8 +19,8 @@ from hw.systems.fourier.twiddles import Twiddles
 
 __all__ = ["LATENCY", "Butterflies"]
 
-LATENCY = 8
-"""Cycles from the address of a butterfly's first word to that of its first result."""
+LATENCY = 6
+"""Cycles from the address of a butterfly's first word to that of the real part of its first result."""
 
 
 class Butterflies(wiring.Component):
@@ -28,9 +29,12 @@ class Butterflies(wiring.Component):
     Members:
         latter, opens, packs, turn (in): of the word whose address is at the memory, as of ``ButterflyWalk``.
         word (in): from the memory, a cycle later.
-        largest (in): the largest exponent field of its vector, a cycle after the word.
-        single, leaves_latter (in): of the word that is written, ``LATENCY`` cycles after its address.
-        result (out): the word that is written.
+        largest (in): with it, the largest exponent field of its vector.
+        leaves_latter (in): the real part of a second word is written, ``LATENCY`` cycles after its address.
+        real (out): that part.
+        leaves_difference (in): of the word before, the difference is written, with which the imaginary part
+            of a second one comes, and the second one of two real columns that share a word.
+        imaginary (out): that part.
     """
 
     latter: In(1)
@@ -39,20 +43,21 @@ class Butterflies(wiring.Component):
     turn: In(TURN_BITS)
     word: In(complex_word)
     largest: In(range(UNITS + 1))
-    single: In(1)
     leaves_latter: In(1)
-    result: Out(complex_word)
+    real: Out(PART_BITS)
+    leaves_difference: In(1)
+    imaginary: Out(PART_BITS)
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.twiddles = twiddles = Twiddles()
         m.submodules.butterfly = butterfly = Butterfly()
-        latter = _delayed(m, "latter", self.latter, 5)
-        opens = _delayed(m, "opens", self.opens, 2)
-        packs = _delayed(m, "packs", self.packs, 3)
-        turn = _delayed(m, "turn", self.turn, 4)
+        latter = _delayed(m, "latter", self.latter, 4)
+        opens = hold(m, None, "opens", self.opens)
+        packs = _delayed(m, "packs", self.packs, 2)
+        turn = _delayed(m, "turn", self.turn, 3)
 
-        word = hold(m, None, "aligned_word", self._aligned(m, hold(m, None, "word", self.word), opens[2]))
+        word = hold(m, None, "word", self._aligned(m, self.word, opens))
         before = hold(m, None, "word_before", word)
         real, imaginary = word[:PART_BITS], word[PART_BITS:]
         first_real, first_imaginary = before[:PART_BITS], before[PART_BITS:]
@@ -65,19 +70,23 @@ class Butterflies(wiring.Component):
             plus, minus = Signal(PART_BITS, name=f"{name}_plus"), Signal(PART_BITS, name=f"{name}_minus")
             m.d.comb += [plus.eq(first + second), minus.eq(first - second)]
             together, apart = (minus, plus) if opposite else (plus, minus)
-            addends.append(hold(m, latter[3], f"{name}_addend", Mux(packs[3], together, first)))
-            factor = Mux(packs[3], apart, second)[: PART_BITS - 1]
-            factors.append(hold(m, latter[3], f"{name}_number", factor))
+            addends.append(hold(m, latter[2], f"{name}_addend", Mux(packs[2], together, first)))
+            factor = Mux(packs[2], apart, second)[: PART_BITS - 1]
+            factors.append(hold(m, latter[2], f"{name}_number", factor))
         m.d.comb += [
-            twiddles.turn.eq(turn[4]),
-            twiddles.imaginary.eq(latter[4]),
+            twiddles.turn.eq(turn[3]),
+            twiddles.imaginary.eq(latter[3]),
             butterfly.real_factor.eq(hold(m, None, "real_factor", twiddles.real_factor)),
             butterfly.imaginary_factor.eq(hold(m, None, "imaginary_factor", twiddles.imaginary_factor)),
-            butterfly.first.eq(Mux(latter[5], addends[1], addends[0])),
+            butterfly.first.eq(Mux(latter[4], addends[1], addends[0])),
             butterfly.real.eq(factors[0]),
             butterfly.imaginary.eq(factors[1]),
         ]
-        self._gather(m, butterfly)
+        difference = hold(m, None, "difference", butterfly.difference)
+        m.d.comb += [
+            self.real.eq(Mux(self.leaves_latter, difference, butterfly.sum)),
+            self.imaginary.eq(Mux(self.leaves_difference, difference, butterfly.sum)),
+        ]
         return m
 
     def _aligned(self, m: Module, word: data.View, opens: Value) -> Value:
@@ -88,23 +97,6 @@ class Butterflies(wiring.Component):
             m.d.comb += [aligner.element.eq(part[:HALF_BITS]), aligner.largest.eq(self.largest)]
             parts.append(Mux(opens, aligner.aligned.as_signed(), part.as_signed())[:PART_BITS])
         return Cat(parts)
-
-    def _gather(self, m: Module, butterfly: Butterfly) -> None:
-        """Real and imaginary parts to words: the sum, then the difference."""
-        sum_before = hold(m, None, "sum", butterfly.sum)
-        difference = hold(m, None, "difference", butterfly.difference)
-        real_difference = hold(m, None, "real_difference", difference)
-        with m.If(self.leaves_latter):
-            m.d.comb += [
-                self.result.real.eq(real_difference),
-                self.result.imaginary.eq(difference),
-            ]
-        with m.Else():
-            # The first two columns are real and share a word.
-            m.d.comb += [
-                self.result.real.eq(sum_before),
-                self.result.imaginary.eq(Mux(self.single, difference, butterfly.sum)),
-            ]
 
 
 def _delayed(m: Module, name: str, value: Value, most: int) -> list[Value]:

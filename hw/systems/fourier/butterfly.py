@@ -4,15 +4,13 @@ Meaning: the third rounding of ``golden.systems.vidkv.real_fft``. Real parts are
 imaginary parts in the next one, with the same rows of multiples.
 """
 
-from collections.abc import Sequence
-
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden.systems.vidkv.real_fft import GUARD_BITS, LENGTHS, TWIDDLE_BITS
 from hw.kv.fixed_point import MANTISSA_BITS
-from hw.numbers.carry_save import compress
+from hw.numbers.carry_save import Bits, compress
 from hw.numbers.pipeline import hold
 from hw.systems.fourier.twiddles import DIGITS, factor
 
@@ -56,7 +54,7 @@ class Butterfly(wiring.Component):
         ]
         # Signs are not extended: they are inverted in their rows, and this takes off what that adds.
         excess = sum(2 << _FACTOR_BITS + 2 * place for place in range(DIGITS))
-        rows.append(Const(-excess % (1 << _SUM_BITS), _SUM_BITS))
+        rows.append(_ones(-excess % (1 << _SUM_BITS)))
         left, right = compress(m, rows, _SUM_BITS, name="product")
         product = [hold(m, None, "left", left), hold(m, None, "right", right)]
         first = hold(m, None, "first", self.first)
@@ -67,14 +65,15 @@ class Butterfly(wiring.Component):
             ("difference", [~product[0], ~product[1]], len(product)),
         ):
             wide = Signal(_SUM_BITS, name=f"wide_{name}")
-            terms = compress(m, [Cat(Const(half + ones, TWIDDLE_BITS), first), *terms], _SUM_BITS, name=name)
+            terms = compress(m, [[*_ones(half + ones), *first], *terms], _SUM_BITS, name=name)
             m.d.comb += wide.eq(terms[0] + terms[1])
             m.d.comb += getattr(self, name).eq(hold(m, None, name, wide[TWIDDLE_BITS:]))
         return m
 
-    def _multiples(self, m: Module, name: str, number: Value, digits: data.View) -> Sequence[Value]:
-        """A row for each digit, with its sign inverted, and the one that a negative row lacks."""
-        rows, lacking = [], []
+    def _multiples(self, m: Module, name: str, number: Value, digits: data.View) -> list[Bits]:
+        """A row for each digit, with its sign inverted, and the ones that negative rows lack."""
+        rows: list[Bits] = []
+        lacking: list[Value | None] = []
         for place in range(DIGITS):
             digit = digits[place]
             multiple = Signal(_FACTOR_BITS + 1, name=f"{name}_multiple_{place}")
@@ -82,6 +81,12 @@ class Butterfly(wiring.Component):
                 Mux(digit.one, Cat(number, number[-1]), Mux(digit.two, Cat(Const(0, 1), number), 0))
                 ^ digit.negative.replicate(_FACTOR_BITS + 1)
             )
-            rows.append(Cat(Const(0, 2 * place), multiple[:-1], ~multiple[-1]))
-            lacking += [digit.negative, Const(0, 1)]
-        return [*rows, Cat(lacking)]
+            rows.append([*[None] * (2 * place), *multiple[:-1], ~multiple[-1]])
+            lacking += [digit.negative, None]
+        return [*rows, lacking]
+
+
+def _ones(number: int) -> Bits:
+    """The bits of a constant, as many as a factor's fraction has or as it takes."""
+    length = max(number.bit_length(), TWIDDLE_BITS)
+    return [Const(1, 1) if number >> place & 1 else None for place in range(length)]
