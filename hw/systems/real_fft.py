@@ -23,8 +23,8 @@ from hw.systems.fourier.column_rounder import ColumnRounder
 from hw.systems.payloads import (
     TransformLength,
     TransformSide,
+    channel_element,
     transform_column,
-    transform_element,
     transform_request,
 )
 
@@ -81,7 +81,7 @@ class RealFft(wiring.Component):
         super().__init__(
             {
                 "requests": In(stream.Signature(transform_request)),
-                "elements": In(stream.Signature(transform_element)),
+                "elements": In(stream.Signature(channel_element)),
                 "columns": Out(stream.Signature(transform_column)),
                 **dict.fromkeys(("clamped", "overflow", "error_short", "error_long"), Out(1)),
             }

@@ -12,8 +12,8 @@ from hw.config import Config
 from hw.systems.payloads import (
     TransformLength,
     TransformSide,
+    channel_element,
     transform_column,
-    transform_element,
     transform_request,
 )
 from hw.systems.real_fft import cycles
@@ -50,7 +50,7 @@ class Bench:
         self.errors = ErrorCounter(domain, errors)
         self.board = Scoreboard("columns", transform_column)
         self.requests = StreamSource(domain, "requests", transform_request, where.source)
-        self.elements = StreamSource(domain, "elements", transform_element, where.source)
+        self.elements = StreamSource(domain, "elements", channel_element, where.source)
         self.sink = StreamSink(
             domain, "columns", transform_column, where.sink, where.sink_waits, self.observe
         )
