@@ -263,7 +263,7 @@ class RealFft(wiring.Component):
                     m.d.comb += [read.addr.eq(word), read.en.eq(advance)]
                 with m.Else():
                     m.d.comb += read.en.eq(1)
-        # Twice the columns are in the memory, and a key's are divided by 32 or 64.
+        # A key's columns are divided by 32 or 64, a query's are doubled but for the first two.
         doubled = query & word.any()
         scale = Mux(query, Cat(doubled, Const(0b11, 2)), ~long)
         beyond = Mux(long, word[-1], word[-2])  # from the middle on the conjugates are there

@@ -98,7 +98,7 @@ def test_cosines_alone(length: int) -> None:
     one = np.float16(2.0**9)  # so that rounding of words does not matter
     found = real_fft._packed(real_fft._complex_transform(np.eye(length, dtype=np.int64) << 30))
     expected, _ = exact_columns(np.eye(length) * one)
-    error = found / 2.0**31 - expected / float(one)
+    error = found / 2.0**30 - expected / float(one)
     assert np.linalg.norm(error, axis=0).max() < 0.7 * LIMIT
 
 

@@ -16,7 +16,8 @@ Roundings, all of them:
 2. cosines have ``TWIDDLE_BITS`` fraction bits, to nearest;
 3. sums and differences of a butterfly, exact until then, are rounded to a unit of the aligned elements, to
    nearest, halves upwards. Words grow from stage to stage and are never scaled;
-4. a column is rounded to float16, to nearest even, at most 65504.
+4. halves of even and odd elements' transforms, where they are taken apart, are rounded down to such a unit;
+5. a column is rounded to float16, to nearest even, at most 65504.
 
 A column errs by at most 1e-3 of the largest magnitude of the half spectrum, of which float16 itself takes a
 quarter, and 2^-24, the smallest float16; both twice where a query's columns count twice.
@@ -67,13 +68,13 @@ def columns(x: ArrayLike, side: str) -> NDArray[np.float16]:
     if side not in SIDES:
         raise ValueError(f"side {side!r} must be one of {', '.join(SIDES)}")
     elements, exponent = _aligned(half)
-    doubled = _packed(_complex_transform(elements))
-    scale = np.full(half.shape[-1], -1)
+    integers = _packed(_complex_transform(elements))
+    scale = np.zeros(half.shape[-1], int)
     if side == "key":
         scale -= half.shape[-1].bit_length() - 1
     else:
         scale[2:] += 1
-    exact = np.ldexp(doubled.astype(np.float64), exponent + scale)
+    exact = np.ldexp(integers.astype(np.float64), exponent + scale)
     return np.clip(exact, -magnitudes.LARGEST, magnitudes.LARGEST).astype(np.float16)
 
 
@@ -122,12 +123,13 @@ def _complex_transform(elements: Array) -> Array:
 
 
 def _packed(words: Array) -> Array:
-    """Twice the columns, of the transform of the complex numbers."""
+    """Columns, of the transform of the complex numbers."""
     count = words.shape[-2]
     place = np.arange(count // 2 + 1)
     one, other = words[..., place, :], words[..., -place, :] * (1, -1)
-    # Transforms of even and of odd elements, twice; the latter still times i.
-    upper, lower = _butterfly(one + other, one - other, place * (_LONGEST // 2 // count) + _LONGEST // 4)
+    # Transforms of even and of odd elements; the latter still times i.
+    even, odd = one + other >> 1, one - other >> 1
+    upper, lower = _butterfly(even, odd, place * (_LONGEST // 2 // count) + _LONGEST // 4)
     result = np.empty_like(words)
     result[..., place, :] = upper
     result[..., -place[1:], :] = lower[..., 1:, :] * (1, -1)

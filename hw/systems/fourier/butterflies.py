@@ -61,15 +61,18 @@ class Butterflies(wiring.Component):
         before = hold(m, None, "word_before", word)
         real, imaginary = word[:PART_BITS], word[PART_BITS:]
         first_real, first_imaginary = before[:PART_BITS], before[PART_BITS:]
-        # The last stage takes a word plus and minus the conjugate of its opposite.
+        # The last stage takes half of a word plus and minus the conjugate of its opposite.
         addends, factors = [], []
         for name, first, second, opposite in (
             ("real", first_real, real, 0),
             ("imaginary", first_imaginary, imaginary, 1),
         ):
-            plus, minus = Signal(PART_BITS, name=f"{name}_plus"), Signal(PART_BITS, name=f"{name}_minus")
-            m.d.comb += [plus.eq(first + second), minus.eq(first - second)]
-            together, apart = (minus, plus) if opposite else (plus, minus)
+            plus, minus = (Signal(PART_BITS + 1, name=f"{name}_{kind}") for kind in ("plus", "minus"))
+            m.d.comb += [
+                plus.eq(first.as_signed() + second.as_signed()),
+                minus.eq(first.as_signed() - second.as_signed()),
+            ]
+            together, apart = (minus[1:], plus[1:]) if opposite else (plus[1:], minus[1:])
             addends.append(hold(m, latter[2], f"{name}_addend", Mux(packs[2], together, first)))
             factor = Mux(packs[2], apart, second)[: PART_BITS - 1]
             factors.append(hold(m, latter[2], f"{name}_number", factor))

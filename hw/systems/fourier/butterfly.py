@@ -17,8 +17,8 @@ from hw.systems.fourier.twiddles import DIGITS, factor
 __all__ = ["LATENCY", "PART_BITS", "Butterfly", "complex_word"]
 
 _GROWTH = (LENGTHS[-1] - 1).bit_length()
-PART_BITS = MANTISSA_BITS + GUARD_BITS + _GROWTH + 2
-"""Of a real or an imaginary part, sign included: twice a column, which is a sum of at most 64 elements."""
+PART_BITS = MANTISSA_BITS + GUARD_BITS + _GROWTH + 1
+"""Of a real or an imaginary part, sign included: a column is a sum of at most 64 elements."""
 _FACTOR_BITS = PART_BITS - 1
 """Of a part that is turned."""
 _SUM_BITS = PART_BITS + TWIDDLE_BITS
@@ -33,7 +33,7 @@ class Butterfly(wiring.Component):
 
     Members:
         first (in): the real part of the first number with the real factors, and then the imaginary one.
-        real, imaginary (in): parts of the second number, 24 bits, in both cycles.
+        real, imaginary (in): parts of the second number, a bit less, in both cycles.
         real_factor, imaginary_factor (in): what they are multiplied with (``hw.systems.fourier.twiddles``).
         sum, difference (out): that part of the results, ``LATENCY`` cycles later.
     """

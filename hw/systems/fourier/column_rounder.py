@@ -16,7 +16,7 @@ from hw.systems.fourier.butterfly import PART_BITS
 
 __all__ = ["LATENCY", "ROOM_BITS", "ColumnRounder"]
 
-LATENCY = 4
+LATENCY = 3
 ROOM_BITS = 6
 _BITS = PART_BITS - 1
 _DROPPED = _BITS - MANTISSA_BITS
@@ -27,9 +27,9 @@ class ColumnRounder(wiring.Component):
 
     Members:
         advance (in): the pipeline moves.
-        number (in): signed, of a magnitude below 2^24.
+        number (in): signed, of a magnitude below 2^23.
         opposite (in): its opposite is wanted.
-        room (in): the exponent field that a number of 2^23 and more has, less 1: 0 to 63.
+        room (in): the exponent field that a number of 2^22 and more has, less 1: 0 to 63.
         half (out): ``LATENCY`` cycles later; a zero has no sign, what rounds to it keeps its own.
         overflow (out): with it: its magnitude was larger than 65504.
     """
@@ -65,10 +65,6 @@ class ColumnRounder(wiring.Component):
         shifted = Signal(_BITS)
         field = Signal(ROOM_BITS)
         m.d.comb += [shifted.eq(size << amount[: bits_for(_BITS - 1)]), field.eq(room - amount)]
-        shifted = hold(m, self.advance, "shifted", shifted)
-        field = hold(m, self.advance, "field", field)
-        negative = hold(m, self.advance, "last_negative", negative)
-
         kept, guard = shifted[_DROPPED:], shifted[_DROPPED - 1]
         up = guard & (kept[0] | shifted[: _DROPPED - 1].any())
         # A leading one adds to the field, rounding may do so too.
