@@ -50,6 +50,10 @@ def _word(banks: list[_Bank], number: Value) -> Value:
     return Mux(number, words[1], words[0])
 
 
+def _is_long(state: data.View) -> Value:
+    return state.request.length == TransformLength.CHANNELS64
+
+
 def cycles(length: int) -> int:
     """Cycles from vector to vector of one length, where elements come and columns leave at once.
 
@@ -121,7 +125,7 @@ class RealFft(wiring.Component):
         element = Signal(offered.element.shape())
         largest = Signal.like(arriving.largest)
         word = Signal(STAGES)
-        long = arriving.request.length == TransformLength.CHANNELS64
+        long = _is_long(arriving)
         m.d.comb += [
             special.eq(offered.element[10:15].all()),
             element.eq(Mux(special, Cat(Const(LARGEST_MAGNITUDE, 15), offered.element[-1]), offered.element)),
@@ -182,18 +186,14 @@ class RealFft(wiring.Component):
                 & ~self.done.bit_select(reading, 1)
                 & ~(read_walk.waits & under_way.any())
             ),
-            read_walk.long.eq(state.request.length == TransformLength.CHANNELS64),
+            read_walk.long.eq(_is_long(state)),
             read_walk.advance.eq(reads_word),
-            write_walk.long.eq(written.request.length == TransformLength.CHANNELS64),
+            write_walk.long.eq(_is_long(written)),
             write_walk.advance.eq(writes_word),
             parts.latter.eq(read_walk.latter),
             parts.opens.eq(read_walk.opens),
             parts.packs.eq(read_walk.packs),
             parts.turn.eq(read_walk.turn),
-            parts.leaves_latter.eq(write_walk.latter),
-            parts.leaves_difference.eq(
-                hold(m, None, "leaves_difference", write_walk.latter | write_walk.single)
-            ),
         ]
         m.d.sync += under_way.eq(Cat(reads_word, under_way))
         with m.If(reads_word & read_walk.last):
@@ -202,26 +202,34 @@ class RealFft(wiring.Component):
             m.d.sync += [self.done.bit_select(writing, 1).eq(1), writing.eq(~writing)]
         read = hold(m, None, "reading", reading)
         m.d.comb += [parts.word.eq(_word(banks, read)), parts.largest.eq(self._largest(m, read))]
+        for bank in banks:
+            for port in bank.reads:
+                m.d.comb += port.addr.eq(read_walk.address)
+        self._write_back(m, banks, writing, writes_word)
+
+    def _write_back(self, m: Module, banks: list[_Bank], writing: Value, writes_word: Value) -> None:
+        """Write real parts, and imaginary parts a cycle later."""
+        parts, walk = m.submodules.butterflies, m.submodules.write_walk
         # The first two columns share a word, so that their butterfly has no second one.
-        kept = Signal(name="kept")
-        m.d.comb += kept.eq(writes_word & ~(write_walk.single & write_walk.latter))
-        address, number, later = (
-            hold(m, None, "written_address", write_walk.address),
-            hold(m, None, "written_bank", writing),
-            hold(m, None, "later_kept", kept, reset=True),
-        )
-        for place, bank in enumerate(banks):
-            for read_port in bank.reads:
-                m.d.comb += read_port.addr.eq(read_walk.address)
+        kept = Signal()
+        m.d.comb += [
+            kept.eq(writes_word & ~(walk.single & walk.latter)),
+            parts.leaves_latter.eq(walk.latter),
+            parts.leaves_difference.eq(hold(m, None, "leaves_difference", walk.latter | walk.single)),
+        ]
+        later_address = hold(m, None, "written_address", walk.address)
+        later_bank = hold(m, None, "written_bank", writing)
+        later_kept = hold(m, None, "kept", kept, reset=True)
+        for number, bank in enumerate(banks):
             real, imaginary = bank.writes
-            with m.If(self.full[place]):
+            with m.If(self.full[number]):
                 m.d.comb += [
-                    real.addr.eq(write_walk.address),
+                    real.addr.eq(walk.address),
                     real.data.eq(parts.real),
-                    real.en.eq(kept & (writing == place)),
-                    imaginary.addr.eq(address),
+                    real.en.eq(kept & (writing == number)),
+                    imaginary.addr.eq(later_address),
                     imaginary.data.eq(parts.imaginary),
-                    imaginary.en.eq(later & (number == place)),
+                    imaginary.en.eq(later_kept & (later_bank == number)),
                 ]
 
     def _largest(self, m: Module, bank: Value) -> Value:
@@ -232,22 +240,16 @@ class RealFft(wiring.Component):
 
     def _leave(self, m: Module, banks: list[_Bank]) -> None:
         """Round the columns of a vector that is done, in their order."""
-        m.submodules.rounder = rounder = ColumnRounder()
         bank = Signal(name="leaving")
         place = Signal(range(_LONGEST), name="leaving_place")
         state = Signal(vector_state, name="leaving_state")
-        advance, takes, last, query, long = (
-            Signal(name=f"leaving_{name}") for name in ("advance", "takes", "last", "query", "long")
-        )
-        word = place[1:]
+        advance, takes, last = (Signal(name=f"leaving_{name}") for name in ("advance", "takes", "last"))
         left = hold(m, advance, "left", takes & last, reset=True)
         m.d.comb += [
             advance.eq(~self.columns.valid | self.columns.ready),
             takes.eq(self.done.bit_select(bank, 1) & ~left),
             state.eq(self.states[bank]),
-            long.eq(state.request.length == TransformLength.CHANNELS64),
-            query.eq(state.request.side == TransformSide.QUERY),
-            last.eq(place == Mux(long, _LONGEST - 1, _LONGEST // 2 - 1)),
+            last.eq(place == Mux(_is_long(state), _LONGEST - 1, _LONGEST // 2 - 1)),
         ]
         with m.If(advance & takes):
             m.d.sync += place.eq(Mux(last, 0, place + 1))
@@ -260,36 +262,34 @@ class RealFft(wiring.Component):
         for number, own in enumerate(banks):
             for read in own.reads:
                 with m.If(self.done[number]):
-                    m.d.comb += [read.addr.eq(word), read.en.eq(advance)]
+                    m.d.comb += [read.addr.eq(place[1:]), read.en.eq(advance)]
                 with m.Else():
                     m.d.comb += read.en.eq(1)
-        # A key's columns are divided by 32 or 64, a query's are doubled but for the first two.
-        doubled = query & word.any()
-        scale = Mux(query, Cat(doubled, Const(0b11, 2)), ~long)
-        beyond = Mux(long, word[-1], word[-2])  # from the middle on the conjugates are there
-        held = {
-            name: hold(m, advance, name, value)
-            for name, value in (
-                ("bank", bank),
-                ("imaginary", place[0]),
-                ("opposite", place[0] & beyond),
-                ("room", state.largest + scale - 1),
-            )
-        }
-        found = Signal(complex_word, name="found_word")
-        m.d.comb += [
-            found.eq(_word(banks, held["bank"])),
-            rounder.advance.eq(advance),
-            rounder.number.eq(Mux(held["imaginary"], found.imaginary, found.real)),
-            rounder.opposite.eq(held["opposite"]),
-            rounder.room.eq(held["room"]),
-            self.columns.payload.column.eq(rounder.half),
-        ]
+        self._round(m, banks, advance, bank, place, state)
         for stage in range(column_rounder.LATENCY + 1):
             takes = hold(m, advance, f"takes_{stage}", takes, reset=True)
             last = hold(m, advance, f"last_{stage}", last)
+        m.d.comb += [self.columns.valid.eq(takes), self.columns.payload.last.eq(last)]
+        m.d.sync += self.overflow.eq(takes & self.columns.ready & m.submodules.rounder.overflow)
+
+    def _round(
+        self, m: Module, banks: list[_Bank], advance: Value, bank: Value, place: Signal, state: data.View
+    ) -> None:
+        """Round the column whose word is looked up."""
+        m.submodules.rounder = rounder = ColumnRounder()
+        word = place[1:]
+        long = _is_long(state)
+        query = state.request.side == TransformSide.QUERY
+        # A key's columns are divided by 32 or 64, a query's are doubled but for the first two.
+        scale = Mux(query, Cat(word.any(), Const(0b11, 2)), ~long)
+        conjugate = Mux(long, word[-1], word[-2])  # from the middle on
+        found = Signal(complex_word, name="found_word")
+        imaginary = hold(m, advance, "imaginary", place[0])
         m.d.comb += [
-            self.columns.valid.eq(takes),
-            self.columns.payload.last.eq(last),
+            found.eq(_word(banks, hold(m, advance, "bank", bank))),
+            rounder.advance.eq(advance),
+            rounder.number.eq(Mux(imaginary, found.imaginary, found.real)),
+            rounder.opposite.eq(hold(m, advance, "opposite", place[0] & conjugate)),
+            rounder.room.eq(hold(m, advance, "room", state.largest + scale - 1)),
+            self.columns.payload.column.eq(rounder.half),
         ]
-        m.d.sync += self.overflow.eq(takes & self.columns.ready & rounder.overflow)

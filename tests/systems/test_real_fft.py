@@ -5,6 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from golden.attention import page, scores
+from golden.kv.formats import Format
+from golden.numbers.numerics import Numerics
+from golden.systems import vidkv
 from golden.systems.vidkv import real_fft
 
 pytestmark = pytest.mark.quick
@@ -137,3 +141,31 @@ def test_refused_arguments() -> None:
     ):
         with pytest.raises(ValueError, match="must"):
             real_fft.columns(x, side)
+
+
+def test_scores_of_two_pages_add(rng: np.random.Generator) -> None:
+    """A key as a page of 2-bit channels and one of 1-bit columns: scores of both are the whole key's.
+
+    Next to float64 on the keys that these codes stand for, which an inverse transform gives.
+    """
+    channels, tokens = 128, 32
+    k = (rng.standard_normal((1, tokens, channels)) * 2.0 ** rng.integers(-2, 3, channels)).astype(np.float16)
+    q = rng.standard_normal((4, channels)).astype(np.float16)
+    mask = vidkv.channel_mask(k, 0.5)
+    two, one = Format("native", 2, "channel", 32), Format("sign", 1, "channel", 32)
+    columns = real_fft.columns(k[0][:, ~mask], "key")
+    codes = [two.quantize(k[0][:, mask]), one.quantize(columns)]
+    queries = [q[:, mask], real_fft.columns(q[:, ~mask], "query")]
+    found = sum(
+        scores.scores(scores.fold(query), page.read(form, own), 30, Numerics())
+        for query, form, own in zip(queries, (two, one), codes, strict=True)
+    )
+    spectrum = one.decode(codes[1]).astype(np.float64)
+    pairs = np.concatenate([spectrum, np.zeros((tokens, 2))], 1)
+    pairs[:, -2], pairs[:, 1] = pairs[:, 1], 0
+    restored = np.empty((tokens, channels))
+    restored[:, mask] = two.decode(codes[0])
+    restored[:, ~mask] = np.fft.irfft((pairs[:, ::2] + 1j * pairs[:, 1::2]) * 64, 64)
+    exact = q.astype(np.float64) @ restored.T * np.log2(np.e) / np.sqrt(64)  # as of either page's channels
+    error = found / 2.0**12 - exact
+    assert np.sqrt((error**2).mean() / (exact**2).mean()) < 3e-3
