@@ -37,6 +37,8 @@ class KvConfig(BaseModel):
         queries: most query heads N of a KV head; they read a page together, and with several columns of the
             array there are at least two for each.
         engines: attention engines, each with a tile of its own, that share the pages of a head.
+        bitmod: pages may be of BitMoD's data types; what writes and reads single pages has them, attention
+            and the core do not.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,6 +48,7 @@ class KvConfig(BaseModel):
     page_tokens: Literal[32, 64] = 32
     queries: Literal[2, 4, 8, 16] = 8
     engines: Literal[1, 2, 4, 8] = 1
+    bitmod: bool = False
 
     @field_validator("channels")
     @classmethod

@@ -1,0 +1,165 @@
+"""Type chooser: which special value each group of BitMoD's types takes, while its elements stream by.
+
+Meaning: the search ``table`` of ``golden.kv.bitmod``. Three sums a lane decide among four candidates, and no
+candidate is ever made: each sum adds a table's entry for an element's ratio to the largest magnitude.
+"""
+
+from collections.abc import Sequence
+
+from amaranth.hdl import Module, Mux, Signal, Value, signed
+from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
+from amaranth.lib.wiring import In, Out
+from amaranth.utils import bits_for, ceil_log2
+
+from golden.kv import bitmod
+from hw.config import Config
+from hw.kv.formats import BITMOD_NAMES, look_up
+from hw.kv.page_shape import entries
+from hw.kv.payloads import SELECTOR_BITS, Axis, Coding, page_format
+from hw.kv.quantising.statistics import LONGEST_GROUP
+
+__all__ = ["RATIO_BITS", "TypeChooser", "scored_beat"]
+
+RATIO_BITS = bitmod.INDEX_BITS + 1
+"""A ratio in units of 1/64, 0 to 1."""
+
+_TABLES = {coding: bitmod.savings(name) for coding, name in BITMOD_NAMES.items()}
+_ENTRY_BITS = bits_for(max(abs(entry) for table in _TABLES.values() for part in table for entry in part)) + 1
+_SUM_BITS = _ENTRY_BITS + ceil_log2(LONGEST_GROUP)
+
+
+def scored_beat(config: Config) -> data.StructLayout:
+    """Ratios of a beat's elements; ``entry`` is that of its first group, ``last`` the page's last beat."""
+    return data.StructLayout(
+        {
+            "ratios": data.ArrayLayout(RATIO_BITS, config.kv.lanes),
+            "negatives": config.kv.lanes,
+            "entry": range(entries(config)),
+            "opens": 1,
+            "ends": 1,
+            "last": 1,
+        }
+    )
+
+
+class TypeChooser(wiring.Component):
+    """Choose the special values of a page's groups, and keep them.
+
+    A beat a cycle, those of a group one after the other; a group's choice is kept 4 cycles after its last.
+
+    Members:
+        form (in): format of the page, held.
+        beat, count (in): take this beat.
+        chosen (out): one cycle, when the choices of all groups are kept.
+        address, look (in): look up the choice of the group with this entry.
+        selectors (out): a cycle later, until the next ``look``: those of ``kv.lanes`` elements from there on.
+        selector (out): that of the entry.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        lanes = config.kv.lanes
+        super().__init__(
+            {
+                "form": In(page_format(config)),
+                "beat": In(scored_beat(config)),
+                "count": In(1),
+                "chosen": Out(1),
+                "address": In(range(entries(config))),
+                "look": In(1),
+                "selectors": Out(data.ArrayLayout(SELECTOR_BITS, lanes)),
+                "selector": Out(SELECTOR_BITS),
+            }
+        )
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        lanes = self.config.kv.lanes
+        by_token = self.form.axis == Axis.TOKEN
+        about = data.StructLayout({"entry": self.beat.entry.shape(), "ends": 1, "last": 1})
+        scored = Signal(about)
+        summed = Signal(about)
+        chosen = Signal(about)
+        adds = Signal()
+        opens = Signal()
+        m.d.sync += [
+            adds.eq(self.count),
+            opens.eq(self.beat.opens),
+            scored.entry.eq(self.beat.entry),
+            scored.ends.eq(self.beat.ends & self.count),
+            scored.last.eq(self.beat.last & self.count),
+            summed.eq(scored),
+            chosen.eq(summed),
+            self.chosen.eq(chosen.last),
+        ]
+        sums = [self._sums(m, lane, adds, opens) for lane in range(lanes)]
+        joined = [sum(parts[1:], start=parts[0]) for parts in zip(*sums, strict=True)]
+        selectors = []
+        for lane, own in enumerate(sums):
+            mine = [Mux(by_token, both, part) for both, part in zip(joined, own, strict=True)]
+            selectors.append(self._choose(m, lane, mine if lanes > 1 else own))
+        self._keep(m, chosen, selectors, by_token)
+        return m
+
+    def _sums(self, m: Module, lane: int, adds: Signal, opens: Signal) -> list[Signal]:
+        """Sums of a lane's group so far: of what special values save, and the balance."""
+        ratio, negative = self.beat.ratios[lane], self.beat.negatives[lane]
+        sums = []
+        for part in bitmod.Savings._fields:
+            entries_of = [
+                look_up(
+                    m, f"{name}_{part}_{lane}", ratio, getattr(_TABLES[coding], part), signed(_ENTRY_BITS)
+                )
+                for coding, name in BITMOD_NAMES.items()
+            ]
+            entry = Signal(signed(_ENTRY_BITS), name=f"{part}_entry_{lane}")
+            total = Signal(signed(_SUM_BITS), name=f"{part}_sum_{lane}")
+            found = Mux(self.form.coding == Coding.BITS3, *entries_of)
+            m.d.sync += entry.eq(found if part == "balance" else Mux(negative, -found, found))
+            with m.If(adds):
+                m.d.sync += total.eq(Mux(opens, 0, total) + entry)
+            sums.append(total)
+        return sums
+
+    def _choose(self, m: Module, lane: int, sums: Sequence[Value]) -> Signal:
+        """The selector, a cycle later."""
+        inner, outer, balance = sums
+        width = _SUM_BITS + ceil_log2(self.config.kv.lanes)
+        sizes = []
+        for name, total in (("inner", inner), ("outer", outer)):
+            size = Signal(width, name=f"{name}_size_{lane}")
+            m.d.comb += size.eq(Mux(total < 0, -total, total))
+            sizes.append(size)
+        gain = Signal(signed(width + 2), name=f"gain_{lane}")
+        selector = Signal(SELECTOR_BITS, name=f"chosen_selector_{lane}", reset_less=True)
+        m.d.comb += gain.eq(balance - sizes[0] + sizes[1])
+        m.d.sync += [selector[1].eq(gain > 0), selector[0].eq(Mux(gain > 0, outer < 0, inner < 0))]
+        return selector
+
+    def _keep(self, m: Module, chosen: data.View, selectors: Sequence[Signal], by_token: Value) -> None:
+        """Write selectors by the entries of their groups, and look them up."""
+        lanes = self.config.kv.lanes
+        lane_bits = ceil_log2(lanes)
+        row = data.ArrayLayout(SELECTOR_BITS, lanes)
+        depth = entries(self.config) // lanes
+        m.submodules.memory = memory = Memory(shape=row, depth=depth, init=[])
+        write = memory.write_port(granularity=1)
+        read = memory.read_port()
+        which = Signal(max(lane_bits, 1))
+        place = chosen.entry[:lane_bits]
+        one = Mux(by_token, 1 << place, (1 << lanes) - 1) if lane_bits else Value.cast(1)
+        m.d.comb += [
+            write.addr.eq(chosen.entry[lane_bits:]),
+            write.en.eq(Mux(chosen.ends, one, 0)),
+            read.addr.eq(self.address[lane_bits:]),
+            read.en.eq(self.look),
+            self.selector.eq(read.data[which] if lane_bits else read.data[0]),
+        ]
+        with m.If(self.look):
+            m.d.sync += which.eq(self.address[:lane_bits])
+        for lane, selector in enumerate(selectors):
+            m.d.comb += [
+                write.data[lane].eq(selector),
+                self.selectors[lane].eq(Mux(by_token, self.selector, read.data[lane])),
+            ]
