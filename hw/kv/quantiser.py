@@ -112,7 +112,7 @@ class Quantiser(wiring.Component):
         with m.FSM(name="leaving"):
             self._sequence(m, form, kind)
             if config.kv.bitmod:
-                self._choose(m, spare)
+                self._choose(m, form, spare)
                 self._send_selectors(m, selecting)
         return m
 
@@ -173,10 +173,10 @@ class Quantiser(wiring.Component):
                 m.d.comb += stage.done.eq(1)
                 m.next = "page"
 
-    def _choose(self, m: Module, spare: Value) -> None:
+    def _choose(self, m: Module, form: data.View, spare: Value) -> None:
         """Largest magnitudes of all groups in the place of their scales, then the choices."""
         groups, scale, codes = m.submodules.groups, m.submodules.scale, m.submodules.codes
-        m.d.comb += scale.selector.eq(codes.selector)
+        m.d.comb += scale.selector.eq(Mux(form.bitmod, codes.selector, 0))
         with m.State("magnitude entry"):
             m.next = "magnitude"
         with m.State("magnitude"):

@@ -67,6 +67,7 @@ group_parameters = data.StructLayout({"scale": HALF_BITS, "offset": WINDOW_BITS}
 """What encodes a group's elements: the scale, a float16, and what is added to an element in its window.
 
 That is the minimum with the opposite sign (affine), or -1 less the threshold in units, rounded down (trits).
+With BitMoD's data types it is the group's selector and nothing to add.
 """
 
 
@@ -98,7 +99,6 @@ class CodeLane(wiring.Component):
 
     With ``kv.bitmod``, where the kind is symmetric:
         bitmod (in): the code is one of BitMoD's data types.
-        selector (in): with ``element``, its group's special value.
         ratio, negative (out): in the cycle of the code, of an element to the parameters' scale, which is the
             largest magnitude; ``spare`` was ``RATIO_SPARE`` and there were ``RATIO_STEPS`` steps.
     """
@@ -107,7 +107,6 @@ class CodeLane(wiring.Component):
         self.config = config
         chosen = {
             "bitmod": In(1),
-            "selector": In(SELECTOR_BITS),
             "ratio": Out(RATIO_BITS),
             "negative": Out(1),
         }
@@ -193,7 +192,7 @@ class CodeLane(wiring.Component):
         doubled = Signal(_VALUE_BITS)
         magnitude = Signal(CODE_BITS)
         with m.If(self.load):
-            m.d.sync += selector.eq(self.selector)
+            m.d.sync += selector.eq(self.parameters.offset)
         found = []
         for coding, name in BITMOD_NAMES.items():
             inner, _, outer, _ = datatypes.get(name).specials

@@ -7,9 +7,9 @@ For BitMoD's data types the lanes divide all elements once before, by the larges
 which are parameters as well, and a ``TypeChooser`` counts the ratios.
 """
 
-from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.memory import Memory
+from amaranth.lib.memory import Memory, ReadPort, WritePort
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2
 
@@ -110,7 +110,7 @@ class CodeStream(wiring.Component):
                 lane.load.eq(loads),
                 lane.step.eq(divides),
                 adder.addend.eq(lane.addend),
-                adder.offset.eq(lane.parameters.offset),
+                adder.offset.eq(self._addend(lane.parameters.offset)),
                 adder.look.eq(looks),
                 adder.count.eq(1),
                 self.beats.payload.codes[number].eq(lane.code),
@@ -121,7 +121,6 @@ class CodeStream(wiring.Component):
                 chooser = m.submodules.chooser
                 m.d.comb += [
                     lane.bitmod.eq(is_bitmod(self.form, config)),
-                    lane.selector.eq(chooser.selectors[number]),
                     chooser.beat.ratios[number].eq(lane.ratio),
                     chooser.beat.negatives[number].eq(lane.negative),
                 ]
@@ -161,9 +160,6 @@ class CodeStream(wiring.Component):
             beat.opens.eq(loaded.opens),
             beat.ends.eq(loaded.ends),
             beat.last.eq(loaded.last),
-            chooser.address.eq(Mux(self.coding, place, self.address)),
-            chooser.look.eq(self.read | ~self.coding),
-            self.selector.eq(chooser.selector),
             self.chosen.eq(chooser.chosen),
         ]
 
@@ -177,6 +173,23 @@ class CodeStream(wiring.Component):
                 adder.look.eq(1),
                 adder.count.eq(self.count),
             ]
+
+    def _addend(self, offset: Value) -> Value:
+        """What is added to an element; a selector is not."""
+        if not self.config.kv.bitmod:
+            return offset
+        low = Mux(is_bitmod(self.form, self.config), 0, offset[:SELECTOR_BITS])
+        return Cat(low, offset[SELECTOR_BITS:])
+
+    def _keep_choices(self, m: Module, write: WritePort, read: ReadPort) -> None:
+        """Choices in the place of offsets, and of magnitudes that have been used; scales are yet to come."""
+        chooser, lane_bits = m.submodules.chooser, ceil_log2(self.config.kv.lanes)
+        with m.If(chooser.keep.any()):
+            m.d.comb += [write.addr.eq(chooser.entry[lane_bits:]), write.en.eq(chooser.keep)]
+            for lane, selector in enumerate(chooser.selectors):
+                m.d.comb += write.data[lane].offset.eq(selector)
+        with m.If(~self.coding):
+            m.d.comb += [read.addr.eq(self.address[lane_bits:]), read.en.eq(1)]
 
     def _parameters(self, m: Module, place: Value) -> list[Value]:
         """Parameters of every lane's element, a cycle after it is looked up."""
@@ -199,6 +212,11 @@ class CodeStream(wiring.Component):
             m.d.sync += which.eq(place[:lane_bits])
         by_token = self.form.axis == Axis.TOKEN
         shared = read.data[which] if lane_bits else read.data[0]
+        if self.config.kv.bitmod:
+            self._keep_choices(m, write, read)
+            with m.If(~self.coding):
+                m.d.sync += which.eq(self.address[:lane_bits])
+            m.d.comb += self.selector.eq(shared.offset)
         return [Mux(by_token, shared, read.data[number]) for number in range(lanes)]
 
     def _pace(self, m: Module, last: Value) -> tuple[Value, Value, Value]:

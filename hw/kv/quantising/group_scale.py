@@ -63,7 +63,7 @@ class GroupScale(wiring.Component):
         parameters (out stream): its scale, and what the code lanes need.
 
     With ``kv.bitmod``:
-        selector (in): with the entry, the group's special value.
+        selector (in): with the entry, the group's special value, 0 with other types.
         magnitude (out): the entry's largest magnitude, a float16 without its sign, in the second cycle of it.
     """
 
@@ -199,9 +199,10 @@ class GroupScale(wiring.Component):
                 m.next = "round"
         with m.State("round"):
             threshold = ~in_groups(self.form, adder.offset)
+            nothing = self.selector if self.config.kv.bitmod else 0
             m.d.sync += [
                 scale.eq(quotient.half),
-                adder.offset.eq(Mux(is_divided(self.kind), 0, threshold)),
+                adder.offset.eq(Mux(is_divided(self.kind), nothing, threshold)),
             ]
             m.next = "done"
             with m.If(self.kind == Kind.AFFINE):

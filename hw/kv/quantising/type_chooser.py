@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 from amaranth.hdl import Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for, ceil_log2
 
@@ -44,17 +43,17 @@ def scored_beat(config: Config) -> data.StructLayout:
 
 
 class TypeChooser(wiring.Component):
-    """Choose the special values of a page's groups, and keep them.
+    """Choose the special values of a page's groups.
 
-    A beat a cycle, those of a group one after the other; a group's choice is kept 4 cycles after its last.
+    A beat a cycle, those of a group one after the other; a choice is there 4 cycles after the last of them.
 
     Members:
         form (in): format of the page, held.
         beat, count (in): take this beat.
-        chosen (out): one cycle, when the choices of all groups are kept.
-        address, look (in): look up the choice of the group with this entry.
-        selectors (out): a cycle later, until the next ``look``: those of ``kv.lanes`` elements from there on.
-        selector (out): that of the entry.
+        keep (out): one cycle, which lanes of the row with ``entry`` have a choice.
+        entry (out): as of the beat.
+        selectors (out): the choices.
+        chosen (out): one cycle, after those of the page's last beat.
     """
 
     def __init__(self, config: Config) -> None:
@@ -65,11 +64,10 @@ class TypeChooser(wiring.Component):
                 "form": In(page_format(config)),
                 "beat": In(scored_beat(config)),
                 "count": In(1),
-                "chosen": Out(1),
-                "address": In(range(entries(config))),
-                "look": In(1),
+                "keep": Out(lanes),
+                "entry": Out(range(entries(config))),
                 "selectors": Out(data.ArrayLayout(SELECTOR_BITS, lanes)),
-                "selector": Out(SELECTOR_BITS),
+                "chosen": Out(1),
             }
         )
 
@@ -95,11 +93,12 @@ class TypeChooser(wiring.Component):
         ]
         sums = [self._sums(m, lane, adds, opens) for lane in range(lanes)]
         joined = [sum(parts[1:], start=parts[0]) for parts in zip(*sums, strict=True)]
-        selectors = []
         for lane, own in enumerate(sums):
             mine = [Mux(by_token, both, part) for both, part in zip(joined, own, strict=True)]
-            selectors.append(self._choose(m, lane, mine if lanes > 1 else own))
-        self._keep(m, chosen, selectors, by_token)
+            m.d.comb += self.selectors[lane].eq(self._choose(m, lane, mine if lanes > 1 else own))
+        whole = (1 << lanes) - 1
+        one = Mux(by_token, 1 << chosen.entry[: ceil_log2(lanes)], whole) if lanes > 1 else whole
+        m.d.comb += [self.keep.eq(Mux(chosen.ends, one, 0)), self.entry.eq(chosen.entry)]
         return m
 
     def _sums(self, m: Module, lane: int, adds: Signal, opens: Signal) -> list[Signal]:
@@ -136,30 +135,3 @@ class TypeChooser(wiring.Component):
         m.d.comb += gain.eq(balance - sizes[0] + sizes[1])
         m.d.sync += [selector[1].eq(gain > 0), selector[0].eq(Mux(gain > 0, outer < 0, inner < 0))]
         return selector
-
-    def _keep(self, m: Module, chosen: data.View, selectors: Sequence[Signal], by_token: Value) -> None:
-        """Write selectors by the entries of their groups, and look them up."""
-        lanes = self.config.kv.lanes
-        lane_bits = ceil_log2(lanes)
-        row = data.ArrayLayout(SELECTOR_BITS, lanes)
-        depth = entries(self.config) // lanes
-        m.submodules.memory = memory = Memory(shape=row, depth=depth, init=[])
-        write = memory.write_port(granularity=1)
-        read = memory.read_port()
-        which = Signal(max(lane_bits, 1))
-        place = chosen.entry[:lane_bits]
-        one = Mux(by_token, 1 << place, (1 << lanes) - 1) if lane_bits else Value.cast(1)
-        m.d.comb += [
-            write.addr.eq(chosen.entry[lane_bits:]),
-            write.en.eq(Mux(chosen.ends, one, 0)),
-            read.addr.eq(self.address[lane_bits:]),
-            read.en.eq(self.look),
-            self.selector.eq(read.data[which] if lane_bits else read.data[0]),
-        ]
-        with m.If(self.look):
-            m.d.sync += which.eq(self.address[:lane_bits])
-        for lane, selector in enumerate(selectors):
-            m.d.comb += [
-                write.data[lane].eq(selector),
-                self.selectors[lane].eq(Mux(by_token, self.selector, read.data[lane])),
-            ]
