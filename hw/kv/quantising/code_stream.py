@@ -21,7 +21,7 @@ from hw.kv.page_walk import PageWalk
 from hw.kv.payloads import HALF_BITS, SELECTOR_BITS, Axis, code_beat, page_format
 from hw.kv.quantising.code_lane import RATIO_STEPS, CodeLane, group_parameters, steps
 from hw.kv.quantising.element_walk import ElementWalk
-from hw.kv.quantising.type_chooser import TypeChooser, scored_beat
+from hw.kv.quantising.type_chooser import TypeChooser, scored_place
 from hw.kv.quantising.window_adder import WindowAdder, addend
 
 __all__ = ["CodeStream"]
@@ -141,10 +141,8 @@ class CodeStream(wiring.Component):
     def _score(self, m: Module, place: Value, loads: Value) -> None:
         """Choices, from what the lanes make of the largest magnitudes."""
         groups, chooser = m.submodules.groups, m.submodules.chooser
-        beat = chooser.beat
-        about = scored_beat(self.config)
-        was_read = Signal(about)
-        loaded = Signal(about)
+        was_read = Signal(scored_place(self.config), reset_less=True)
+        loaded = Signal(scored_place(self.config), reset_less=True)
         with m.If(self.read):
             m.d.sync += [
                 was_read.entry.eq(place),
@@ -156,10 +154,7 @@ class CodeStream(wiring.Component):
             m.d.sync += loaded.eq(was_read)
         m.d.comb += [
             chooser.form.eq(self.form),
-            beat.entry.eq(loaded.entry),
-            beat.opens.eq(loaded.opens),
-            beat.ends.eq(loaded.ends),
-            beat.last.eq(loaded.last),
+            chooser.beat.place.eq(loaded),
             self.chosen.eq(chooser.chosen),
         ]
 

@@ -18,7 +18,7 @@ from hw.kv.page_shape import entries
 from hw.kv.payloads import SELECTOR_BITS, Axis, Coding, page_format
 from hw.kv.quantising.statistics import LONGEST_GROUP
 
-__all__ = ["RATIO_BITS", "TypeChooser", "scored_beat"]
+__all__ = ["RATIO_BITS", "TypeChooser", "scored_beat", "scored_place"]
 
 RATIO_BITS = bitmod.INDEX_BITS + 1
 """A ratio in units of 1/64, 0 to 1."""
@@ -28,18 +28,15 @@ _ENTRY_BITS = bits_for(max(abs(entry) for table in _TABLES.values() for part in 
 _SUM_BITS = _ENTRY_BITS + ceil_log2(LONGEST_GROUP)
 
 
+def scored_place(config: Config) -> data.StructLayout:
+    """Where a beat lies: the entry of its first group, whose first or last one it is, or the page's last."""
+    return data.StructLayout({"entry": range(entries(config)), "opens": 1, "ends": 1, "last": 1})
+
+
 def scored_beat(config: Config) -> data.StructLayout:
-    """Ratios of a beat's elements; ``entry`` is that of its first group, ``last`` the page's last beat."""
-    return data.StructLayout(
-        {
-            "ratios": data.ArrayLayout(RATIO_BITS, config.kv.lanes),
-            "negatives": config.kv.lanes,
-            "entry": range(entries(config)),
-            "opens": 1,
-            "ends": 1,
-            "last": 1,
-        }
-    )
+    """Ratios and signs of a beat's elements, and where they lie."""
+    ratios = data.ArrayLayout(RATIO_BITS, config.kv.lanes)
+    return data.StructLayout({"ratios": ratios, "negatives": config.kv.lanes, "place": scored_place(config)})
 
 
 class TypeChooser(wiring.Component):
@@ -75,23 +72,19 @@ class TypeChooser(wiring.Component):
         m = Module()
         lanes = self.config.kv.lanes
         by_token = self.form.axis == Axis.TOKEN
-        about = data.StructLayout({"entry": self.beat.entry.shape(), "ends": 1, "last": 1})
-        scored = Signal(about)
-        summed = Signal(about)
-        chosen = Signal(about)
+        place = scored_place(self.config)
+        scored = Signal(place)  # its entries of tables are there,
+        summed = Signal(place)  # are added,
+        chosen = Signal(place)  # and the choices of what ends with it made
         adds = Signal()
-        opens = Signal()
         m.d.sync += [
             adds.eq(self.count),
-            opens.eq(self.beat.opens),
-            scored.entry.eq(self.beat.entry),
-            scored.ends.eq(self.beat.ends & self.count),
-            scored.last.eq(self.beat.last & self.count),
-            summed.eq(scored),
+            scored.eq(self.beat.place),
+            summed.eq(Mux(adds, scored, 0)),
             chosen.eq(summed),
             self.chosen.eq(chosen.last),
         ]
-        sums = [self._sums(m, lane, adds, opens) for lane in range(lanes)]
+        sums = [self._sums(m, lane, adds, scored.opens) for lane in range(lanes)]
         joined = [sum(parts[1:], start=parts[0]) for parts in zip(*sums, strict=True)]
         for lane, own in enumerate(sums):
             mine = [Mux(by_token, both, part) for both, part in zip(joined, own, strict=True)]
@@ -112,8 +105,8 @@ class TypeChooser(wiring.Component):
                 )
                 for coding, name in BITMOD_NAMES.items()
             ]
-            entry = Signal(signed(_ENTRY_BITS), name=f"{part}_entry_{lane}")
-            total = Signal(signed(_SUM_BITS), name=f"{part}_sum_{lane}")
+            entry = Signal(signed(_ENTRY_BITS), name=f"{part}_entry_{lane}", reset_less=True)
+            total = Signal(signed(_SUM_BITS), name=f"{part}_sum_{lane}", reset_less=True)
             found = Mux(self.form.coding == Coding.BITS3, *entries_of)
             m.d.sync += entry.eq(found if part == "balance" else Mux(negative, -found, found))
             with m.If(adds):
