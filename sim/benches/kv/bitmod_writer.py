@@ -8,6 +8,8 @@ import cocotb
 import numpy as np
 from numpy.typing import NDArray
 
+from golden.kv import bitmod
+from golden.kv.formats import Format
 from golden.kv.pages import PageLayout
 from hw.config import Config
 from hw.kv.payloads import Axis, Coding, Side, element_beat, page_record, written_word
@@ -165,7 +167,6 @@ async def given_pages(dut: Any) -> None:
     for page in GIVEN:
         x = np.array(page["elements"], np.uint16).view(np.float16)
         for name in TYPES:
-            layout = bitmod_layout(config, name, (page["side"], page["axis"]))
-            layout = PageLayout(layout.format, page["side"], *x.shape, config.rows, config.lanes)
-            bench.send(layout, x)
+            form = Format(name, bitmod.TYPES[name], page["axis"], 32)
+            bench.send(PageLayout(form, page["side"], *x.shape, config.rows, config.lanes), x)
     await bench.finish()
