@@ -70,9 +70,9 @@ def lint(arguments: list[str | Path], folder: Path) -> str:
 
 
 def companions(stem: str) -> list[str]:
-    """Files of a block with a clock, but for its manifest and what the accelerator has."""
-    text = [f"{stem}{suffix}" for suffix in (".v", ".md", "_ports.h", "_ports.vh")]
-    return text + [f"{stem}.{suffix}" for suffix in ("vlt", "sdc", "librelane.json", "core")]
+    """Files of a block with a clock and streams, but for its manifest and what the accelerator has."""
+    suffixes = (".v", ".md", "_ports.h", "_ports.vh", ".vlt", "_tb.v", ".sdc", ".librelane.json", ".core")
+    return [f"{stem}{suffix}" for suffix in suffixes]
 
 
 def write(files: dict[str, str], folder: Path) -> str:
