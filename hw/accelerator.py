@@ -39,8 +39,8 @@ class Accelerator(wiring.Component):
     unpacker's docstring says how fast words are read.
 
     Members:
-        weights (AXI4-Stream in): packets of ``golden.weights.layout``, whole words, ``tlast`` in the last
-        one. activations (AXI4-Stream in): ``activation_lanes`` elements of every token column a beat,
+        weights (AXI4-Stream in): packets of ``golden.weights.layout``, whole words, ``tlast`` with the last.
+        activations (AXI4-Stream in): ``activation_lanes`` elements of every token column a beat,
             ``[column][lane]``; missing bytes (``tkeep``) read as +0, ``tlast`` closes the vector. The
             format is the one that CONTROL holds when a vector's first beat is taken; in that beat ``tuser``
             says how often ``group`` is halved, to no less than 16, for the groups that it is aligned in.

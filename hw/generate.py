@@ -1,8 +1,9 @@
 """The generator: ``python -m hw.generate`` writes a block's Verilog and a manifest that describes it.
 
-Beside them lies what tools want (``hw.packaging``), for the accelerator and the core also the registers as a
-C header and a Markdown page; for the core the driver in C too, which is the same for all configurations and
-keeps its names. Equal configurations give equal bytes on any machine. Files appear complete or not at all.
+Streams have the ports of AXI4-Stream. Beside the Verilog lie a page for readers, places of fields as macros
+of C and Verilog, and what tools want (``hw.packaging``); for the accelerator also the registers as a C
+header, for the core the driver in C, which is the same for all configurations and keeps its names. Equal
+configurations give equal bytes on any machine. Files appear complete or not at all.
 """
 
 import argparse
@@ -15,10 +16,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from golden.command_line import Parser, program
-from hw import blocks, config, driver, manifest, packaging, verilog
+from hw import blocks, config, driver, manifest, packaging, page, places, verilog
 from hw.bus import registers
+from hw.bus.axi_ports import AxiPorts
 from hw.config import Config, ConfigurationError
-from hw.core import registers as core_registers
 
 __all__ = ["generate", "main", "publish"]
 
@@ -45,16 +46,17 @@ def generate(settings: Config, source: str, block: str, prefix: str | None = Non
     """
     top = f"{prefix or 'kvloom'}_{block}"
     stem = f"{prefix or source}_{block}"
-    component = blocks.get(block)(settings)
+    component = AxiPorts(blocks.get(block)(settings))
     text = _banner(settings, source, block) + verilog.convert(component, top).lstrip()
     files = {f"{stem}.v": text}
     if block == blocks.DEFAULT:
         files[f"{stem}.h"] = registers.c_header(prefix or "kvloom")
-        files[f"{stem}.md"] = registers.markdown()
     if block == blocks.CORE:
         files |= driver.files()
-        files[f"{stem}.md"] = core_registers.markdown()
     description = manifest.describe(component, settings, source, block, top, text)
+    files[f"{stem}.md"] = page.markdown(description, component, settings, stem)
+    files[f"{stem}_ports.h"] = places.c_header(description)
+    files[f"{stem}_ports.vh"] = places.verilog_header(description)
     files |= packaging.companions(description, stem)
     files[f"{stem}.json" if prefix else "manifest.json"] = manifest.as_json(description, files)
     return files

@@ -127,7 +127,7 @@ def _run(arguments: argparse.Namespace) -> None:
             plots.draw(found, folder)
 
         command.publish(arguments.out, write)
-        console.print(f"written to {arguments.out}: model.json, model.md and three pictures")
+        console.print(f"written to {arguments.out}: model.json, model.md and four pictures")
 
 
 @program

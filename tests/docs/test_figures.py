@@ -179,3 +179,36 @@ def test_lines_of_the_pictures_are_told_apart(name: str) -> None:
     assert len(set(styles.values())) == len(styles) == len(found["designs"])
     names = {plots._line_name(label, line, plots._shared(found)) for label, (_, line) in styles.items()}
     assert len(names) == len(styles)
+
+
+@pytest.mark.parametrize("name", ["model-llama-2-7b.json", "model-llama-3-8b-32k.json"])
+def test_pictures_name_every_design(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By itself or as one of several at the same place; names leave room for the picture."""
+    pytest.importorskip("matplotlib", reason="pip install '.[synth]'")
+    found, shown = written(name), []
+    monkeypatch.setattr(plots, "_labels", lambda axes, ends, side=1.015: shown.append(ends))
+    plots._areas(found, tmp_path / "areas.png")
+    plots._contexts(found, tmp_path / "contexts.png")
+    *columns, lines = shown
+    for ends in ([end for column in columns for end in column], lines):
+        names = [label for _, label, _ in ends]
+        counted = sum(1 + label.count(" and ") for label in names)
+        counted += sum(int(more) - 1 for more in re.findall(r" and (\d+) more", " ".join(names)))
+        assert counted == len(found["designs"])
+        assert max(map(len, names)) < 65
+    rates = {one["decode"]["tokens_per_second"] for one in found["designs"]}
+    assert {rate for ends in columns for rate, *_ in ends} <= rates
+
+
+def test_regions_of_the_roofline(tmp_path: Path) -> None:
+    """Memory bounds all up to the smallest knee, multipliers bound all from the largest one on."""
+    pytest.importorskip("matplotlib", reason="pip install '.[synth]'")
+    _, axes = plots._axes("title", "subtitle", (4, 3))
+    plots._regions(axes, (0.5, 1000.0), [4.0, 144.0, 24.0])
+    spans = [(patch.get_x(), patch.get_x() + patch.get_width()) for patch in axes.patches]
+    assert spans == [(0.5, 4.0), (4.0, 144.0), (144.0, 1000.0)]
+    assert [text.get_text() for text in axes.texts] == [
+        "memory bounds all",
+        "memory or multipliers",
+        "multipliers bound all",
+    ]

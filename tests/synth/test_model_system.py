@@ -242,7 +242,7 @@ def test_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert command.main([*arguments, "--weights", "bitmod4", "--out", str(tmp_path / "out")]) == 0
     assert "Areas on Nangate45" in capsys.readouterr().out
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert names == {"model.json", "model.md", "roofline.png", "contexts.png", "speedups.png"}
+    assert names == {"model.json", "model.md", "roofline.png", "contexts.png", "areas.png", "speedups.png"}
     found = json.loads((tmp_path / "out" / "model.json").read_text())
     last = found["designs"][-1]
     assert last["label"] == "1 edge bitmod4 native4_paged"
