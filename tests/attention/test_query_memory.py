@@ -37,13 +37,8 @@ def test_tiny(simulator: str) -> None:
 
 @pytest.mark.parametrize(
     ("config", "stride"),
-    [
-        pytest.param(EDGE, 7, id="edge"),
-        pytest.param(WIDE, 3, id="wide", marks=pytest.mark.long),
-        pytest.param(NARROW, 3, id="narrow"),
-        pytest.param(SMALL, 3, id="small"),
-        pytest.param(COLUMNS, 23, id="columns"),
-    ],
+    [(EDGE, 7), (WIDE, 3), (NARROW, 3), (SMALL, 3), (COLUMNS, 23)],
+    ids=["edge", "wide", "narrow", "small", "columns"],
 )
 def test_other_shapes(config: Config, stride: int) -> None:
     """Among them every third float16, from a random one on, for every length of up to 256: 80, 160 and 176
