@@ -34,8 +34,12 @@ OUTERMOST = ("accelerator", "kv_page_closer", "kv_token_writer", "kv_half_reader
 # `paper` has the same modules with two columns of tokens; with all 32 a tool takes minutes.
 CONFIGS = {name: preset(name) for name in presets()} | {"paper": preset("paper").changed(columns=2)}
 CASES = [
-    pytest.param(name, block, marks=() if name == "tiny" else pytest.mark.slow)
-    for name, names in (("tiny", BLOCKS), ("edge", OUTERMOST), ("paper", OUTERMOST[:1]))
+    pytest.param(name, block, marks=marks)
+    for name, names, marks in (
+        ("tiny", BLOCKS, ()),
+        ("edge", OUTERMOST, pytest.mark.slow),
+        ("paper", OUTERMOST[:1], pytest.mark.long),
+    )
     for block in names
 ]
 INVENTED = re.compile(r"\b(?:\w*_)?(?:signal|like|signature|unnamed)(?:_\d+)?\b|\bport_\d+_\d+\b|\bU_\d+\b")
