@@ -61,14 +61,15 @@ class CoreConfig(BaseModel):
     Attributes:
         lanes: float32 elements that the vector unit works on at a time, the width of a scratch word.
         scratch: elements of scratch memory.
-        waiting_bytes: of weights that are read ahead.
+        waiting_bytes: of weights that are read ahead, and twice those of pages; what memory gives in the
+            time of its latency, or more.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     lanes: Literal[1, 2, 4] = 4
     scratch: Annotated[int, Field(ge=256, le=65536)] = 5120
-    waiting_bytes: Literal[512, 1024, 2048, 4096, 8192] = 4096
+    waiting_bytes: Literal[512, 1024, 2048, 4096, 8192, 16384] = 16384
 
     @field_validator("scratch")
     @classmethod
@@ -296,7 +297,7 @@ _PRESETS = {
         activation_lanes=4,
         maximum_inputs=512,
         kv=KvConfig(channels=32, queries=4),
-        core=CoreConfig(lanes=1, scratch=1024, waiting_bytes=1024),
+        core=CoreConfig(lanes=1, scratch=1024, waiting_bytes=4096),
     ),
     "edge": Config(**_shape("edge"), rescale_units=2, offset_passes=1, waiting_groups=1),
     "paper": Config(**_shape("paper"), columns=32, maximum_inputs=16384),

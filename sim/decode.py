@@ -53,14 +53,14 @@ _FINEST = 1000
 
 
 def same(
-    memory: NDArray[np.uint8], image: Image, ids: list[int], steps: int, progress: Progress
+    memory: NDArray[np.uint8], image: Image, begin: NDArray[np.uint8], steps: int, progress: Progress
 ) -> tuple[bool, bool]:
     """Whether the golden model finds the same tokens, and leaves the same memory.
 
     Args:
         memory: uint8 [64 * lines], what the core has left.
-        image: what it began with.
-        ids: the prompt.
+        image: what says where things are.
+        begin: what the core began with.
         steps: passes through the ring of commands.
         progress: shows how far the golden model is.
 
@@ -68,15 +68,20 @@ def same(
         The same tokens; the same bytes everywhere, but for the cycles in completions.
     """
     symbols = image.symbols
-    machine = Machine(image.with_prompt(ids), symbols, geometry.get(symbols.preset))
-    for _ in progress.track(range(steps), description="golden model"):
-        machine.run_token()
-    memories = memory.copy(), machine.memory
+    memories = memory.copy(), _golden(image, begin.copy(), steps, progress)
     tokens = [each.view("<u4")[symbols.tokens * LINE_BYTES // 4 :][: symbols.limit] for each in memories]
     for each in memories:
         completions = each[symbols.completions * LINE_BYTES :][: symbols.commands * COMPLETION_BYTES]
         completions.reshape(-1, COMPLETION_BYTES)[:, 12:] = 0
     return np.array_equal(*tokens), np.array_equal(*memories)
+
+
+def _golden(image: Image, memory: NDArray[np.uint8], steps: int, progress: Progress) -> NDArray[np.uint8]:
+    """The memory, taken so many tokens further by the golden model."""
+    machine = Machine(memory, image.symbols, geometry.get(image.symbols.preset))
+    for _ in progress.track(range(steps), description="golden model"):
+        machine.run_token()
+    return memory
 
 
 def _taken(session: Session, most: int, ends: set[int], steps: list[Step]) -> Iterator[int]:
@@ -89,16 +94,16 @@ def _taken(session: Session, most: int, ends: set[int], steps: list[Step]) -> It
 
 
 def _prefilled(session: Session, prompt: int, progress: Progress) -> list[Step]:
-    """The tokens of the prompt but for the last, which gives the first new one."""
-    return [session.step() for _ in progress.track(range(prompt - 1), description="prompt")]
+    """So many tokens of the prompt; the last one, which gives the first new one, is not among them."""
+    return [session.step() for _ in progress.track(range(prompt), description="prompt")]
 
 
-def _table(steps: list[Step], prompt: int, word_bytes: int, clock: float) -> Table:
-    """Cycles, words, and what they mean at a clock in Hz."""
+def _table(steps: list[Step], first: int, prompt: int, word_bytes: int, clock: float) -> Table:
+    """Cycles, words, and what they mean at a clock in Hz; of the ``first`` token and those behind it."""
     table = Table(title=f"each token at {clock / 1e6:g} MHz")
     for name in "token", "cycles", "words read", "written", "words a cycle", "GB/s", "tokens/s":
         table.add_column(name, justify="right")
-    for place, step in enumerate(steps, 1):
+    for place, step in enumerate(steps, first):
         passed = step.passed
         share = (passed.read_words + passed.write_words) / passed.cycles
         table.add_row(
@@ -135,6 +140,13 @@ def _above_zero(text: str) -> float:
     return number
 
 
+def _from_zero(text: str) -> int:
+    """An argument that is a whole number, not negative."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number from 0 on")
+    return int(text)
+
+
 def _parser() -> Parser:
     parser = Parser(
         prog="python -m sim.decode",
@@ -156,6 +168,13 @@ def _parser() -> Parser:
     parser.add_argument("--kv", type=scheme_name, default="native4_paged", metavar="NAME", help="KV scheme")
     parser.add_argument("--preset", choices=geometry.PRESETS, default="edge", help="the core")
     parser.add_argument("--tokens", type=positive, default=56, metavar="N", help="most tokens of an answer")
+    parser.add_argument(
+        "--behind",
+        type=_from_zero,
+        default=0,
+        metavar="N",
+        help="tokens that the golden model works out before the core goes on (default 0)",
+    )
     parser.add_argument("--plain", action="store_true", help="continue the prompt instead of answering it")
     parser.add_argument("--clock", type=_above_zero, default=1000, metavar="MHZ", help="of the core")
     parser.add_argument(
@@ -190,23 +209,28 @@ def _run(options: argparse.Namespace) -> int:
     config = preset(image.symbols.preset if image else options.preset)
     timing = _timing(options, config.memory_bits // 8)
     if not image:
-        room = len(ids) + options.tokens + 1
+        room = max(len(ids), options.behind) + options.tokens + 1
         recipes = options.weights, options.head, options.kv
         image = compiled(options.model, *recipes, options.preset, room)
+    behind = options.behind
+    if behind + options.tokens >= image.symbols.limit:
+        raise ValueError(f"argument --behind: the image has room for {image.symbols.limit} tokens")
     with _progress() as progress:
+        begin = _golden(image, image.with_prompt(ids), behind, progress)
         library = build_core(config, options.waves is not None, progress)
     with Simulation(library, memory_bytes(image), timing=timing) as simulation:
         if options.waves:
             path, first, last = options.waves
             simulation.record(Path(path), int(first), int(last))
-        session = Session(simulation, image, ids)
+        session = Session(simulation, image, begin)
         with _progress() as progress:
-            steps = _prefilled(session, len(ids), progress)
-        most = min(options.tokens, image.symbols.limit - len(ids))
+            steps = _prefilled(session, max(0, len(ids) - 1 - behind), progress)
+        most = min(options.tokens, image.symbols.limit - max(len(ids), behind + 1))
         said = spoken(words, _taken(session, most, ends, steps))
-        show(_table(steps, len(ids), simulation.word_bytes, options.clock * 1e6), _WIDTH)
+        table = _table(steps, behind + 1, len(ids), simulation.word_bytes, options.clock * 1e6)
+        show(table, _WIDTH)
         with _progress() as progress:
-            tokens, memory = same(session.memory, image, ids, len(steps), progress)
+            tokens, memory = same(session.memory, image, begin, len(steps), progress)
     verdicts = {True: "as", False: "unlike"}
     print(
         f"[{count(len(said), 'token')}: text {verdicts[tokens]} golden's, memory {verdicts[memory]} golden's]"

@@ -4,11 +4,15 @@ A command is 64 bytes, sixteen little-endian words of 32 bits; every bit that no
 must be zero. Addresses of memory are *lines* of 64 bytes, counted from the beginning of the core's window.
 Places in scratch memory are elements of float32, multiples of 16.
 
-Commands are executed in order, one at a time; each is answered by a completion of 16 bytes: its id, its
-status (``Status`` in bits 7:0), bytes written to memory, and cycles.
+Commands are executed in order, one at a time but for ``beside``; each is answered by a completion of 16
+bytes: its id, its status (``Status`` in bits 7:0), bytes written to memory, and cycles.
 
 A command whose ``mask`` and ``phase`` do not fit the sequence's position, ``position & mask != phase``, does
 nothing and is complete with the status ``SKIPPED``, so that the commands of every token are the same bytes.
+
+A command with ``beside`` may begin while the MATVEC in front of it still multiplies, if it is a NOP, GATHER,
+APPEND, CLOSE or VECTOR, and the MATVEC's results go to scratch memory: it must neither read those results nor
+write where they go. It is executed also where a command in front of it stopped all others with an error.
 """
 
 from dataclasses import dataclass
@@ -17,6 +21,7 @@ from enum import IntEnum
 import numpy as np
 
 __all__ = [
+    "BESIDE",
     "COMMAND_BYTES",
     "COMMON",
     "COMPLETION_BYTES",
@@ -54,6 +59,10 @@ class Opcode(IntEnum):
     ATTEND = 6
     VECTOR = 7
     ADVANCE = 8
+
+
+BESIDE = (Opcode.NOP, Opcode.GATHER, Opcode.APPEND, Opcode.CLOSE, Opcode.VECTOR)
+"""What can work while a MATVEC does; any other command waits for it, with ``beside`` too."""
 
 
 class Function(IntEnum):
@@ -136,6 +145,7 @@ COMMON = (
     Field("interrupt", 0, 8, 1, "Raise the interrupt when complete."),
     Field("stop", 0, 9, 1, "After an error execute nothing more until started again."),
     Field("wait_results", 0, 10, 1, "Begin when everything written before has been answered."),
+    Field("beside", 0, 11, 1, "May begin while the MATVEC before it multiplies."),
     Field("id", 1, 0, 32, "Copied to the completion."),
     Field("mask", 2, 0, 16, "Bits of the position that count."),
     Field("phase", 2, 16, 16, "What they must be."),

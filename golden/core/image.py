@@ -14,9 +14,14 @@ from numpy.typing import NDArray
 
 from golden.core.commands import LINE_BYTES
 
-__all__ = ["Builder", "Image", "Symbols"]
+__all__ = ["Builder", "Image", "Symbols", "line_count"]
 
 _BYTES, _SYMBOLS = "image.bin", "image.json"
+
+
+def line_count(length: int) -> int:
+    """Lines that so many bytes take."""
+    return -(-length // LINE_BYTES)
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ class Symbols:
 
     def tokens_of(self, sequence: int) -> int:
         """Line of the tokens of a sequence."""
-        return self.tokens + sequence * -(-4 * self.limit // LINE_BYTES)
+        return self.tokens + sequence * line_count(4 * self.limit)
 
 
 @dataclass(frozen=True, eq=False)

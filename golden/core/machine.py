@@ -16,6 +16,7 @@ from golden import vector
 from golden.core import kv, state
 from golden.core.commands import (
     COMMAND_BYTES,
+    COMMON,
     COMPLETION_BYTES,
     LINE_BYTES,
     IndexKind,
@@ -35,6 +36,7 @@ __all__ = ["Machine", "continuation"]
 
 Fields = dict[str, int]
 _LINE_WORDS = LINE_BYTES // 4
+_GOOD = (Status.DONE, Status.SKIPPED)
 _SHAPE = slice(5, 7)  # bytes of a packet's header: rows and lanes
 
 
@@ -80,17 +82,33 @@ class Machine:
         Raises:
             ValueError: a command ended with an error.
         """
-        for _ in range(self.symbols.token_commands):
-            status = self.step()
-            if status not in (Status.DONE, Status.SKIPPED):
-                raise ValueError(f"command {self.executed - 1} ended with {status.name}")
+        first = self.executed
+        for number, status in enumerate(self.run()):
+            if status not in _GOOD:
+                raise ValueError(f"command {first + number} ended with {status.name}")
         return int(self.words[self.sequence["tokens"] * _LINE_WORDS + self.position])
+
+    def run(self) -> list[Status]:
+        """Execute a token's commands, as far as an error in one with ``stop`` lets it; returns statuses."""
+        statuses = []
+        stopped = False
+        for _ in range(self.symbols.token_commands):
+            flags = self._command()[0]
+            if stopped and not flags & _BESIDE:
+                break
+            statuses.append(self.step())
+            stopped |= statuses[-1] not in _GOOD and bool(flags & _STOP)
+        return statuses
+
+    def _command(self) -> NDArray[np.uint32]:
+        """The next command."""
+        first = self.symbols.ring + self.executed % self.symbols.commands
+        return self.words[first * _LINE_WORDS :][: COMMAND_BYTES // 4]
 
     def step(self) -> Status:
         """Execute the next command of the ring and write its completion."""
         index = self.executed % self.symbols.commands
-        first = self.symbols.ring * LINE_BYTES + index * COMMAND_BYTES
-        command = self.memory[first : first + COMMAND_BYTES].tobytes()
+        command = self._command().tobytes()
         status, written, identity = problem(command), 0, int(np.frombuffer(command, "<u4")[1])
         if status is None:
             fields = decode(command)
@@ -209,6 +227,7 @@ class Machine:
         return Status.DONE, written
 
 
+_STOP, _BESIDE = (next(field.mask for field in COMMON if field.name == name) for name in ("stop", "beside"))
 _STOPPED = next(field.word for field in state.SEQUENCE if field.name == "stopped")
 
 

@@ -13,101 +13,29 @@ Scratch memory::
     wide     queries, keys and values; or gate and up
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from golden.core import state
-from golden.core.commands import LINE_BYTES, UNIT, Field, Function, IndexKind, Opcode, encode
+from golden.core.commands import LINE_BYTES, UNIT, Function, IndexKind, Opcode
 from golden.core.geometry import Geometry
-from golden.core.image import Builder, Image, Symbols
-from golden.core.kv_shape import bits_of
-from golden.kv.formats import Format
-from golden.kv.pages import PageLayout
+from golden.core.head_image import add_head
+from golden.core.image import Builder, Image, Symbols, line_count
+from golden.core.model import Layer, Model, some_rows, stacked
+from golden.core.ring import Program
 from golden.kv.schemes import Scheme
-from golden.kv.window import copy_bytes
 from golden.weights import layout
 from golden.weights.quantized import QuantizedWeights
 
-__all__ = ["Layer", "Model", "assemble", "stacked"]
+__all__ = ["assemble"]
 
 _NONE = 0xFFFFFFFF
-_OWN = ("head", "sequence")
-"""Fields whose lines are a sequence's own."""
+_REST = 8
+"""The part of SwiGLU's products that is worked out when all their factors are there: one in so many."""
 _HALVINGS = {1 << shift: shift for shift in range(4)}
-
-
-class Layer(NamedTuple):
-    """One layer.
-
-    Attributes:
-        qkv: queries, keys and values of all heads, rows in this order.
-        o, gate_up, down: the other matrices; rows of gate, then of up.
-        attention_norm, ffn_norm: float32 [width].
-        scheme: of its cache, whole pages with a window format.
-        biases: float32, added to the products of the matrices of these names.
-        head_norms: weights of the norms of each query and of each key, float32 [D]; None without.
-    """
-
-    qkv: QuantizedWeights
-    o: QuantizedWeights
-    gate_up: QuantizedWeights
-    down: QuantizedWeights
-    attention_norm: NDArray[np.float32]
-    ffn_norm: NDArray[np.float32]
-    scheme: Scheme
-    biases: Mapping[str, NDArray[np.float32]]
-    head_norms: tuple[NDArray[np.float32], NDArray[np.float32]] | None
-
-
-@dataclass(frozen=True, eq=False)
-class Model:
-    """A llama model in a core's terms.
-
-    Attributes:
-        embedding: float16 [V, width].
-        turns: float32 [limit, D], cosines [D / 2] and sines [D / 2] of every position.
-        layers: in order.
-        norm: float32 [width].
-        output: the output layer.
-        heads, kv_heads, channels: of attention.
-        used_channels: elements of a head that are not zeros which fill it up.
-        epsilon: of the norms.
-        stops: at most two tokens that end a text.
-    """
-
-    embedding: NDArray[np.float16]
-    turns: NDArray[np.float32]
-    layers: tuple[Layer, ...]
-    norm: NDArray[np.float32]
-    output: QuantizedWeights
-    heads: int
-    kv_heads: int
-    channels: int
-    used_channels: int
-    epsilon: float
-    stops: tuple[int, ...] = ()
-
-    @property
-    def width(self) -> int:
-        """Elements of the residual stream."""
-        return self.embedding.shape[1]
-
-    @property
-    def hidden(self) -> int:
-        """Elements between the matrices of SwiGLU."""
-        return self.layers[0].down.shape[1]
-
-
-def stacked(*parts: QuantizedWeights) -> QuantizedWeights:
-    """Matrices of one data type and the same inputs, one below the other."""
-    arrays = ("codes", "selector", "scale_mantissa", "scale_distance", "zero_point", "channel_exponent")
-    optional = () if parts[0].offset_mantissa is None else ("offset_mantissa", "offset_distance")
-    joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in (*arrays, *optional)}
-    return replace(parts[0], **joined)
 
 
 class _Places(NamedTuple):
@@ -120,34 +48,12 @@ class _Places(NamedTuple):
     wide: int
 
 
-@dataclass
-class _Program:
-    """Commands in order, with a line of text each."""
-
-    given: list[tuple[Opcode, dict[str, int]]] = field(default_factory=list)
-    commands: list[bytes] = field(default_factory=list)
-    listing: list[str] = field(default_factory=list)
-
-    def again(self, count: int, lines: dict[int, int]) -> None:
-        """The first ``count`` commands once more, with other lines of what is a sequence's own."""
-        for opcode, values in self.given[:count]:
-            own = {name: lines[values[name]] for name in _OWN if name in values}
-            self.add(opcode, **values | own)
-
-    def add(self, opcode: Opcode, **values: int) -> None:
-        number = len(self.commands)
-        self.given.append((opcode, values))
-        self.commands.append(encode(opcode, id=number, stop=1, **values))
-        shown = " ".join(f"{name}={value}" for name, value in values.items())
-        self.listing.append(f"{number:5} {opcode.name.lower():8}{shown}")
-
-
 class _Writer:
     """Puts a model into an image, part by part, with the commands that use it."""
 
     def __init__(self, model: Model, geometry: Geometry, limit: int) -> None:
         self.model, self.geometry, self.limit = model, geometry, limit
-        self.builder, self.program = Builder(), _Program()
+        self.builder, self.program = Builder(), Program()
         self.heads: list[tuple[int, str, Scheme]] = []
         self.places = self._scratch()
 
@@ -164,11 +70,11 @@ class _Writer:
                 raise ValueError(f"vectors of {size} elements must have a multiple of {UNIT}")
         return _Places(0, *map(int, ends[:-1]))
 
-    def gather(self, name: str, table: NDArray, destination: int, index: IndexKind) -> None:
+    def gather(self, name: str, table: NDArray, destination: int, index: IndexKind, beside: int = 0) -> None:
         """A row of a table [n, elements], each from a line on."""
         rows = np.atleast_2d(table)
         width = rows.shape[1] * rows.itemsize
-        pitch = -(-width // LINE_BYTES)
+        pitch = line_count(width)
         padded = np.zeros((len(rows), pitch * LINE_BYTES), np.uint8)
         padded[:, :width] = rows.view(np.uint8)
         line = self.builder.add(name, padded)
@@ -180,6 +86,7 @@ class _Writer:
             elements=rows.shape[1],
             index=index,
             single=int(rows.itemsize == 4),
+            beside=beside,
         )
 
     def matvec(self, name: str, weights: QuantizedWeights, source: int, **results: int) -> None:
@@ -208,163 +115,149 @@ class _Writer:
             **more,
         )
 
+    def row(self, name: str, weights: NDArray[np.float32], beside: int = 0) -> None:
+        """A row of numbers to the place that norms and biases take theirs from."""
+        self.gather(name, weights.astype("<f4"), self.places.row, IndexKind.FIRST, beside)
+
     def norm(
-        self, name: str, weights: NDArray[np.float32], source: int, destination: int, elements: int, mean: int
+        self, source: int, destination: int, elements: int, segment: int, mean: int, beside: int = 0
     ) -> None:
-        """Vectors as long as the weights, normalised by the mean of ``mean`` elements of each."""
-        row = self.places.row
-        self.gather(name, weights.astype("<f4"), row, IndexKind.FIRST)
+        """Segments of a vector, each normalised by the mean of ``mean`` elements times the row."""
         self.vector(
             Function.NORM,
             source,
             destination,
             elements,
-            operand=row,
-            segment=len(weights),
+            operand=self.places.row,
+            segment=segment,
             epsilon=_bits(self.model.epsilon),
             reciprocal=_bits(1 / mean),
+            beside=beside,
         )
 
-    def stream_norm(self, name: str, weights: NDArray[np.float32]) -> None:
-        """The residual stream, normalised."""
+    def stream_norm(self) -> None:
+        """The residual stream, normalised; its row is there."""
         width = self.model.width
-        self.norm(name, weights, self.places.x, self.places.normed, width, width)
+        self.norm(self.places.x, self.places.normed, width, width, width)
 
-    def product(self, number: int, layer: Layer, name: str, source: int, destination: int) -> None:
-        """A matrix of a layer, and its bias, as much of it at a time as there is room for."""
-        weights, bias, row = getattr(layer, name), layer.biases.get(name), self.places.row
-        self.matvec(f"layer{number}.{name}", weights, source, destination=destination, rows=weights.shape[0])
+    def bias(self, name: str, bias: NDArray[np.float32] | None, place: int, beside: int = 0) -> None:
+        """Numbers added to a matrix's products, as many at a time as there is room for."""
         if bias is None:
             return
         for first in range(0, len(bias), self.model.width):
-            part, place = bias[first : first + self.model.width], destination + first
-            self.gather(f"layer{number}.{name}.bias{first}", part.astype("<f4"), row, IndexKind.FIRST)
-            self.vector(Function.ADD, place, place, len(part), operand=row)
+            part, own = bias[first : first + self.model.width], place + first
+            self.row(f"{name}.bias{first}", part, beside=1)
+            self.vector(Function.ADD, own, own, len(part), operand=self.places.row, beside=beside)
 
-    def back(self, number: int, layer: Layer, name: str) -> None:
-        """A matrix whose results are added to the residual stream."""
-        places = self.places
-        self.product(number, layer, name, places.wide, places.normed)
-        self.vector(Function.ADD, places.x, places.x, self.model.width, operand=places.normed)
+    def back(self, number: int, layer: Layer, name: str, following: str, row: NDArray[np.float32]) -> None:
+        """A matrix whose results are added to the residual stream, and meanwhile the row of the next norm."""
+        places, width, own = self.places, self.model.width, f"layer{number}.{name}"
+        bias = layer.biases.get(name)
+        self.matvec(own, getattr(layer, name), places.wide, destination=places.normed, rows=width)
+        self.bias(own, bias, places.normed)
+        self.row(following, row, beside=int(bias is None))
+        self.vector(Function.ADD, places.x, places.x, width, operand=places.normed)
 
     def head(self, name: str, scheme: Scheme) -> int:
-        """Header, records, pages and window of a KV head; returns the header's line."""
-        geometry, channels = self.geometry, self.model.channels
-        tokens, residual = geometry.page_tokens, scheme.residual
-        layouts = [
-            self._layout(form, side)
-            for form, side in zip((scheme.key, scheme.value), ("key", "value"), strict=True)
-        ]
-        window = self._layout(scheme.window_format, "key")
-        parts = [_lines(window.bytes)] * 2 + [_lines(copy_bytes(window))] * 2
-        starts = [0, *map(int, np.cumsum(parts))]
-        blocks = -(-(residual + tokens - 1) // tokens)  # that the window lies in at most
-        slots = 1 << (blocks - 1).bit_length()
-        pages = max(0, self.limit - residual) // tokens
-        builder = self.builder
-        header = {
-            "window": builder.reserve(f"{name}.window", starts[-1] * slots * LINE_BYTES),
-            "pitch": starts[-1],
-            "slots": slots,
-            "channels": channels // UNIT,
-            "residual": residual,
-            "coded_values": starts[1],
-            "key_copy": starts[2],
-            "value_copy": starts[3],
-            "pages": pages,
-            "key_top": 1,
-            "value_top": 1,
-        }
-        lengths = [_lines(each.bytes) for each in layouts]
-        first = builder.reserve(f"{name}.pages", pages * sum(lengths) * LINE_BYTES)
-        forms = [bits_of(each.format, channels, tokens) for each in layouts]
-        records = [
-            {
-                "keys": first + page * sum(lengths),
-                "values": first + page * sum(lengths) + lengths[0],
-                "key_format": forms[0],
-                "value_format": forms[1],
-                "first": 0,
-                "last": tokens - 1,
-            }
-            for page in range(pages)
-        ]
-        own = [_words(header, state.HEAD, LINE_BYTES)]
-        own += [_words(record, state.RECORD, state.RECORD_BYTES) for record in records]
-        return builder.add(name, b"".join(own))
+        """What memory has of a KV head; returns its header's line."""
+        return add_head(self.builder, name, scheme, self.geometry, self.model.channels, self.limit)
 
-    def _layout(self, form: Format | None, side: str) -> PageLayout:
-        if form is None:
-            raise ValueError("scheme of a core must have a window format")
-        geometry = self.geometry
-        return PageLayout(
-            form, side, geometry.page_tokens, self.model.channels, geometry.rows, geometry.lanes
-        )
-
-    def attention(self, number: int, layer: Layer) -> None:
-        """Keys and values of a token to the cache, and what its queries find there."""
-        model, wide = self.model, self.places.wide
-        group = model.heads // model.kv_heads
-        keys = wide + model.heads * model.channels
+    def cache(self, number: int, layer: Layer) -> list[int]:
+        """Keys and values of a token to the cache; returns lines of the heads."""
+        model, keys = self.model, self.places.wide + self.model.heads * self.model.channels
         values = keys + model.kv_heads * model.channels
         size, residual = self.geometry.page_tokens, layer.scheme.residual
+        lines = []
         for head in range(model.kv_heads):
             name = f"layer{number}.head{head}"
-            line = self.head(name, layer.scheme)
-            self.heads.append((line, name, layer.scheme))
-            for side, source in enumerate((keys, values)):
-                self.program.add(
-                    Opcode.APPEND,
-                    head=line,
-                    source=source + head * model.channels,
-                    side=side,
-                    wait_results=1,
-                )
-            for side in range(2):
-                self.program.add(
-                    Opcode.CLOSE,
-                    head=line,
-                    side=side,
-                    wait_results=1,
-                    mask=size - 1,
-                    phase=(residual - 1) % size,
-                )
-            queries = wide + head * group * model.channels
+            lines.append(self.head(name, layer.scheme))
+            self.heads.append((lines[-1], name, layer.scheme))
+            for side, first in enumerate((keys, values)):
+                source = first + head * model.channels
+                self.program.add(Opcode.APPEND, head=lines[-1], source=source, side=side, beside=1)
+        for place, (line, side) in enumerate(product(lines, range(2))):
             self.program.add(
-                Opcode.ATTEND, head=line, source=queries, destination=queries, queries=group, wait_results=1
+                Opcode.CLOSE,
+                head=line,
+                side=side,
+                wait_results=int(place == 0),
+                mask=size - 1,
+                phase=(residual - 1) % size,
+                beside=1,
+            )
+        return lines
+
+    def attention(self, number: int, layer: Layer) -> None:
+        """Queries, keys, values, and what the queries find in the cache.
+
+        Keys and values come first: they are turned and appended while the array works out the queries.
+        """
+        model, places, name = self.model, self.places, f"layer{number}"
+        queries, keys = (count * model.channels for count in (model.heads, model.kv_heads))
+        own = places.wide + queries
+        norms = layer.head_norms or (None, None)
+        self.matvec(f"{name}.kv", layer.kv, places.normed, destination=own, rows=2 * keys)
+        self.matvec(f"{name}.q", layer.q, places.normed, destination=places.wide, rows=queries)
+        self.bias(f"{name}.kv", layer.biases.get("kv"), own, beside=1)
+        self.turn(f"{name}.k_norm", norms[1], own, keys, beside=1)
+        lines = self.cache(number, layer)
+        self.bias(f"{name}.q", layer.biases.get("q"), places.wide)
+        self.turn(f"{name}.q_norm", norms[0], places.wide, queries)
+        group = model.heads // model.kv_heads
+        for head, line in enumerate(lines):
+            place = places.wide + head * group * model.channels
+            self.program.add(
+                Opcode.ATTEND,
+                head=line,
+                source=place,
+                destination=place,
+                queries=group,
+                wait_results=int(head == 0),
             )
 
-    def head_norms(self, number: int, layer: Layer) -> None:
-        """Queries and keys, each normalised by itself."""
-        model, place = self.model, self.places.wide
-        if layer.head_norms is None:
-            return
-        sides = zip("qk", (model.heads, model.kv_heads), layer.head_norms, strict=True)
-        for side, heads, weights in sides:
-            elements = heads * model.channels
-            self.norm(f"layer{number}.{side}_norm", weights, place, place, elements, model.used_channels)
-            place += elements
+    def turn(
+        self, name: str, norm: NDArray[np.float32] | None, place: int, elements: int, beside: int = 0
+    ) -> None:
+        """Heads, each normalised by itself where the model does so, and their rotary embedding."""
+        model, channels = self.model, self.model.channels
+        if norm is not None:
+            self.row(name, norm, beside=1)
+            self.norm(place, place, elements, channels, model.used_channels, beside)
+        turn = self.places.turn
+        self.vector(Function.ROTARY, place, place, elements, operand=turn, segment=channels, beside=beside)
+
+    def gates(self, number: int, layer: Layer) -> None:
+        """The vector that goes down: most of it is made while the array works out the rest's factors."""
+        wide, hidden = self.places.wide, self.model.hidden
+        most = hidden - -(-hidden // (_REST * UNIT)) * UNIT
+        parts = [rows for rows in (slice(0, most), slice(most, hidden)) if rows.stop > rows.start]
+        biases = [layer.biases.get(side) for side in ("gate", "up")]
+        for place, rows in enumerate(parts):
+            first, name = wide + 2 * rows.start, f"layer{number}.gate_up{place}"
+            weights = stacked(some_rows(layer.gate, rows), some_rows(layer.up, rows))
+            count = weights.shape[0]
+            self.matvec(name, weights, self.places.normed, destination=first, rows=count)
+        for place, rows in enumerate(parts):
+            first, count = wide + 2 * rows.start, rows.stop - rows.start
+            beside = int(place + 1 < len(parts))
+            for side, bias in enumerate(biases):
+                own = None if bias is None else bias[rows]
+                self.bias(f"layer{number}.gate_up{place}.{side}", own, first + side * count, beside)
+            target = wide + rows.start
+            self.vector(Function.SILU_MULTIPLY, first, target, count, operand=first + count, beside=beside)
 
     def layer(self, number: int, layer: Layer) -> None:
-        """A layer."""
-        model, places, hidden = self.model, self.places, self.model.hidden
-        self.stream_norm(f"layer{number}.attention_norm", layer.attention_norm)
-        self.product(number, layer, "qkv", places.normed, places.wide)
-        self.head_norms(number, layer)
-        self.vector(
-            Function.ROTARY,
-            places.wide,
-            places.wide,
-            (model.heads + model.kv_heads) * model.channels,
-            operand=places.turn,
-            segment=model.channels,
-        )
+        """A layer; the row of its first norm is there, and that of the next one at its end."""
+        layers, name = self.model.layers, f"layer{number}"
+        following = ("norm", self.model.norm)
+        if number + 1 < len(layers):
+            following = (f"layer{number + 1}.attention_norm", layers[number + 1].attention_norm)
+        self.stream_norm()
         self.attention(number, layer)
-        self.back(number, layer, "o")
-        self.stream_norm(f"layer{number}.ffn_norm", layer.ffn_norm)
-        self.product(number, layer, "gate_up", places.normed, places.wide)
-        self.vector(Function.SILU_MULTIPLY, places.wide, places.wide, hidden, operand=places.wide + hidden)
-        self.back(number, layer, "down")
+        self.back(number, layer, "o", f"{name}.ffn_norm", layer.ffn_norm)
+        self.stream_norm()
+        self.gates(number, layer)
+        self.back(number, layer, "down", *following)
 
 
 def assemble(
@@ -377,14 +270,15 @@ def assemble(
     """
     writer = _Writer(model, geometry, limit)
     builder, program, places = writer.builder, writer.program, writer.places
-    tokens = builder.reserve("tokens", sequences * _lines(4 * limit) * LINE_BYTES)
+    tokens = builder.reserve("tokens", sequences * line_count(4 * limit) * LINE_BYTES)
     sequence = builder.reserve("sequence", sequences * LINE_BYTES)
     program.add(Opcode.BEGIN, sequence=sequence, wait_results=1)
     writer.gather("embedding", model.embedding.astype("<f2"), places.x, IndexKind.TOKEN)
     writer.gather("turns", model.turns[:limit].astype("<f4"), places.turn, IndexKind.POSITION)
+    writer.row("layer0.attention_norm", model.layers[0].attention_norm)
     for number, layer in enumerate(model.layers):
         writer.layer(number, layer)
-    writer.stream_norm("norm", model.norm)
+    writer.stream_norm()
     results = builder.reserve("logits", 4 * model.output.shape[0]) if logits else 0
     writer.matvec("output", model.output, places.normed, arg_max=1, logits=int(logits), results=results)
     program.add(Opcode.ADVANCE, interrupt=1, wait_results=1)
@@ -428,19 +322,8 @@ def _state(model: Model, symbols: Symbols, number: int) -> bytes:
         "model_high": symbols.identity >> 32,
     }
     stops = dict(zip(("stop_0", "stop_1"), (*model.stops, _NONE, _NONE), strict=False))
-    return _words(values | stops, state.SEQUENCE, LINE_BYTES)
+    return state.encoded(values | stops, state.SEQUENCE, LINE_BYTES)
 
 
 def _bits(number: float) -> int:
     return int(np.float32(number).view(np.uint32))
-
-
-def _lines(length: int) -> int:
-    return -(-length // LINE_BYTES)
-
-
-def _words(values: dict[str, int], fields: tuple[Field, ...], length: int) -> bytes:
-    words = np.zeros(length // 4, "<u4")
-    for each in fields:
-        words[each.word] |= np.uint32(values[each.name] << each.low)
-    return words.tobytes()

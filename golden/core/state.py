@@ -86,3 +86,11 @@ def field_values(words: NDArray[np.uint32], fields: tuple[Field, ...]) -> dict[s
     """Values of the fields of some words."""
     items = words.tolist()
     return {field.name: (items[field.word] & field.mask) >> field.low for field in fields}
+
+
+def encoded(values: dict[str, int], fields: tuple[Field, ...], length: int) -> bytes:
+    """``length`` bytes of words with these fields."""
+    words = np.zeros(length // 4, "<u4")
+    for each in fields:
+        words[each.word] |= np.uint32(values[each.name] << each.low)
+    return words.tobytes()

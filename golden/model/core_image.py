@@ -18,7 +18,8 @@ from golden.checkpoint import Checkpoint
 from golden.core.commands import UNIT
 from golden.core.geometry import Geometry
 from golden.core.image import Image
-from golden.core.program import Layer, Model, assemble, stacked
+from golden.core.model import Layer, Model, stacked
+from golden.core.program import assemble
 from golden.kv.schemes import Scheme
 from golden.model import configuration, tokenizer
 from golden.model.architecture import Architecture, bias_of
@@ -34,7 +35,7 @@ Array = NDArray[np.float32]
 
 _HEAD = 32
 """Elements of which a head has a multiple."""
-_STACKS = {"qkv": ("q", "k", "v"), "o": ("o",), "gate_up": ("gate", "up"), "down": ("down",)}
+_STACKS = {"q": "q", "kv": "kv", "o": ("o",), "gate": ("gate",), "up": ("up",), "down": ("down",)}
 """Matrices of a layer, and their parts one below the other."""
 
 

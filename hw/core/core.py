@@ -1,12 +1,13 @@
 """The decode core: an image in memory in, tokens out.
 
-Meaning: ``golden.core.machine``. A command ring is fetched from memory, and one command at a time executed;
-packets of weights are read ahead. Everything between a token's id and the arg-max happens here.
+Meaning: ``golden.core.machine``. A command ring is fetched from memory, and one command at a time executed,
+or one beside a product of a matrix; packets of weights are read ahead. Everything between a token's id and
+the arg-max happens here.
 """
 
 from collections.abc import Iterable, Mapping
 
-from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -35,7 +36,6 @@ from hw.vector.vector_unit import VectorUnit
 __all__ = ["Core"]
 
 _COMMANDS_WAITING = 8  # lines
-_DATA_WAITING = 32  # words
 _PLACES = {opcode: place for place, opcode in enumerate(UNITS)}
 
 
@@ -104,6 +104,7 @@ class Core(wiring.Component):
             dispatcher.idle.eq(writes.idle),
             dispatcher.outside.eq(writes.outside),
             dispatcher.failed.eq(writes.failed),
+            dispatcher.loaded.eq(units["matvec"].loaded),
         ]
         self._report(m, bank, dispatcher, completions, reads, writes)
         return m
@@ -180,10 +181,11 @@ class Core(wiring.Component):
     ) -> tuple[ReadMover, WriteMover]:
         """Channels of memory: commands, weights, and data of the unit that works."""
         config = self.config
+        words = config.core.waiting_bytes * 8 // config.memory_bits
         depths = {
-            "data": _DATA_WAITING,
+            "data": words // 2,
             "commands": _COMMANDS_WAITING * 512 // config.memory_bits,
-            "weights": config.core.waiting_bytes * 8 // config.memory_bits,
+            "weights": words,
         }
         m.submodules.read_mover = reads = ReadMover(config, depths)
         m.submodules.write_mover = writes = WriteMover(config, ["data", "completions"])
@@ -222,6 +224,8 @@ class Core(wiring.Component):
             connect(m, units[name].scratch_read, getattr(scratch, f"read_{name}"))
         for name in writers:
             connect(m, units[name].scratch_write, getattr(scratch, f"write_{name}"))
+        others = (units[name].scratch_write for name in writers if name != "matvec")
+        m.d.comb += units["matvec"].scratch_taken.eq(Cat(port.enables.any() for port in others).any())
 
     def _tile(self, m: Module, units: Mapping[str, wiring.Component], dispatcher: Dispatcher) -> None:
         """The array serves weights, or keys and values."""

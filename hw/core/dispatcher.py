@@ -1,12 +1,13 @@
-"""Dispatcher: one command at a time to the unit that executes it, and its record when it is complete."""
+"""Dispatcher: commands in order to the units that execute them, and their records when they are complete."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.wiring import In, Out, connect, flipped
 
-from golden.core.commands import COMMAND_BYTES, Opcode
+from golden.core.commands import BESIDE, COMMAND_BYTES, Opcode
 from hw.config import Config
 from hw.core.payloads import Status, done, fetched, operands, record
+from hw.core.record_order import RecordOrder
 
 __all__ = ["UNITS", "Dispatcher"]
 
@@ -15,21 +16,28 @@ UNITS = {opcode: opcode.name.lower() for opcode in Opcode if opcode != Opcode.NO
 
 
 class Dispatcher(wiring.Component):
-    """Execute commands in order, the next one when the record of the last one is taken.
+    """Execute commands in order: one at a time, and beside a MATVEC those that say so.
 
     A command with ``wait_results`` begins when all writes before it are answered. If one of them was refused,
     by the window or by memory, the next command with ``wait_results`` is not executed; its status says why.
 
-    After an error in a command with ``stop`` nothing is executed until ``restart``.
+    A MATVEC is left to itself once it has begun. A command with ``beside`` begins as soon as its vector has
+    been loaded, if it is one of ``golden.core.commands.BESIDE`` and the results go to scratch memory; every
+    other command waits for the end of the MATVEC. Records leave in order (``RecordOrder``).
+
+    After an error in a command with ``stop`` nothing is executed until ``restart``, but for commands with
+    ``beside``, so that what happened does not depend on which of two commands ended first.
 
     Members:
         commands (in stream): as of ``Fetch``.
         UNIT (out streams), UNIT_done (in streams): commands of a unit, and how they ended.
-        active (out): a bit for each of ``UNITS``, that of the unit that works, or worked last, is set.
+        loaded (in): the MATVEC that is under way has read its vector, and gives its results to scratch
+            memory.
+        active (out): a bit for each of ``UNITS``, that of the unit whose command began last is set.
         idle, outside, failed (in): of the write mover.
         restart (in): go on after an error.
         records (out stream): of commands that are complete.
-        completed (out): one, for a cycle.
+        completed (out): one's record has left, for a cycle.
         halted (out): an error has stopped it.
         working (out): a command is being executed.
     """
@@ -41,6 +49,7 @@ class Dispatcher(wiring.Component):
                 "commands": In(stream.Signature(fetched)),
                 **{name: Out(stream.Signature(8 * COMMAND_BYTES)) for name in UNITS.values()},
                 **{f"{name}_done": In(stream.Signature(done)) for name in UNITS.values()},
+                "loaded": In(1),
                 "active": Out(len(UNITS)),
                 "idle": In(1),
                 "outside": In(1),
@@ -57,48 +66,111 @@ class Dispatcher(wiring.Component):
         m = Module()
         bits = Signal(8 * COMMAND_BYTES, name="command", reset_less=True)
         command = data.View(operands(Opcode.NOP), bits)
-        ended = self.records.payload
+        m.submodules.order = order = RecordOrder()
+        ended = order.ended.payload
+        held = Signal(record, name="ended")
+        stops = Signal()  # with an error
+        is_error = _is_error(held.status)
+        multiplies, product_stops = self._multiply(m, command, order)
         write_error = self._write_errors(m)
-        m.d.sync += ended.cycles.eq(ended.cycles + 1)
+        m.d.sync += held.cycles.eq(held.cycles + 1)
         m.d.comb += [
+            ended.eq(held),
             ended.id.eq(command.id),
-            self.working.eq(1),
+            ended.interrupt.eq(command.interrupt | is_error),
+            self.completed.eq(self.records.valid & self.records.ready),
         ]
-        is_error = (ended.status != Status.DONE) & (ended.status != Status.SKIPPED)
-        m.d.comb += ended.interrupt.eq(command.interrupt | is_error)
-        with m.FSM(name="dispatching"):
+        connect(m, order.records, flipped(self.records))
+        offered = data.View(operands(Opcode.NOP), self.commands.payload.bits)
+        goes = self._may_begin(m, command, multiplies)
+        with m.FSM(name="dispatching") as machine:
             with m.State("idle"):
-                m.d.comb += [self.commands.ready.eq(~self.halted), self.working.eq(0)]
+                m.d.comb += self.commands.ready.eq(~self.halted | offered.beside)
                 m.d.sync += [
                     bits.eq(self.commands.payload.bits),
-                    ended.status.eq(self.commands.payload.status),
-                    ended.bytes.eq(0),
-                    ended.cycles.eq(0),
+                    held.status.eq(self.commands.payload.status),
+                    held.bytes.eq(0),
+                    held.cycles.eq(0),
                 ]
-                with m.If(self.commands.valid & ~self.halted):
-                    m.next = "record"
-                    with m.If(self.commands.payload.status == Status.DONE):
-                        m.next = "settle"
-            with m.State("settle"):
-                m.d.sync += self.active.eq(Cat(command.opcode == opcode.value for opcode in UNITS))
-                with m.If(~command.wait_results | self.idle):
-                    m.next = "start"
-                    with m.If(command.opcode == Opcode.NOP):
-                        m.next = "record"
+                with m.If(self.commands.valid & self.commands.ready):
+                    m.next = "settle"
+            with m.State("settle"), m.If(goes):
+                m.next = "record"
+                with m.If(held.status == Status.DONE):
+                    m.d.sync += self.active.eq(Cat(command.opcode == opcode.value for opcode in UNITS))
+                    with m.If(command.opcode != Opcode.NOP):
+                        m.next = "start"
                     with m.If(command.wait_results & (write_error != Status.DONE)):
-                        m.d.sync += [ended.status.eq(write_error), write_error.eq(Status.DONE)]
+                        m.d.sync += [held.status.eq(write_error), write_error.eq(Status.DONE)]
                         m.next = "record"
-            self._units(m, bits)
+            self._units(m, bits, held, order.none)
             with m.State("record"):
-                m.d.comb += self.records.valid.eq(1)
-                m.d.sync += ended.cycles.eq(ended.cycles)
-                with m.If(self.records.ready):
-                    m.d.comb += self.completed.eq(1)
-                    m.d.sync += self.halted.eq(is_error & command.stop)
+                m.d.comb += order.ended.valid.eq(1)
+                m.d.sync += held.cycles.eq(held.cycles)
+                with m.If(order.ended.ready):
+                    m.d.comb += stops.eq(is_error & command.stop)
                     m.next = "idle"
+        m.d.comb += self.working.eq(~machine.ongoing("idle") | ~order.none)
         with m.If(self.restart):
             m.d.sync += self.halted.eq(0)
+        with m.Elif(stops | product_stops):
+            m.d.sync += self.halted.eq(1)
         return m
+
+    def _may_begin(self, m: Module, command: data.View, multiplies: Value) -> Signal:
+        """Whether the command in hand may begin; one that is not to be executed is complete then."""
+        overlaps = Signal()
+        goes = Signal(name="may_begin")
+        m.d.comb += [
+            overlaps.eq(command.beside & Cat(command.opcode == opcode.value for opcode in BESIDE).any()),
+            goes.eq(
+                (~multiplies | (overlaps & self.loaded))
+                & (~self.halted | command.beside)
+                & (~command.wait_results | self.idle)
+            ),
+        ]
+        return goes
+
+    def _multiply(self, m: Module, command: data.View, order: RecordOrder) -> tuple[Signal, Signal]:
+        """A MATVEC that is left to itself.
+
+        Returns:
+            That nothing, or only what may work beside it, may begin; and that it stops what follows.
+        """
+        multiplies = Signal()
+        stop = Signal(name="product_stop")
+        interrupt = Signal(name="product_interrupt")
+        stops = Signal(name="product_stops")
+        ended, own = self.matvec_done, Signal(record, name="product")
+        waits = Signal(name="product_waits")
+        is_error = _is_error(ended.payload.status)
+        m.d.sync += own.cycles.eq(own.cycles + multiplies)
+        m.d.comb += [
+            order.begins.eq(self.matvec.valid & self.matvec.ready),
+            order.product.valid.eq(waits),
+            order.product.payload.eq(own),
+            ended.ready.eq(1),
+            stops.eq(ended.valid & is_error & stop),
+        ]
+        with m.If(order.begins):
+            m.d.sync += [
+                multiplies.eq(1),
+                stop.eq(command.stop),
+                interrupt.eq(command.interrupt),
+                own.id.eq(command.id),
+                own.cycles.eq(0),
+            ]
+        with m.If(ended.valid):
+            m.d.sync += [
+                multiplies.eq(0),
+                waits.eq(1),
+                own.status.eq(ended.payload.status),
+                own.bytes.eq(ended.payload.bytes),
+                own.interrupt.eq(interrupt | is_error),
+            ]
+        with m.Elif(order.product.ready):
+            m.d.sync += waits.eq(0)
+        return multiplies, stops
 
     def _write_errors(self, m: Module) -> Signal:
         """The first refusal of a write that no command has told of."""
@@ -107,24 +179,31 @@ class Dispatcher(wiring.Component):
             m.d.sync += found.eq(Mux(self.outside, Status.OUTSIDE, Status.BUS_ERROR))
         return found
 
-    def _units(self, m: Module, bits: Signal) -> None:
-        """Give the command to its unit and wait for the end."""
-        ended = self.records.payload
+    def _units(self, m: Module, bits: Signal, held: data.View, none: Value) -> None:
+        """Give the command to its unit and wait for the end, but for that of a MATVEC."""
+        matvec = UNITS[Opcode.MATVEC]
         for name in UNITS.values():
             m.d.comb += getattr(self, name).payload.eq(bits)
         with m.State("start"):
             for place, name in enumerate(UNITS.values()):
-                m.d.comb += getattr(self, name).valid.eq(self.active[place])
-                with m.If(self.active[place] & getattr(self, name).ready):
-                    m.next = "work"
+                unit = getattr(self, name)
+                m.d.comb += unit.valid.eq(self.active[place] & (none if name == matvec else 1))
+                with m.If(unit.valid & unit.ready):
+                    m.next = "idle" if name == matvec else "work"
         with m.State("work"):
             for place, name in enumerate(UNITS.values()):
+                if name == matvec:
+                    continue
                 finished = getattr(self, f"{name}_done")
                 with m.If(self.active[place]):
                     m.d.comb += finished.ready.eq(1)
                     with m.If(finished.valid):
                         m.d.sync += [
-                            ended.status.eq(finished.payload.status),
-                            ended.bytes.eq(finished.payload.bytes),
+                            held.status.eq(finished.payload.status),
+                            held.bytes.eq(finished.payload.bytes),
                         ]
                         m.next = "record"
+
+
+def _is_error(status: Value) -> Value:
+    return (status != Status.DONE) & (status != Status.SKIPPED)

@@ -15,11 +15,12 @@ from hw.core.payloads import (
     read_word,
     words_of_line,
 )
+from hw.core.record_order import WAITING_RECORDS
 
-__all__ = ["Fetch"]
+__all__ = ["GIVEN", "Fetch"]
 
 _BITS = 8 * COMMAND_BYTES
-_GIVEN = 3
+GIVEN = WAITING_RECORDS + 4
 """Commands that are given out and not complete, at most."""
 _UNREADABLE = int.from_bytes(encode(Opcode.NOP, interrupt=1, stop=1), "little")
 """What stands for a command that could not be read."""
@@ -61,7 +62,7 @@ class Fetch(wiring.Component):
     A command is looked at by itself (``golden.core.commands.problem``), then ``mask`` and ``phase`` are
     compared with ``position``; the status that comes with it says whether it is to be executed. One that
     could not be read is NOP with the flags ``interrupt`` and ``stop``, and status ``OUTSIDE`` or
-    ``BUS_ERROR``. One command waits on ``commands``, and the one behind it is decided meanwhile; three that
+    ``BUS_ERROR``. One command waits on ``commands``, and the one behind it is decided meanwhile; twelve that
     were given out are not complete, at most. After a BEGIN or an ADVANCE that is to be executed none is
     decided until every command given out is complete.
 
@@ -188,7 +189,7 @@ class Fetch(wiring.Component):
         asked = Signal()
         gives = Signal()
         goes = Signal()
-        incomplete = Signal(range(_GIVEN + 1))
+        incomplete = Signal(range(GIVEN + 1))
         m.d.sync += incomplete.eq(incomplete + gives - self.completed)
         m.d.comb += [
             fits.eq((self.position[:16] & view.mask) == view.phase),
@@ -211,7 +212,7 @@ class Fetch(wiring.Component):
             m.d.comb += [
                 asks.eq(executes & (view.opcode == Opcode.MATVEC.value) & ~asked),
                 goes.eq(asks & may_ask),
-                gives.eq(free & (incomplete != _GIVEN) & (~asks | may_ask)),
+                gives.eq(free & (incomplete != GIVEN) & (~asks | may_ask)),
             ]
         with m.If(goes):
             m.d.sync += [

@@ -44,6 +44,8 @@ class MatvecUnit(wiring.Component):
     Members:
         commands (in stream), done (out stream): as of every unit.
         scratch_read, scratch_write (out): scratch memory.
+        scratch_taken (in): another unit writes there in this cycle; results wait.
+        loaded (out): the vector is read, and the results go to scratch memory: others may use it.
         words (in stream): the packets of all commands, in order.
         writes (out stream): logits to memory.
         logits (out stream): results of commands with ``arg_max``.
@@ -59,6 +61,8 @@ class MatvecUnit(wiring.Component):
                 **unit_members(config, Opcode.MATVEC),
                 "scratch_read": Out(scratch_read(config)),
                 "scratch_write": Out(scratch_write(config)),
+                "scratch_taken": In(1),
+                "loaded": Out(1),
                 "words": In(stream.Signature(read_word(config))),
                 "writes": Out(stream.Signature(write_request(config))),
                 "logits": Out(stream.Signature(numbers(config.rescale_units))),
@@ -88,7 +92,7 @@ class MatvecUnit(wiring.Component):
         with m.If(unpacker.error_header):
             m.d.sync += bad_header.eq(1)
 
-        with m.FSM(name="multiplying"):
+        with m.FSM(name="multiplying") as machine:
             with m.State("idle"):
                 m.d.comb += self.commands.ready.eq(1)
                 m.d.sync += [command.eq(self.commands.payload), written.eq(0)]
@@ -118,6 +122,8 @@ class MatvecUnit(wiring.Component):
                 with m.If(self.done.ready):
                     m.d.sync += [status.eq(Status.DONE), bad_header.eq(0)]
                     m.next = "idle"
+        loads = machine.ongoing("idle") | machine.ongoing("load")
+        m.d.comb += self.loaded.eq(~loads & ~command.arg_max)
         return m
 
     def _refused(self, asked: Value) -> Value:
@@ -270,7 +276,11 @@ class MatvecUnit(wiring.Component):
             request.word.eq(place[fine : exact_log2(LINE_BYTES // 4)]),
             request.data.eq(rows.replicate(config.memory_bits // (_SINGLE * units))),
             request.enables.eq(_marks(count, units, 4) << (place[:fine] << 2)),
-            results.ready.eq((~to_memory | self.writes.ready) & (~to_logits | self.logits.ready)),
+            results.ready.eq(
+                (~to_memory | self.writes.ready)
+                & (~to_logits | self.logits.ready)
+                & (command.arg_max | ~self.scratch_taken)
+            ),
             done.eq(results.valid & results.ready & results.payload.last),
         ]
         with m.If(results.valid):
@@ -284,7 +294,7 @@ class MatvecUnit(wiring.Component):
                     seen.eq(seen | (self.logits.valid & self.logits.ready)),
                 ]
         wanted = Signal(name="row_wanted")
-        m.d.comb += wanted.eq(results.valid & ~command.arg_max & (place < command.rows))
+        m.d.comb += wanted.eq(results.valid & ~command.arg_max & ~self.scratch_taken & (place < command.rows))
         self._store(m, command.destination, place, rows, count, wanted)
         with m.If(done):
             m.d.sync += place.eq(0)

@@ -14,7 +14,7 @@ __all__ = ["Scratch"]
 
 
 class Scratch(wiring.Component):
-    """One memory for several users, of which at most one reads and one writes at a time.
+    """One memory for several users, of which at most one reads and one writes in a cycle.
 
     Args:
         config: with its size.

@@ -3,6 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from golden.core.commands import LINE_BYTES, Status
 from golden.core.image import Image
 from golden.core.state import SEQUENCE, field_values
@@ -46,17 +49,16 @@ class Session:
     Args:
         simulation: the core; its memory has room for the image.
         image: made for that core.
-        prompts: ids of a prompt for each sequence of the image.
+        memory: uint8, what its window begins with: an image with prompts, or what golden made of one.
 
     Attributes:
         memory: uint8, the core's window.
 
     Raises:
-        ValueError: the prompts do not fit the image, or the image the memory.
+        ValueError: the image does not fit the memory.
     """
 
-    def __init__(self, simulation: Simulation, image: Image, *prompts: list[int]) -> None:
-        memory = image.with_prompt(*prompts)
+    def __init__(self, simulation: Simulation, image: Image, memory: NDArray[np.uint8]) -> None:
         self.simulation, self.symbols = simulation, image.symbols
         self._driver = Driver(simulation, len(memory))
         self.memory = self._driver.memory

@@ -12,7 +12,7 @@ from hw.core.payloads import Status, operands, words_of_line
 from sim.proofs.accesses import Constant, Stays
 from sim.proofs.attention import InOrder
 
-__all__ = ["CommandsInOrder"]
+__all__ = ["GIVEN", "CommandsInOrder"]
 
 _RING = 2
 """Bits of the ring's size."""
@@ -20,8 +20,8 @@ _ASKED = 2
 """Commands that the memory has not answered, at most."""
 _INSIDE = 2
 """Commands that were read and not taken, at most."""
-_GIVEN = 3
-"""Commands that were given out and are not complete, at most."""
+GIVEN = 3
+"""Commands that were given out and are not complete, at most, of a fetch that is small enough for proofs."""
 
 
 class CommandsInOrder(wiring.Component):
@@ -139,7 +139,7 @@ class CommandsInOrder(wiring.Component):
         command = data.View(operands(Opcode.NOP), commands.p.bits)
         executes = commands.p.status == Status.DONE
         taken = Signal()
-        incomplete, moving = Signal(range(_GIVEN + 2)), Signal()
+        incomplete, moving = Signal(range(GIVEN + 2)), Signal()
         ahead = Signal(signed(4))
         moves = (command.opcode == Opcode.BEGIN.value) | (command.opcode == Opcode.ADVANCE.value)
         multiplies = executes & (command.opcode == Opcode.MATVEC.value)
@@ -147,7 +147,7 @@ class CommandsInOrder(wiring.Component):
         m.d.comb += [
             taken.eq(commands.valid & commands.ready),
             own.completed.eq(self.completes & (incomplete != 0)),
-            Assert(incomplete + commands.valid <= _GIVEN),
+            Assert(incomplete + commands.valid <= GIVEN),
             Assert(~moving | ~commands.valid),
             Assert((packets == 0) | (packets == 1)),
         ]

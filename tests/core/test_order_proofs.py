@@ -9,7 +9,7 @@ from hw.core.fetch import Fetch
 from sim import formal
 from sim.proofs.accesses import SMALL, small_config
 from sim.proofs.completions import RecordsInOrder
-from sim.proofs.fetch import CommandsInOrder
+from sim.proofs.fetch import GIVEN, CommandsInOrder
 
 
 @pytest.fixture(autouse=True)
@@ -18,6 +18,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, name, value)
     for module in (completions, fetch):
         monkeypatch.setattr(module, "LINE_BITS", 3)
+    monkeypatch.setattr(fetch, "GIVEN", GIVEN)
     monkeypatch.setattr(completions, "WAITING", 2)
 
 
@@ -89,7 +90,7 @@ def test_lost_commands_are_refuted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_commands_too_many_are_refuted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetch, "_GIVEN", 4)
+    monkeypatch.setattr(fetch, "GIVEN", GIVEN + 1)
     refuted(CommandsInOrder(small_config()))
 
 

@@ -40,7 +40,7 @@ def test_timing(bandwidth: float | None, clock: float, share: tuple[int, int]) -
 def test_figures() -> None:
     """2,000 cycles with 1,000 words of 8 bytes, at 200 MHz."""
     steps = [Step(1, Counters(1000, 10, 0, 1, 0), False), Step(1, Counters(2000, 900, 100, 60, 100), False)]
-    columns = decode._table(steps, 2, 8, 200e6).columns
+    columns = decode._table(steps, 1, 2, 8, 200e6).columns
     assert [list(column.cells)[1] for column in columns] == [
         *("2", "2,000", "900", "100", "0.500", "0.80", "100,000.0")
     ]
@@ -55,6 +55,7 @@ def test_figures() -> None:
         (["--weights", "nothing"], "nothing"),
         (["--kv", "none"], "'none' must be one of"),
         (["--image", "nowhere"], "nowhere"),
+        (["--behind", "-1"], "'-1' must be a whole number from 0 on"),
     ],
 )
 def test_refusals(refusal, tiny_file: Checkpoint, more: list[str], said: str) -> None:
@@ -104,7 +105,7 @@ def test_differences_are_found(continued) -> None:
         changed = memory.copy()
         changed[place] ^= 1
         with Progress(disable=True) as progress:
-            return decode.same(changed, image, ids, steps, progress)
+            return decode.same(changed, image, image.with_prompt(ids), steps, progress)
 
     assert compared(64 * symbols.completions + 12) == (True, True)
     assert compared(64 * symbols.completions + 11) == (True, False)
@@ -161,3 +162,14 @@ def test_text(
     assert printed.startswith(tokenizer.of(tiny_file).decode(said))
     assert printed.endswith("[10 tokens: text as golden's, memory as golden's]\n")
     assert np.sum([line.count("(prompt)") for line in printed.splitlines()]) > 3
+
+
+def test_text_behind_that_of_golden(continued, tiny_file: Checkpoint, capsys: pytest.CaptureFixture) -> None:
+    """The golden model works out all but the last two tokens."""
+    _, ids, _, said = continued
+    behind = len(ids) - 1 + len(said) - 2
+    more = ["--behind", str(behind), "--tokens", "2", "--spread", "50"]
+    assert decode.main(arguments(tiny_file.path, *more)) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith(tokenizer.of(tiny_file).decode(said[-2:]))
+    assert printed.endswith("[2 tokens: text as golden's, memory as golden's]\n")

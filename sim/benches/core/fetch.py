@@ -9,6 +9,7 @@ import cocotb
 
 from golden.core.commands import OPERATIONS, Field, Opcode, Status, decode, encode, problem
 from hw.config import Config
+from hw.core.fetch import GIVEN
 from hw.core.payloads import fetched, read_request, read_word, words_of_line
 from sim import context
 from sim.coverage import Coverage
@@ -47,7 +48,11 @@ def good_command(opcode: Opcode | None = None, fits: bool | None = None) -> byte
     phase = random.getrandbits(16) & mask if random.random() < 0.8 else random.getrandbits(16)
     if fits is not None:
         mask, phase = 0, int(not fits)
-    values |= {"id": random.getrandbits(32), "wait_results": random.getrandbits(1)}
+    values |= {
+        "id": random.getrandbits(32),
+        "wait_results": random.getrandbits(1),
+        "beside": random.getrandbits(1),
+    }
     return encode(opcode, mask=mask, phase=phase, **values)
 
 
@@ -81,7 +86,7 @@ class Ring:
         self.slots: list[tuple[bytes, str]] = [(bytes(64), "good")] * size
         self.sent = self.completed = 0
         self.position = random.getrandbits(20)
-        self.held, self.most = False, 3
+        self.held, self.most = False, GIVEN
         self._chosen = situation(stalls)
         self.program: deque[tuple[bytes, str]] = deque()
         self._expected: deque[tuple[bytes, str]] = deque()
@@ -130,7 +135,7 @@ class Ring:
 
     def _receive(self, bits: int) -> None:
         self.received.append(self.commands.codec.unpack(bits))
-        assert len(self.received) <= 3
+        assert len(self.received) <= GIVEN
 
     def put(self, command: bytes, kind: str = "good") -> None:
         """Queue a command; it is written to the ring when there is room."""
@@ -208,7 +213,7 @@ async def programs(dut: Any, stalls: str) -> None:
     """Good and bad commands in rings of all sizes."""
     domain = await reset(dut)
     ring = Ring(domain, random.choice([2, 3, 8, 29]), stalls)
-    ring.most = random.choice([1, 3])
+    ring.most = random.choice([1, 3, GIVEN])
     kinds = [*KINDS, *random.choices(KINDS, [12, 1, 1, 1, 1, 1], k=COMMANDS)]
     for kind in kinds:
         ring.put(changed(good_command(), kind), kind)
