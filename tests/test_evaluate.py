@@ -254,6 +254,25 @@ def test_a_whole_table_has_every_recipe_and_every_scheme_that_fits(tmp_path: Pat
 
 
 @pytest.mark.quick
+def test_the_core_does_the_operations_on_vectors(
+    tiny_file: Checkpoint, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And the row says so."""
+    shown = []
+    for numerics in ("float", "core"):
+        model = ["--model", str(tiny_file.path), "--text", "self", "--tokens", "255"]
+        assert evaluate.main([*model, "--weights", "int2", "--numerics", numerics]) == 0
+        shown.append(capsys.readouterr().out)
+    assert ["numerics core" in text for text in shown] == [False, True]
+
+
+@pytest.mark.quick
+def test_the_core_has_activations_of_its_own(refusal: Callable) -> None:
+    _, message = refusal(generate.main, ["prompt", "--numerics", "core", "--activations", "12"])
+    assert "argument --activations: must not be given with --numerics core" in message
+
+
+@pytest.mark.quick
 def test_a_whole_table_leaves_out_what_does_not_fit(
     tiny_file: Checkpoint,
     tmp_path: Path,

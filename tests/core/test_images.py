@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from golden import compile
 from golden.checkpoint import Checkpoint, open_checkpoint
 from golden.compile import compiled
 from golden.core import geometry
@@ -176,6 +177,21 @@ def test_caches_on_the_circuit(tiny_file: Checkpoint, table: str, weights: str, 
     assert not machine.memory[image.symbols.lines_of["layer0.head0.pages"] * LINE_BYTES :][:256].any()
     check_circuit(machine, image, 2)
     assert machine.memory[image.symbols.lines_of["layer0.head0.pages"] * LINE_BYTES :][:256].any()
+
+
+def test_command_line(
+    tiny_file: Checkpoint, table: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder with the image that the same names give, and what is in it in a line."""
+    more = ["--preset", "tiny", "--kv", table, "--tokens", "40", "--sequences", "2"]
+    assert compile.main([str(tiny_file.path), *more, "--out", str(tmp_path / "made")]) == 0
+    found = Image.load(tmp_path / "made")
+    wanted = compiled(str(tiny_file.path), "bitmod4", "int8", table, "tiny", 40, 2)
+    assert found.symbols == wanted.symbols
+    assert np.array_equal(found.memory, wanted.memory)
+    commands = found.symbols.commands // 2
+    said = f"{commands} commands a token, room for 2 sequences of 40 tokens"
+    assert said in capsys.readouterr().out
 
 
 def test_calibrated(tiny_file: Checkpoint, tmp_path: Path) -> None:
