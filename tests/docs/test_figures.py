@@ -200,7 +200,7 @@ def test_a_row_of_cache_systems(page: str, name: str, cells: list[str]) -> None:
 
 def test_all_systems_are_measured() -> None:
     pages = [page for page, *_ in rows_of_systems()]
-    assert {"mikv.md", "zipvl.md"} <= {*pages}
+    assert {"kvcrush.md", "mikv.md", "zipvl.md"} <= {*pages}
 
 
 def test_every_file_has_its_command() -> None:
