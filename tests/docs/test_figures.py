@@ -5,6 +5,7 @@ import importlib.util
 import json
 import math
 import re
+import statistics
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,10 +19,17 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 FIGURES = REPOSITORY / "docs/figures"
 INDEX = tomllib.loads((FIGURES / "index.toml").read_text())
 NUMBER = re.compile(r"(?<![\w.])\d[\d,]*(?:\.\d+)?(?:e-?\d+)?(?![\w.]*\d)")
+CHANCE = {
+    **{name: f"{name}_random" for name in ("mikv", "mikv4", "mikv4_paged", "zipvl", "zipcache")},
+    **dict.fromkeys(("h2o", "snapkv", "kvcrush", "kvcrush_snapkv", "kvcrush_refresh"), "evict_random"),
+    **dict.fromkeys(("h2o_block", "kvcrush_block"), "evict_block_random"),
+}
+"""What draws as many tokens at random."""
 KINDS = {"static timing", "gate level", "place and route", "simulation", "model"}
 AREAS = "| Nangate45, 1 ns | multiplies |"
 SPEEDS = "| tokens/s at a context of | 256 | 8K | 32K | 128K |"
 EDGES = "| tokens/s | `native8_paged` |"
+SYSTEMS = re.compile(r"\| \[([\w.-]+\.json)\]\(\S+\) \| bits/element \| dNLL \|")
 KEYS = "| what | figure | aim | kind |"
 DESIGNS = {
     "FP16": "FP16 W16 KV16",
@@ -152,6 +160,47 @@ def test_the_table_of_one_tile() -> None:
             path = ["designs", label, "decode", "tokens_per_second"]
             value = entry(f"model-llama-3-8b-32k{file}.json", path)
             assert is_shown(cell.split(" ")[0], value), (name, scheme, value)
+
+
+def rows_of_systems() -> list[tuple[str, str, list[str]]]:
+    """Page, file and cells of every row of the tables of cache systems."""
+    found = []
+    for page in sorted((REPOSITORY / "docs/systems").glob("*.md")):
+        name = None
+        for line in page.read_text().split("\n"):
+            header = SYSTEMS.match(line)
+            name = header[1] if header else name if line.startswith("|") else None
+            if name and not header and not line.startswith("|---"):
+                found.append((page.name, name, [cell.strip() for cell in line.strip("|").split("|")]))
+    return found
+
+
+def difference(own: dict[str, Any], base: dict[str, Any]) -> tuple[float, float]:
+    """Mean difference of the loss over windows, all of as many tokens, and its standard error."""
+    pairs = list(zip(own["windows"], base["windows"], strict=True))
+    assert len({count for pair in pairs for count, *_ in pair}) == 1
+    found = [one[1] - other[1] for one, other in pairs]
+    return statistics.fmean(found), statistics.stdev(found) / math.sqrt(len(found))
+
+
+@pytest.mark.parametrize(("page", "name", "cells"), rows_of_systems(), ids=str)
+def test_a_row_of_cache_systems(page: str, name: str, cells: list[str]) -> None:
+    """Bits, what a scheme loses, and what it loses less than as many tokens drawn at random."""
+    schemes = {row["setting"]["kv"]: row for row in written(name)["results"]}
+    scheme = cells[0].strip("`*")
+    own = schemes[scheme]
+    assert is_shown(cells[1], own["kv_bits"])
+    wanted = [(cells[2], difference(own, schemes["none"]))]
+    if len(cells) > 3 and cells[3]:
+        wanted.append((cells[3], difference(schemes[CHANCE[scheme]], own)))
+    for cell, values in wanted:
+        for text, value in zip(cell.strip("*").split(" +- "), values, strict=True):
+            assert is_shown(text.lstrip("+"), value), (cell, values)
+
+
+def test_all_systems_are_measured() -> None:
+    pages = [page for page, *_ in rows_of_systems()]
+    assert {"kvcrush.md", "mikv.md", "zipvl.md"} <= {*pages}
 
 
 def test_every_file_has_its_command() -> None:
