@@ -7,6 +7,7 @@ configurations give equal bytes on any machine. Files appear complete or not at 
 """
 
 import argparse
+import json
 import os
 import re
 import shutil
@@ -21,7 +22,7 @@ from hw.bus import registers
 from hw.bus.axi_ports import AxiPorts
 from hw.config import Config, ConfigurationError
 
-__all__ = ["generate", "main", "publish"]
+__all__ = ["generate", "left_over", "main", "publish"]
 
 _DEFAULT_PRESET = "edge"
 _DEFAULT_OUT = Path("build") / "verilog"
@@ -93,6 +94,21 @@ def publish(files: Mapping[str, str], out: Path) -> None:
             os.replace(folder / name, out / name)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def left_over(files: Mapping[str, str], out: Path) -> list[str]:
+    """Files in ``out`` that the manifest of a former run lists and that this one does not write, by name.
+
+    Args:
+        files: of this run; the last one is the manifest, which takes the former one's place.
+        out: the folder.
+    """
+    try:
+        former = json.loads((out / [*files][-1]).read_text())["files"]
+        listed = {entry["name"] for entry in former}
+    except (OSError, ValueError, KeyError, TypeError):  # none, or not one of ours
+        return []
+    return sorted(name for name in listed - files.keys() if (out / Path(name).name).is_file())
 
 
 def _listing() -> str:
@@ -177,11 +193,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _require_folder(chosen.out)
         _say(f"generating {chosen.block} for {source} ...")
         files = generate(settings, source, chosen.block, chosen.name)
+        left = left_over(files, chosen.out)
         publish(files, chosen.out)
     except (ConfigurationError, OSError) as error:
         parser.error(str(error))
     for name in files:
         print(chosen.out / name)
+    if left:
+        _say(f"left from a former run, no longer in the manifest: {', '.join(left)}")
     return 0
 
 

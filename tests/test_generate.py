@@ -305,6 +305,21 @@ def test_publish_is_all_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.quick
+def test_files_of_a_former_run_are_named(tmp_path: Path) -> None:
+    """Those that its manifest lists, exist and were not written again; others in the folder are not ours."""
+    out = tmp_path / "out"
+    assert generate.left_over({"manifest.json": ""}, out) == []
+    listed = [{"name": name} for name in ("old.v", "both.v", "gone.v")]
+    former = {"old.v": "", "both.v": "", "manifest.json": json.dumps({"files": listed})}
+    generate.publish(former, out)
+    (out / "mine.v").write_text("")
+    assert generate.left_over({"new.v": "", "both.v": "", "manifest.json": ""}, out) == ["old.v"]
+    assert generate.left_over({"new.v": "", "other.json": ""}, out) == []
+    (out / "manifest.json").write_text("[]")
+    assert generate.left_over({"manifest.json": ""}, out) == []
+
+
+@pytest.mark.quick
 def test_names_of_several_configurations(tmp_path: Path) -> None:
     """Nothing of two configurations has one name: no file, no module, no header's guard."""
     texts = []

@@ -30,7 +30,7 @@ from hw.attention.code_memory import depth
 from hw.config import Config
 from synth.model.page_work import PageWork, page_work
 
-__all__ = ["OVERHEADS", "Overheads", "Run", "attention_cycles", "expected_moves"]
+__all__ = ["OVERHEADS", "Overheads", "Run", "Timeline", "attention_cycles", "expected_moves"]
 
 Run = tuple[PageLayout, PageLayout, int]
 """Keys and values of the same tokens, and how many such pages follow one another."""
@@ -101,7 +101,7 @@ class Overheads:
 OVERHEADS = Overheads()
 
 
-class _Timeline:
+class Timeline:
     """When things happen; the first word is taken in cycle 0."""
 
     def __init__(self, config: Config, queries: int, overheads: Overheads) -> None:
@@ -323,7 +323,7 @@ def _played(
         if count > most:
             rest.append((len(pages) - 1 - overheads.lag, count - most))  # keys of the next run come later
     alone, among = (
-        _Timeline(config, queries, overheads).play(pages, lists, early)[: _COUNTED * len(pages)]
+        Timeline(config, queries, overheads).play(pages, lists, early)[: _COUNTED * len(pages)]
         for lists in (1, _COUNTED + 1)
     )
     before, later = (among[count * len(pages) :][: len(pages)] for count in (_COUNTED - 2, _COUNTED - 1))

@@ -203,6 +203,19 @@ def test_all_systems_are_measured() -> None:
     assert {"kvcrush.md", "mikv.md", "zipvl.md"} <= {*pages}
 
 
+def test_the_ladder_of_tokens_a_second() -> None:
+    """Each rung is that of a design of equal area, its gain the ratio to the rung below."""
+    labels = [DESIGNS["FP16"], DESIGNS["ANT, OliVe (16-bit cache)"], DESIGNS["BitMoD (8-bit cache)"]]
+    caches = ("native8_paged", "native4_paged", "native3_paged", "native2_paged", "ternary_folded")
+    labels += [f"kvloom bitmod3 {name}" for name in caches]
+    rates = [entry("model-llama-2-7b.json", ["designs", label, "contexts", "32768"]) for label in labels]
+    rows = table("docs/ladder.md", "| step | tokens/s | gain |")
+    for (_, shown, gain), rate, before in zip(rows, rates, [0, *rates], strict=False):
+        assert is_shown(shown, rate)
+        assert is_shown(gain, rate / before) if before else not gain
+    assert len(rows) == len(rates)
+
+
 def test_every_file_has_its_command() -> None:
     """And no file names a place of the machine that wrote it."""
     files = {path.name for path in FIGURES.glob("*.json")}
