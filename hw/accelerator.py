@@ -9,11 +9,13 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import ceil_log2
 
+from golden.numbers.datatypes import LANE_BITS
 from hw import payloads
 from hw.bus import axi_stream, registers
 from hw.bus.registers import Registers
 from hw.config import Config
 from hw.payloads import ActivationFormat
+from hw.pe.term_table import TermTable
 from hw.pe.tile import Tile
 from hw.weights.unpacker import Unpacker
 
@@ -37,8 +39,8 @@ class Accelerator(wiring.Component):
     unpacker's docstring says how fast words are read.
 
     Members:
-        weights (AXI4-Stream in): packets of ``golden.weights.layout``, whole words, ``tlast`` in the last
-        one. activations (AXI4-Stream in): ``activation_lanes`` elements of every token column a beat,
+        weights (AXI4-Stream in): packets of ``golden.weights.layout``, whole words, ``tlast`` with the last.
+        activations (AXI4-Stream in): ``activation_lanes`` elements of every token column a beat,
             ``[column][lane]``; missing bytes (``tkeep``) read as +0, ``tlast`` closes the vector. The
             format is the one that CONTROL holds when a vector's first beat is taken; in that beat ``tuser``
             says how often ``group`` is halved, to no less than 16, for the groups that it is aligned in.
@@ -47,6 +49,9 @@ class Accelerator(wiring.Component):
             results, ``tuser`` marks rows that a packet too short for its header does not have in full; row
             blocks before the cut are whole and unmarked.
         control (AXI4-Lite in): ``hw.bus.registers``.
+        table (AXI4-Stream in): with ``config.table``, 16 values of 8 bits for its data type, that of code 0
+            first; nothing is taken while a packet is on its way, and packets of that type must not come
+            before all of them are taken.
     """
 
     def __init__(self, config: Config) -> None:
@@ -64,6 +69,7 @@ class Accelerator(wiring.Component):
                 ),
                 "results": Out(axi_stream.Signature(self.result_rows, keep=True, user=1)),
                 "control": In(registers.bus_signature()),
+                **({"table": In(axi_stream.Signature(LANE_BITS))} if config.table else {}),
             }
         )
 
@@ -89,6 +95,14 @@ class Accelerator(wiring.Component):
         special = self._activations(m, tile, bank.settings.format)
         rejected = self._pair(m, unpacker, tile)
         busy, done = self._progress(m, unpacker, rejected)
+        if self.config.table:
+            m.submodules.term_table = table = TermTable()
+            m.d.comb += [
+                self.table.tready.eq(~busy),
+                table.values.valid.eq(self.table.tvalid & ~busy),
+                table.values.payload.eq(self.table.tdata),
+                tile.term_table.eq(table.terms),
+            ]
         events = bank.events
         m.d.comb += [
             events.overflow.eq(tile.overflow),

@@ -128,6 +128,15 @@ _BLOCKS = {
         "Signatures",
         "KVCrush's representatives of up to 65,536 signatures, as a bitmap",
     ),
+    "channel_ranges": _Block(
+        "systems.channel_ranges", "ChannelRanges", "VidKV's ranges of key channels, as scores for a selector"
+    ),
+    "channel_split": _Block(
+        "systems.channel_split", "ChannelSplit", "keys to VidKV's 2-bit and 1-bit channels, by a mask"
+    ),
+    "real_fft": _Block(
+        "systems.real_fft", "RealFft", "VidKV's transform of keys and queries: 32 or 64 real columns"
+    ),
     "core": _Block("core.core", "Core", "the decode core: an image in memory in, tokens out", _array),
     "fp16_mac": _Block(
         "baseline.fp16_mac",

@@ -23,6 +23,9 @@ from golden.weights.presets import PRESETS
 __all__ = ["Config", "ConfigurationError", "CoreConfig", "KvConfig", "load", "preset", "presets", "problem"]
 
 
+_TABLE = datatypes.table("table", (127,) * datatypes.TABLE_ROWS, "any values within -127..127")
+
+
 class ConfigurationError(ValueError):
     """A configuration that no circuit can be made of; the message names the field in one line."""
 
@@ -37,6 +40,8 @@ class KvConfig(BaseModel):
         queries: most query heads N of a KV head; they read a page together, and with several columns of the
             array there are at least two for each.
         engines: attention engines, each with a tile of its own, that share the pages of a head.
+        bitmod: pages may be of BitMoD's data types; what writes and reads single pages has them, attention
+            and the core do not.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,6 +51,7 @@ class KvConfig(BaseModel):
     page_tokens: Literal[32, 64] = 32
     queries: Literal[2, 4, 8, 16] = 8
     engines: Literal[1, 2, 4, 8] = 1
+    bitmod: bool = False
 
     @field_validator("channels")
     @classmethod
@@ -103,6 +109,8 @@ class Config(BaseModel):
         result_beats: results that are buffered; ``slots`` of them hide every row block's results.
         memory_bits: width W of the memory's words, weights and pages alike; KV codes come W a beat.
         types: data types that the term encoder and the unpacker understand.
+        table: beside them, a type of 16 values that are loaded at run time (``hw.pe.term_table``); only the
+            accelerator has it.
         kv: parameters of the KV-cache engines.
         core: parameters of the decode core.
     """
@@ -124,6 +132,7 @@ class Config(BaseModel):
     result_beats: Annotated[int, Field(ge=0, le=256)] = 8
     memory_bits: Literal[64, 128, 256, 512, 1024] = 256
     types: tuple[str, ...] = datatypes.names()
+    table: bool = False
     kv: KvConfig = KvConfig()
     core: CoreConfig = CoreConfig()
 
@@ -156,7 +165,7 @@ class Config(BaseModel):
     @cached_property
     def datatypes(self) -> tuple[datatypes.DataType, ...]:
         """The supported data types."""
-        return tuple(datatypes.get(name) for name in self.types)
+        return (*(datatypes.get(name) for name in self.types), *((_TABLE,) if self.table else ()))
 
     @cached_property
     def decoders(self) -> tuple[str, ...]:

@@ -1,11 +1,13 @@
 """The generator: ``python -m hw.generate`` writes a block's Verilog and a manifest that describes it.
 
-Beside them lies what tools want (``hw.packaging``), for the accelerator and the core also the registers as a
-C header and a Markdown page; for the core the driver in C too, which is the same for all configurations and
-keeps its names. Equal configurations give equal bytes on any machine. Files appear complete or not at all.
+Streams have the ports of AXI4-Stream. Beside the Verilog lie a page for readers, places of fields as macros
+of C and Verilog, and what tools want (``hw.packaging``); for the accelerator also the registers as a C
+header, for the core the driver in C, which is the same for all configurations and keeps its names. Equal
+configurations give equal bytes on any machine. Files appear complete or not at all.
 """
 
 import argparse
+import json
 import os
 import re
 import shutil
@@ -15,12 +17,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from golden.command_line import Parser, program
-from hw import blocks, config, driver, manifest, packaging, verilog
+from hw import blocks, config, driver, manifest, packaging, page, places, verilog
 from hw.bus import registers
+from hw.bus.axi_ports import AxiPorts
 from hw.config import Config, ConfigurationError
-from hw.core import registers as core_registers
 
-__all__ = ["generate", "main", "publish"]
+__all__ = ["generate", "left_over", "main", "publish"]
 
 _DEFAULT_PRESET = "edge"
 _DEFAULT_OUT = Path("build") / "verilog"
@@ -45,16 +47,17 @@ def generate(settings: Config, source: str, block: str, prefix: str | None = Non
     """
     top = f"{prefix or 'kvloom'}_{block}"
     stem = f"{prefix or source}_{block}"
-    component = blocks.get(block)(settings)
+    component = AxiPorts(blocks.get(block)(settings))
     text = _banner(settings, source, block) + verilog.convert(component, top).lstrip()
     files = {f"{stem}.v": text}
     if block == blocks.DEFAULT:
         files[f"{stem}.h"] = registers.c_header(prefix or "kvloom")
-        files[f"{stem}.md"] = registers.markdown()
     if block == blocks.CORE:
         files |= driver.files()
-        files[f"{stem}.md"] = core_registers.markdown()
     description = manifest.describe(component, settings, source, block, top, text)
+    files[f"{stem}.md"] = page.markdown(description, component, settings, stem)
+    files[f"{stem}_ports.h"] = places.c_header(description)
+    files[f"{stem}_ports.vh"] = places.verilog_header(description)
     files |= packaging.companions(description, stem)
     files[f"{stem}.json" if prefix else "manifest.json"] = manifest.as_json(description, files)
     return files
@@ -91,6 +94,21 @@ def publish(files: Mapping[str, str], out: Path) -> None:
             os.replace(folder / name, out / name)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def left_over(files: Mapping[str, str], out: Path) -> list[str]:
+    """Files in ``out`` that the manifest of a former run lists and that this one does not write, by name.
+
+    Args:
+        files: of this run; the last one is the manifest, which takes the former one's place.
+        out: the folder.
+    """
+    try:
+        former = json.loads((out / [*files][-1]).read_text())["files"]
+        listed = {entry["name"] for entry in former}
+    except (OSError, ValueError, KeyError, TypeError):  # none, or not one of ours
+        return []
+    return sorted(name for name in listed - files.keys() if (out / Path(name).name).is_file())
 
 
 def _listing() -> str:
@@ -175,11 +193,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _require_folder(chosen.out)
         _say(f"generating {chosen.block} for {source} ...")
         files = generate(settings, source, chosen.block, chosen.name)
+        left = left_over(files, chosen.out)
         publish(files, chosen.out)
     except (ConfigurationError, OSError) as error:
         parser.error(str(error))
     for name in files:
         print(chosen.out / name)
+    if left:
+        _say(f"left from a former run, no longer in the manifest: {', '.join(left)}")
     return 0
 
 

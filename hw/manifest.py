@@ -1,5 +1,6 @@
 """The manifest: what a generated block is, for tools that instantiate, drive or compare it."""
 
+import enum
 import hashlib
 import json
 import re
@@ -10,14 +11,17 @@ from amaranth.hdl import Shape, ShapeCastable, ShapeLike
 from amaranth.hdl._ir import PortDirection
 from amaranth.lib import data, wiring
 
+from golden.kv.formats import Format
 from hw import blocks, verilog
 from hw.bus.registers import VERSION
 from hw.config import Config
+from hw.kv.quantiser import page_cycles
 from hw.pe.tile import fill_latency
 
 __all__ = ["as_json", "describe", "fields"]
 
 _TIMED = ("accelerator", "tile")
+_WRITERS = ("kv_quantiser", "kv_page_writer", "kv_page_closer")
 _ROW_BLOCK_CYCLES = "sum over the groups of a row block of ceil(group elements / lanes) * terms"
 
 
@@ -76,7 +80,7 @@ def _ports(component: wiring.Component) -> Iterator[dict[str, Any]]:
             "width": Shape.cast(member.shape).width,
         }
         parts = list(fields(member.shape))
-        if len(parts) > 1 or parts[0]["name"] or "repeat" in parts[0]:
+        if len(parts) > 1 or parts[0]["name"] or {"repeat", "values"} & parts[0].keys():
             port["fields"] = parts
         elif parts[0]["signed"]:
             port["signed"] = True
@@ -86,7 +90,7 @@ def _ports(component: wiring.Component) -> Iterator[dict[str, Any]]:
 def fields(
     shape: ShapeLike, name: str = "", offset: int = 0, repeat: tuple[dict[str, int], ...] = ()
 ) -> Iterator[dict[str, Any]]:
-    """The leaves of a layout.
+    """The leaves of a layout: name, place, and ``values`` by name where it is an enumeration.
 
     Args:
         shape: a layout or any other shape.
@@ -105,6 +109,8 @@ def fields(
     else:
         cast = Shape.cast(shape)
         entry = {"name": name, "offset": offset, "width": cast.width, "signed": cast.signed}
+        if isinstance(shape, type) and issubclass(shape, enum.Enum):
+            entry["values"] = {each.name: each.value for each in shape}
         yield {**entry, "repeat": list(repeat)} if repeat else entry
 
 
@@ -126,4 +132,19 @@ def _performance(block: str, config: Config) -> dict[str, Any]:
     if block in _TIMED:
         facts["row_block_cycles"] = _ROW_BLOCK_CYCLES
         facts["fill_latency_cycles"] = fill_latency(config)
+    if block in _WRITERS:
+        facts["page_cycles"] = {form.coding.name: _page_cycles(form, config) for form in _forms(config)}
     return facts
+
+
+def _forms(config: Config) -> list[Format]:
+    """Formats of keys with groups of all tokens of a page, one for each way to lay codes out."""
+    group = config.kv.page_tokens
+    affine = [Format("native", bits, "channel", group) for bits in (8, 4, 3, 2, 1)]
+    return [*affine, Format("ternary", 2, "channel", group)]
+
+
+def _page_cycles(form: Format, config: Config) -> int:
+    """Of a page of heads with all the channels that there can be."""
+    elements = config.kv.page_tokens * config.kv.channels
+    return page_cycles(config, form, elements // config.kv.page_tokens, elements)

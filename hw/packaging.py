@@ -1,10 +1,12 @@
-"""What tools want beside the Verilog: waivers, a FuseSoC core, constraints, a LibreLane configuration."""
+"""What tools want beside the Verilog: waivers, a testbench, constraints, FuseSoC's and LibreLane's files."""
 
 import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from hw import testbench
 
 __all__ = ["companions"]
 
@@ -19,10 +21,13 @@ filesets:
   rtl:
     files: [{stem}.v]
     file_type: verilogSource
+  macros:
+    files: [{stem}_ports.vh: {{is_include_file: true}}]
+    file_type: verilogSource
   waivers:
     files: [{stem}.vlt]
     file_type: vlt
-{constraints}
+{filesets}
 targets:
   default:
     filesets: [{default}]
@@ -34,12 +39,27 @@ targets:
       verilator_options: [--lint-only, -Wall]
     filesets: [rtl, waivers]
     toplevel: {top}
-"""
+{targets}"""
 
-_CORE_CONSTRAINTS = """\
+_CONSTRAINTS = """\
   constraints:
     files: [{stem}.sdc]
     file_type: SDC
+"""
+
+_TESTBENCH = """\
+  testbench:
+    files: [{stem}_tb.v]
+    file_type: verilogSource
+"""
+
+_SIM = """\
+  sim:
+    flow: sim
+    flow_options:
+      tool: icarus
+    filesets: [rtl, macros, testbench]
+    toplevel: {top}_tb
 """
 
 _SDC = """\
@@ -58,24 +78,29 @@ def companions(description: Mapping[str, Any], stem: str) -> dict[str, str]:
     """Make them.
 
     Args:
-        description: of the block, as of ``hw.manifest.describe``; without a clock nothing is constrained.
+        description: of the block, as of ``hw.manifest.describe``; without a clock nothing is constrained,
+            and without an output stream there is no testbench.
         stem: name of the Verilog file without its suffix; all files have it.
 
     Returns:
         File name to text.
     """
-    clocked = description["clock"] is not None
+    top, clocked = description["top"], description["clock"] is not None
+    tested = clocked and bool(testbench.offers(description))
     files = {f"{stem}.vlt": _waivers(stem)}
+    if tested:
+        files[f"{stem}_tb.v"] = testbench.frame(description)
     if clocked:
         files[f"{stem}.sdc"] = _constraints(description)
         files[f"{stem}.librelane.json"] = _librelane(description, stem)
     files[f"{stem}.core"] = _CORE.format(
-        top=description["top"],
+        top=top,
         stem=stem,
         version=description["tool"]["version"],
         summary=json.dumps(description["summary"]),
-        constraints=_CORE_CONSTRAINTS.format(stem=stem) if clocked else "",
-        default="rtl, constraints" if clocked else "rtl",
+        filesets=_CONSTRAINTS.format(stem=stem) * clocked + _TESTBENCH.format(stem=stem) * tested,
+        targets=_SIM.format(top=top) * tested,
+        default="rtl, macros, constraints" if clocked else "rtl, macros",
     )
     return files
 

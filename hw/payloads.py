@@ -4,7 +4,7 @@ from amaranth.hdl import signed
 from amaranth.lib import data, enum
 from amaranth.utils import bits_for, ceil_log2
 
-from golden.numbers.datatypes import FIXED_MAGNITUDES, LANE_BITS, MAXIMUM_TERMS, SPECIALS
+from golden.numbers.datatypes import FIXED_MAGNITUDES, LANE_BITS, MAXIMUM_TERMS, SPECIALS, TABLE_ROWS
 from hw.config import Config
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "result",
     "summary",
     "term",
+    "term_table",
     "value_dots",
     "word",
 ]
@@ -118,6 +119,10 @@ def packet_header(config: Config) -> data.StructLayout:
             "keep_activations": 1,
         }
     )
+
+
+term_table = data.ArrayLayout(data.ArrayLayout(term, 2), TABLE_ROWS)
+"""Terms of a programmable table's values, the most significant digit of each first."""
 
 
 def matrix_format(config: Config) -> data.StructLayout:

@@ -123,6 +123,7 @@ def test_tests_are_there(words: list[str]) -> None:
 def test_every_option_exists(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also those that stand in the text without their command."""
     known = {"--no-deps", "--require-hashes", "--strict", "--cores-root", "--help"}  # of pip, MkDocs, FuseSoC
+    known |= {"--cc", "--exe", "--build"}  # of Verilator
 
     def stop(self: Parser, *_: object) -> None:
         known.update(re.findall(r"--[a-z][\w-]*", self.format_usage()))

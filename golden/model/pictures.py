@@ -21,14 +21,14 @@ _AXES = {
     "kv": ("kv_bits", "bits of a quantised element of the cache, its share of scales and zeros included"),
 }
 _FAMILY = re.compile(r"[a-z]+?(?=\d|_|$)")
-_SAID = {"e": "minifloat", "q": "GGUF"}
+_SAID = {"e": "minifloat", "h": "H2O", "q": "GGUF"}
 _SMALL = 7
 _REACH = 30
 """Perplexities above so many times that of the stored model are drawn at the upper edge."""
 
 
 def draw(results: Sequence[Result], base: Result, name: str, title: str, path: Path) -> None:
-    """Draw perplexity, with the paired standard error, over the bits of the weights or of the cache.
+    """Draw perplexity, and dNLL beside it, with the paired error, over the bits of the weights or the cache.
 
     Args:
         results: of one model and text; those without such bits are left out. If all are, nothing is drawn.
@@ -67,6 +67,8 @@ def draw(results: Sequence[Result], base: Result, name: str, title: str, path: P
     axes.grid(which="both", color="0.93")
     axes.set_axisbelow(True)
     axes.legend(fontsize=_SMALL, ncols=2)
+    nats = axes.twinx()
+    nats.set(ylabel="dNLL, nats a token", ylim=np.log(np.array(axes.get_ylim()) / base.perplexity))
     _label(figure, axes, points)
     figure.savefig(path, dpi=150)
 

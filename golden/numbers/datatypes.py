@@ -37,6 +37,7 @@ __all__ = [
     "MAXIMUM_TERMS",
     "PROGRAMMABLE_MAGNITUDES",
     "SPECIALS",
+    "TABLE_ROWS",
     "DataType",
     "Term",
     "get",
@@ -47,6 +48,7 @@ __all__ = [
 LANE_BITS = 8
 MAXIMUM_TERMS = 3
 SPECIALS = 4
+TABLE_ROWS = 16
 FIXED_MAGNITUDES = (0, 1, 2, 3, 4, 6, 8, 12)
 PROGRAMMABLE_MAGNITUDES = ((5, 10), (7, 16))
 _DIGIT_BITS = 4
@@ -274,13 +276,14 @@ def _minifloat(exponent_bits: int, mantissa_bits: int) -> tuple[int, ...]:
 def table(name: str, values: Sequence[int], source: str = "") -> DataType:
     """A type of 16 values of one's own, the rows of a programmable table, with a sign for every group.
 
-    It is not one of ``names()``: no circuit reads it yet. Its values take two terms, and
-    ``golden.weights.stored.packable`` gives the same weights as 8-bit integers.
+    It is not one of ``names()``: only a circuit with a programmable table reads it, once the rows are loaded
+    there. Its values take two terms, and ``golden.weights.stored.packable`` gives the same weights as 8-bit
+    integers for all others.
 
     Raises:
         ValueError: not 16 values within -127..127.
     """
-    if len(values) != 16 or max(map(abs, values)) > 127:
+    if len(values) != TABLE_ROWS or max(map(abs, values)) > 127:
         raise ValueError(f"values {tuple(values)} of {name} must be 16 within -127..127")
     return DataType(name, 4, 2, "table", tuple(values), specials=(1, -1), source=source)
 

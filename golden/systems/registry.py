@@ -84,6 +84,7 @@ SYSTEMS: dict[str, Scheme | System] = {
     "evict_random": KVCrush(representatives=0, ranking="random"),
     "kvcrush": KVCrush(),
     "kvcrush_snapkv": KVCrush(ranking="window"),
+    "kvcrush_refresh": KVCrush(refresh=1),
     "h2o_block": replace(_RELEASED, representatives=0),
     "kvcrush_block": _RELEASED,
     "evict_block_random": replace(_RELEASED, representatives=0, ranking="random"),

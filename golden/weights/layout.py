@@ -11,7 +11,7 @@ field                 bits        meaning
 **header**            256
 magic                 8           0x6b
 version               8           1
-dtype                 8           position in ``datatypes.names()``
+dtype                 8           position in ``datatypes.names()``; 31: a table of 16 values, loaded apart
 scale                 8           position in ``scales.FORMATS``
 has_offset            1           groups carry an offset
 keep_activations      1           the next packet uses the same activation vector
@@ -59,6 +59,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from golden.numbers.datatypes import DataType
 from golden.weights.packet import CHANNEL_FIELDS, HEADER_BITS, Packet
 from golden.weights.quantized import QuantizedWeights
 from golden.weights.row_blocks import (
@@ -124,13 +125,17 @@ def pack(
     return data + bytes(-len(data) % (word_bits // 8))
 
 
-def unpack(buf: bytes) -> QuantizedWeights:
+def unpack(buf: bytes, table: DataType | None = None) -> QuantizedWeights:
     """Read a packet back; the inverse of ``pack``.
+
+    Args:
+        buf: the packet.
+        table: the type of 16 values that a packet of such a type has.
 
     Raises:
         ValueError: an illegal header, a wrong length or an illegal code; the message names the field.
     """
-    packet = Packet.parse(buf)
+    packet = Packet.parse(buf, table)
     size = -(-packet.bits // 8)
     if len(buf) < size or len(buf) > size + _LONGEST_PADDING // 8 or any(buf[size:]):
         raise ValueError(f"packet length {len(buf)} bytes must be {size} and zero padding to a whole word")

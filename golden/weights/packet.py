@@ -4,7 +4,7 @@
 packer and the hardware's unpacker are planned from one table.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -19,16 +19,20 @@ __all__ = [
     "HEADER_FIELDS",
     "MAGIC",
     "OUTPUTS",
+    "TABLE_NUMBER",
     "VERSION",
     "Field",
     "Packet",
     "chunk_granules",
     "metadata_fields",
     "special_bits",
+    "type_number",
 ]
 
 MAGIC = 0x6B
 VERSION = 1
+TABLE_NUMBER = 31
+"""Stands for a programmable table in the place of a type's number; its values are not in the packet."""
 OUTPUTS = ("fp16", "bf16", "fp32")
 _TERM_BITS = 5
 
@@ -74,6 +78,11 @@ def metadata_fields(dtype: DataType, scale: ScaleFormat, has_offset: bool) -> tu
     elif dtype.asymmetric:
         fields += (("zero", dtype.bits),)
     return tuple(field for field in fields if field[1])
+
+
+def type_number(dtype: DataType) -> int:
+    """What a header calls a data type."""
+    return TABLE_NUMBER if dtype.decoder == "table" else datatypes.names().index(dtype.name)
 
 
 def chunk_granules(dtype: DataType, rows: int, lanes: int) -> int:
@@ -196,7 +205,7 @@ class Packet:
         values = {
             "magic": MAGIC,
             "version": VERSION,
-            "dtype": datatypes.names().index(self.dtype.name),
+            "dtype": type_number(self.dtype),
             "scale": scales.FORMATS.index(self.scale),
             "has_offset": int(self.has_offset),
             "keep_activations": int(self.keep_activations),
@@ -211,8 +220,12 @@ class Packet:
         return word.to_bytes(HEADER_BITS // 8, "little")
 
     @classmethod
-    def parse(cls, buf: bytes) -> "Packet":
+    def parse(cls, buf: bytes, table: DataType | None = None) -> "Packet":
         """Read and check a header.
+
+        Args:
+            buf: the packet, or its beginning.
+            table: what a programmable table holds, if there is one.
 
         Raises:
             ValueError: not a legal header; the message names the field, its value and what is allowed.
@@ -223,9 +236,11 @@ class Packet:
         for name, bits in HEADER_FIELDS:
             header[name] = word & (1 << bits) - 1
             word >>= bits
-        _check_numbers(header)
+        types = {number: datatypes.get(name) for number, name in enumerate(datatypes.names())}
+        types |= {TABLE_NUMBER: table} if table else {}
+        _check_numbers(header, types)
         packet = cls(
-            dtype=datatypes.get(datatypes.names()[header["dtype"]]),
+            dtype=types[header["dtype"]],
             scale=scales.FORMATS[header["scale"]],
             outputs=header["outputs"],
             inputs=header["inputs"],
@@ -249,7 +264,7 @@ _DERIVED = ("groups", "last_inputs", "blocks")
 _COUNTS = ("rows", "lanes", "outputs", "inputs", "group", *_DERIVED)
 
 
-def _check_numbers(header: dict[str, int]) -> None:
+def _check_numbers(header: dict[str, int], types: Mapping[int, DataType]) -> None:
     """Check every field of a header that stands for a choice rather than a count."""
 
     def number(name: str, choices: Iterable[object]) -> None:
@@ -258,7 +273,8 @@ def _check_numbers(header: dict[str, int]) -> None:
 
     _require("magic", f"{header['magic']:#04x}", header["magic"] == MAGIC, f"{MAGIC:#04x}")
     _require("version", header["version"], header["version"] == VERSION, str(VERSION))
-    number("dtype", datatypes.names())
+    if header["dtype"] not in types:
+        number("dtype", datatypes.names())
     number("scale", scales.FORMATS)
     number("output", OUTPUTS)
     for name in ("reserved_flags", "reserved_byte", "reserved_end"):

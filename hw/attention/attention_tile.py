@@ -32,7 +32,7 @@ class AttentionTile(wiring.Component):
     Members:
         queries, pages, words (in streams), scores, found (out streams): as of ``Engine``; with several
             engines ``queries_0`` and so on.
-        error_format, error_short, error_long, error_trits, error_query (out): likewise.
+        error_format, error_short, error_long, error_trits, error_query (out): as of ``Engine``.
         outputs (out stream): attention outputs, query by query of each list; ``error`` marks those of a list
             with a bad page or bad queries, of any engine.
     """

@@ -23,14 +23,16 @@ DATATYPES = {
 
 
 def check(config: Config) -> None:
-    """See that the array has all of them.
+    """See that the array has all types of pages.
 
     Raises:
-        ConfigurationError: it does not.
+        ConfigurationError: it does not, or pages may be of BitMoD's types.
     """
     missing = sorted(entry.name for entry in DATATYPES.values() if entry not in config.datatypes)
     if missing:
         raise ConfigurationError(f"types must include {', '.join(missing)} for keys and values")
+    if config.kv.bitmod:
+        raise ConfigurationError("kv.bitmod must be false for attention")
 
 
 def _by_datatype(m: Module, form: data.View, name: str, number: Callable[[DataType], int]) -> Signal:

@@ -18,25 +18,28 @@ class Signature(wiring.Signature):
     Args:
         shape: shape of ``tdata``, a whole number of bytes.
         keep: with ``tkeep``, one bit a byte; bytes without it are missing.
-        user: bits of ``tuser``, if any.
+        user: shape of ``tuser``, of no bits where there is none.
+        last: with ``tlast``, which closes a packet; a stream without it has packets of one beat.
 
     Raises:
         ValueError: ``shape`` is not a whole number of bytes.
 
     Members:
-        tdata, tvalid, tready, tlast: always; ``tlast`` closes a packet.
-        tkeep, tuser: if asked for.
+        tdata, tvalid, tready: always.
+        tlast, tkeep, tuser: if asked for.
     """
 
-    def __init__(self, shape: ShapeLike, keep: bool = False, user: int = 0) -> None:
+    def __init__(self, shape: ShapeLike, keep: bool = False, user: ShapeLike = 0, last: bool = True) -> None:
         width = Shape.cast(shape).width
         if width == 0 or width % BYTE:
             raise ValueError(f"tdata width {width} must be a positive multiple of {BYTE}")
         self.bytes = width // BYTE
-        members = {"tdata": Out(shape), "tvalid": Out(1), "tready": In(1), "tlast": Out(1)}
+        members = {"tdata": Out(shape), "tvalid": Out(1), "tready": In(1)}
+        if last:
+            members["tlast"] = Out(1)
         if keep:
             members["tkeep"] = Out(self.bytes)
-        if user:
+        if Shape.cast(user).width:
             members["tuser"] = Out(user)
         super().__init__(members)
 

@@ -6,11 +6,11 @@ the codes of the present page leave with the numbers of the other half. Codes ar
 the input until all of it has left.
 """
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
-from amaranth.utils import ceil_log2
+from amaranth.utils import ceil_log2, exact_log2
 
 from hw.config import Config
 from hw.kv import value_lane
@@ -20,6 +20,7 @@ from hw.kv.page_walk import PageWalk
 from hw.kv.payloads import (
     CODE_BITS,
     HALF_BITS,
+    SELECTOR_BITS,
     Axis,
     page_beat,
     page_format,
@@ -52,7 +53,8 @@ class Dequantiser(wiring.Component):
 
     Members:
         headers (in stream): formats of the pages, legal ones.
-        numbers (in stream): words of scales, then of minima if the rule is affine; ``last`` closes a page.
+        numbers (in stream): words of scales, then of minima if the rule is affine, or of selectors with
+            BitMoD's data types; ``last`` closes a page.
         beats (in stream): codes, as many as the format says.
         elements (out stream): values.
     """
@@ -89,7 +91,11 @@ class Dequantiser(wiring.Component):
             m.d.sync += [form.eq(self.headers.payload), half.eq(~half)]
 
         # The memories look the numbers up while the lanes make factors of the codes.
-        words, within = self._look_up(m, memories, self._index(form, walk), half, advance)
+        index = self._index(form, walk)
+        words, within = self._look_up(m, memories, form, index, half, advance)
+        lane_bits = ceil_log2(config.kv.lanes)
+        if config.kv.bitmod:
+            selectors, within_selectors = self._selectors(m, words["minima"], index, advance)
         codes = self._codes(m, step, feeding & advance)
         by_token = form.axis == Axis.TOKEN
         for number in range(config.kv.lanes):
@@ -107,7 +113,25 @@ class Dequantiser(wiring.Component):
                 lane.minimum.eq(minimum),
                 self.elements.payload.elements[number].eq(lane.value),
             ]
+            if config.kv.bitmod:
+                selected = within_selectors[:lane_bits] if lane_bits else Const(0, 1)
+                place = Mux(by_token, selected, number)
+                m.d.comb += [
+                    lane.bitmod.eq(form.bitmod),
+                    lane.selector.eq(selectors.word_select(place if lane_bits else 0, SELECTOR_BITS)),
+                ]
         return m
+
+    def _selectors(self, m: Module, words: Value, index: Value, advance: Value) -> tuple[Value, Signal]:
+        """Selectors for all lanes out of a word of them, and the place of the first one in the word."""
+        lane_bits = ceil_log2(self.config.kv.lanes)
+        within = Signal(
+            ceil_log2(self.config.memory_bits // SELECTOR_BITS), name="within_selectors", reset_less=True
+        )
+        with m.If(advance):
+            m.d.sync += within.eq(index)
+        width = SELECTOR_BITS << lane_bits
+        return _selected(m, "selectors", words, within[lane_bits:], width), within
 
     def _walk(
         self, m: Module, form: data.View, begins: Signal, full: Value, advance: Signal, step: Signal
@@ -149,7 +173,13 @@ class Dequantiser(wiring.Component):
         return walk, feeding
 
     def _look_up(
-        self, m: Module, memories: dict[str, Memory], index: Value, half: Value, advance: Value
+        self,
+        m: Module,
+        memories: dict[str, Memory],
+        form: data.View,
+        index: Value,
+        half: Value,
+        advance: Value,
     ) -> tuple[dict[str, Value], Signal]:
         """The words of the memories that hold a step's numbers, and the place of the first one in them.
 
@@ -160,7 +190,10 @@ class Dequantiser(wiring.Component):
         words = {}
         for name, memory in memories.items():
             port = memory.read_port()
-            m.d.comb += [port.addr.eq(Cat(index[place_bits:], half)), port.en.eq(advance)]
+            place = index[place_bits:]
+            if name == "minima" and self.config.kv.bitmod:  # or selectors, more of them in a word
+                place = Mux(form.bitmod, place >> exact_log2(HALF_BITS // SELECTOR_BITS), place)
+            m.d.comb += [port.addr.eq(Cat(place, half)), port.en.eq(advance)]
             words[name] = port.data
         with m.If(advance):
             m.d.sync += within.eq(index[:place_bits])

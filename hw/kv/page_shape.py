@@ -6,8 +6,8 @@ from amaranth.utils import ceil_log2, exact_log2
 
 from golden.kv.codings import CODINGS, TRITS
 from hw.config import Config
-from hw.kv.formats import DENSE_BITS, Kind, kind_of
-from hw.kv.payloads import CODE_BITS, HALF_BITS, SHORTEST_GROUP, Axis, Coding, Side
+from hw.kv.formats import BITMOD_NAMES, DENSE_BITS, Kind, is_bitmod, kind_of
+from hw.kv.payloads import CODE_BITS, HALF_BITS, SELECTOR_BITS, SHORTEST_GROUP, Axis, Coding, Side
 
 __all__ = [
     "beats",
@@ -29,7 +29,7 @@ def is_legal(form: data.View, config: Config) -> Value:
     """Whether a page can have this format: no reserved coding, groups and chunks that divide their axis.
 
     Scales, minima and codes begin with a word each. Words of at most 256 bits always allow it; longer ones
-    may need more channels, where a group consists of tokens.
+    may need more channels, where a group consists of tokens. Selectors of BitMoD's types fill words as well.
     """
     coding = form.coding.as_value()
     whole = (form.channels & (1 << form.group) - 1) == 0
@@ -44,7 +44,12 @@ def is_legal(form: data.View, config: Config) -> Value:
     if config.memory_bits > SHORTEST_GROUP * HALF_BITS:
         rest = _shortest_groups(form, config) & (config.memory_bits // HALF_BITS << form.group) - 1
         words = rest == 0
-    return (coding < len(CODINGS)) & head & divides & chunks & words
+    legal = (coding < len(CODINGS)) & head & divides & chunks & words
+    if not config.kv.bitmod:
+        return legal
+    rest = _shortest_groups(form, config) & (config.memory_bits // SELECTOR_BITS << form.group) - 1
+    has_type = Cat(form.coding == coding for coding in BITMOD_NAMES).any()
+    return legal & (~form.bitmod | (form.magnitude & has_type & (rest == 0)))
 
 
 def channels(form: data.View) -> Value:
@@ -88,9 +93,10 @@ def _shortest_groups(form: data.View, config: Config) -> Value:
 
 
 def metadata_words(form: data.View, config: Config) -> Value:
-    """Words of a page's metadata: a scale of every group, and a minimum where the rule is affine."""
+    """Words of a page's metadata: a scale of every group, and a minimum or a selector where there is one."""
     words = field_words(form, config)
-    return Mux(kind_of(form) == Kind.AFFINE, words << 1, words)
+    selectors = Mux(is_bitmod(form, config), words >> exact_log2(HALF_BITS // SELECTOR_BITS), 0)
+    return Mux(kind_of(form) == Kind.AFFINE, words << 1, words + selectors)
 
 
 def code_words(m: Module, form: data.View, config: Config) -> Signal:

@@ -17,7 +17,7 @@ __all__ = ["PageWriter"]
 
 
 class PageWriter(wiring.Component):
-    """Write page after page; ``quantiser.page_cycles`` says how long a page takes.
+    """Write page after page; one leaves in ``quantiser.page_cycles`` cycles, while the next one comes in.
 
     Members:
         formats (in stream): of every page, ahead of its elements, with ``top``.

@@ -9,6 +9,7 @@ from hw.config import Config
 __all__ = [
     "CODE_BITS",
     "HALF_BITS",
+    "SELECTOR_BITS",
     "SHORTEST_GROUP",
     "TOP_BITS",
     "Axis",
@@ -29,6 +30,9 @@ __all__ = [
 ]
 
 CODE_BITS = max(coding.bits for coding in CODINGS)
+SELECTOR_BITS = 2
+"""Number of a group's special value (BitMoD's data types)."""
+
 HALF_BITS = 16
 """A float16."""
 
@@ -68,7 +72,8 @@ def page_format(config: Config) -> data.StructLayout:
 
     ``magnitude`` makes codes of 1 bit signs with a mean magnitude, and others symmetric about zero with the
     largest one, instead of affine; trits always have a mean magnitude. A group has ``16 << group`` elements,
-    a head ``16 * channels``. ``gamma``, in 256ths, is the threshold of trits in mean magnitudes.
+    a head ``16 * channels``. ``gamma``, in 256ths, is the threshold of trits in mean magnitudes. ``bitmod``,
+    with ``kv.bitmod`` only, makes codes of 3 or 4 bits with a magnitude ones of BitMoD's data types.
     """
     return data.StructLayout(
         {
@@ -79,6 +84,7 @@ def page_format(config: Config) -> data.StructLayout:
             "group": 2,
             "channels": bits_for(config.kv.channels // SHORTEST_GROUP),
             "gamma": 8,
+            **({"bitmod": 1} if config.kv.bitmod else {}),
         }
     )
 

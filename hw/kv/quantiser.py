@@ -1,12 +1,13 @@
 """Quantiser: pages of float16 keys or values to scales, minima and codes, in the order of a page.
 
 Meaning: ``golden.kv.formats.Format.quantize`` for rules ``native`` and ``native_symmetric``, signs, and trits
-with a mean magnitude, laid out as ``golden.kv.pages.PageLayout`` has it. One page is staged as float16, which
-makes the staging memory the window of recent tokens as well, while the page before leaves: first its scales
-and minima, then its codes.
+with a mean magnitude, laid out as ``golden.kv.pages.PageLayout`` has it; with ``kv.bitmod`` for BitMoD's data
+types as well. One page is staged as float16, which makes the staging memory the window of recent tokens as
+well, while the page before leaves: first its scales and minima, then its codes. Special values are chosen
+ahead of the scales, behind which selectors leave.
 """
 
-from amaranth.hdl import Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
@@ -15,9 +16,17 @@ from hw.config import Config
 from hw.kv.fixed_point import QUOTIENT_BITS
 from hw.kv.formats import Kind, kind_of
 from hw.kv.page_shape import entry_address
-from hw.kv.payloads import TOP_BITS, code_beat, element_beat, page_format, page_record
+from hw.kv.payloads import (
+    HALF_BITS,
+    SELECTOR_BITS,
+    TOP_BITS,
+    code_beat,
+    element_beat,
+    page_format,
+    page_record,
+)
 from hw.kv.quantising import group_scale
-from hw.kv.quantising.code_lane import spare_places, steps
+from hw.kv.quantising.code_lane import RATIO_SPARE, RATIO_STEPS, spare_places, steps
 from hw.kv.quantising.code_stream import CodeStream
 from hw.kv.quantising.group_scale import GroupScale
 from hw.kv.quantising.group_walk import GroupWalk
@@ -73,6 +82,7 @@ class Quantiser(wiring.Component):
         form = Signal(page_format(config), reset_less=True)  # of the page that leaves
         kind = Signal(Kind, reset_less=True)
         spare = Signal(range(QUOTIENT_BITS), reset_less=True)
+        selecting = Signal()  # numbers are selectors
         m.d.sync += [kind.eq(kind_of(form)), spare.eq(spare_places(m, form.coding))]
         for part in (scale, codes):
             m.d.comb += [part.form.eq(form), part.kind.eq(kind), part.spare.eq(spare)]
@@ -93,13 +103,17 @@ class Quantiser(wiring.Component):
             codes.offset.eq(scale.offset),
             scale.sum.eq(codes.sum),
             largest.before.eq(stage.record.top),
-            largest.take.eq(numbers.numbers.valid & numbers.numbers.ready),
+            largest.take.eq(numbers.numbers.valid & numbers.numbers.ready & ~selecting),
             largest.number.eq(numbers.numbers.payload),
             largest.doubled.eq(kind == Kind.SIGN),
             self.largest.eq(largest.largest),
         ]
         self._send(m, numbers, codes)
-        self._sequence(m, form, kind)
+        with m.FSM(name="leaving"):
+            self._sequence(m, form, kind)
+            if config.kv.bitmod:
+                self._choose(m, form, spare)
+                self._send_selectors(m, selecting)
         return m
 
     def _send(self, m: Module, numbers: NumberBeats, codes: CodeStream) -> None:
@@ -117,42 +131,90 @@ class Quantiser(wiring.Component):
         stage, groups, scale = m.submodules.stage, m.submodules.groups, m.submodules.scale
         numbers, codes = m.submodules.numbers.numbers, m.submodules.codes
         low, _ = extremes(stage.entry)
-        with m.FSM(name="leaving"):
-            with m.State("page"):
-                m.d.comb += [groups.restart.eq(1), codes.restart.eq(1), m.submodules.largest_field.load.eq(1)]
-                m.d.sync += form.eq(stage.form)
-                with m.If(stage.full):
-                    m.next = "scale entry"
-            with m.State("scale entry"):  # while the memory looks it up
-                m.next = "scale"
-            with m.State("scale"):
-                m.d.comb += [
-                    scale.entries.valid.eq(1),
-                    scale.parameters.ready.eq(numbers.ready),
-                    numbers.valid.eq(scale.parameters.valid),
-                    numbers.payload.eq(scale.parameters.payload.scale),
-                ]
-                with m.If(codes.store):
-                    m.d.comb += groups.advance.eq(1)
-                    m.next = "scale entry"
-                    with m.If(groups.last):
-                        m.next = "codes"
-                        with m.If(kind == Kind.AFFINE):
-                            m.next = "minimum entry"
-            with m.State("minimum entry"):
-                m.next = "minimum"
-            with m.State("minimum"):
-                m.d.comb += [numbers.valid.eq(1), numbers.payload.eq(low)]
-                with m.If(numbers.ready):
-                    m.d.comb += groups.advance.eq(1)
-                    m.next = "minimum entry"
-                    with m.If(groups.last):
-                        m.next = "codes"
-            with m.State("codes"):
-                m.d.comb += codes.coding.eq(1)
-                with m.If(self.beats.valid & self.beats.ready & self.beats.payload.last):
-                    m.d.comb += stage.done.eq(1)
-                    m.next = "page"
+        with m.State("page"):
+            m.d.comb += [groups.restart.eq(1), codes.restart.eq(1), m.submodules.largest_field.load.eq(1)]
+            m.d.sync += form.eq(stage.form)
+            with m.If(stage.full):
+                m.next = "scale entry"
+                if self.config.kv.bitmod:
+                    with m.If(stage.form.bitmod):
+                        m.next = "magnitude entry"
+        with m.State("scale entry"):  # while the memory looks it up
+            m.next = "scale"
+        with m.State("scale"):
+            m.d.comb += [
+                scale.entries.valid.eq(1),
+                scale.parameters.ready.eq(numbers.ready),
+                numbers.valid.eq(scale.parameters.valid),
+                numbers.payload.eq(scale.parameters.payload.scale),
+            ]
+            with m.If(codes.store):
+                m.d.comb += groups.advance.eq(1)
+                m.next = "scale entry"
+                with m.If(groups.last):
+                    m.next = "codes"
+                    with m.If(kind == Kind.AFFINE):
+                        m.next = "minimum entry"
+                    if self.config.kv.bitmod:
+                        with m.If(form.bitmod):
+                            m.next = "selector entry"
+        with m.State("minimum entry"):
+            m.next = "minimum"
+        with m.State("minimum"):
+            m.d.comb += [numbers.valid.eq(1), numbers.payload.eq(low)]
+            with m.If(numbers.ready):
+                m.d.comb += groups.advance.eq(1)
+                m.next = "minimum entry"
+                with m.If(groups.last):
+                    m.next = "codes"
+        with m.State("codes"):
+            m.d.comb += codes.coding.eq(1)
+            with m.If(self.beats.valid & self.beats.ready & self.beats.payload.last):
+                m.d.comb += stage.done.eq(1)
+                m.next = "page"
+
+    def _choose(self, m: Module, form: data.View, spare: Value) -> None:
+        """Largest magnitudes of all groups in the place of their scales, then the choices."""
+        groups, scale, codes = m.submodules.groups, m.submodules.scale, m.submodules.codes
+        m.d.comb += scale.selector.eq(Mux(form.bitmod, codes.selector, 0))
+        with m.State("magnitude entry"):
+            m.next = "magnitude"
+        with m.State("magnitude"):
+            m.next = "store magnitude"
+        with m.State("store magnitude"):
+            m.d.comb += [
+                codes.store.eq(1),
+                codes.parameters.scale.eq(scale.magnitude),
+                codes.parameters.offset.eq(0),
+                groups.advance.eq(1),
+            ]
+            m.next = "magnitude entry"
+            with m.If(groups.last):
+                m.next = "choices"
+        with m.State("choices"):
+            m.d.comb += [codes.coding.eq(1), codes.scoring.eq(1)]
+            m.d.sync += spare.eq(RATIO_SPARE)
+            with m.If(codes.chosen):
+                m.d.comb += codes.restart.eq(1)
+                m.next = "scale entry"
+
+    def _send_selectors(self, m: Module, selecting: Signal) -> None:
+        """Selectors of all groups, as many as fit in a number at a time."""
+        groups, numbers, codes = m.submodules.groups, m.submodules.numbers.numbers, m.submodules.codes
+        earlier = Signal(HALF_BITS - SELECTOR_BITS, reset_less=True)
+        gathered = Signal(HALF_BITS)
+        count = Signal(range(HALF_BITS // SELECTOR_BITS))
+        m.d.comb += gathered.eq(Cat(earlier, codes.selector))
+        with m.State("selector entry"):
+            m.next = "selector"
+        with m.State("selector"):
+            m.d.comb += [selecting.eq(1), numbers.valid.eq(count.all()), numbers.payload.eq(gathered)]
+            with m.If(~numbers.valid | numbers.ready):
+                m.d.comb += groups.advance.eq(1)
+                m.d.sync += [count.eq(count + 1), earlier.eq(gathered[SELECTOR_BITS:])]
+                m.next = "selector entry"
+                with m.If(groups.last):
+                    m.next = "codes"
 
 
 def page_cycles(config: Config, form: Format, groups: int, elements: int) -> int:
@@ -163,9 +225,12 @@ def page_cycles(config: Config, form: Format, groups: int, elements: int) -> int
         form: format of the later page.
         groups, elements: of a page.
     """
-    kind = Kind.SYMMETRIC if form.signed else Kind[form.kind.upper()]
+    is_symmetric = form.signed or form.kind == "bitmod"
+    kind = Kind.SYMMETRIC if is_symmetric else Kind[form.kind.upper()]
     number = 3 if config.kv.lanes == 1 else 2  # cycles of a minimum, beats included
     divided = kind in (Kind.AFFINE, Kind.SYMMETRIC)
     pace = steps(form.bits) + 1 if divided else 2
     metadata = groups * (group_scale.cycles(kind) + 1 + number * (kind is Kind.AFFINE))
+    if form.kind == "bitmod":
+        metadata += groups * (3 + 2) + elements // config.kv.lanes * (RATIO_STEPS + 1) + 7
     return metadata + elements // config.kv.lanes * pace + 5 + divided + (config.kv.lanes == 1)

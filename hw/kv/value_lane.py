@@ -9,10 +9,21 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from golden.kv import bitmod
+from golden.numbers import datatypes
 from hw.config import Config
 from hw.kv.fixed_point import FINITE_BITS, MANTISSA_BITS, UNITS, field, mantissa
-from hw.kv.formats import DENSE_BITS, Kind, by_bits, half_range, is_divided
-from hw.kv.payloads import CODE_BITS, HALF_BITS, Coding
+from hw.kv.formats import (
+    BITMOD_NAMES,
+    DENSE_BITS,
+    Kind,
+    by_bits,
+    by_coding,
+    half_range,
+    is_divided,
+    look_up,
+)
+from hw.kv.payloads import CODE_BITS, HALF_BITS, SELECTOR_BITS, Coding
 from hw.numbers.carry_save import compress
 from hw.numbers.pipeline import hold
 
@@ -46,10 +57,15 @@ class ValueLane(wiring.Component):
         scale, minimum (in): of the code of the cycle before; finite float16, the scale not negative. A
             minimum is ignored where there is none.
         value (out): the float16.
+
+    With ``kv.bitmod``, where the kind is symmetric:
+        bitmod (in): the code is one of BitMoD's data types.
+        selector (in): with ``scale``, its group's special value.
     """
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        special = {"bitmod": In(1), "selector": In(SELECTOR_BITS)}
         super().__init__(
             {
                 "advance": In(1),
@@ -59,6 +75,7 @@ class ValueLane(wiring.Component):
                 "scale": In(HALF_BITS),
                 "minimum": In(HALF_BITS),
                 "value": Out(HALF_BITS),
+                **(special if config.kv.bitmod else {}),
             }
         )
 
@@ -77,9 +94,16 @@ class ValueLane(wiring.Component):
             steps.eq(Mux(~is_symmetric, unsigned, Mux(below, half - unsigned, unsigned - half))),
         ]
         factor = Mux(is_divided(self.kind), steps, ~is_trit | self.code[:2].any())
-        factor = hold(m, self.advance, "factor", factor)
         of_bit = Mux(is_symmetric, below, ~self.code[0])
-        opposite = hold(m, self.advance, "opposite", ~affine & Mux(is_trit, self.code[1], of_bit))
+        opposite = ~affine & Mux(is_trit, self.code[1], of_bit)
+        if self.config.kv.bitmod:
+            integer, sign = self._plain(m)
+            factor, opposite = Mux(self.bitmod, integer, factor), Mux(self.bitmod, sign, opposite)
+        factor, opposite = (
+            hold(m, self.advance, name, value) for name, value in (("factor", factor), ("opposite", opposite))
+        )
+        if self.config.kv.bitmod:
+            factor, opposite = self._with_special(m, factor, opposite)
 
         # Second cycle: the product.
         significant = mantissa(self.scale)
@@ -124,6 +148,33 @@ class ValueLane(wiring.Component):
         magnitude = Mux(large, _LARGEST, finite)
         m.d.comb += self.value.eq(hold(m, self.advance, "value", Cat(magnitude, sign)))
         return m
+
+    def _plain(self, m: Module) -> tuple[Value, Value]:
+        """Magnitude and sign of a code of BitMoD's data types; that of a special value is 0 and negative."""
+        magnitude, sign = Const(0, CODE_BITS), Const(0, 1)
+        for coding, name in BITMOD_NAMES.items():
+            bits = DENSE_BITS[coding]
+            values = bitmod.magnitudes_with(name, None)
+            found = look_up(m, f"{name}_magnitude", self.code[: bits - 1], values, CODE_BITS)
+            magnitude = Mux(self.coding == coding, found, magnitude)
+            sign = Mux(self.coding == coding, self.code[bits - 1], sign)
+        return magnitude, sign
+
+    def _with_special(self, m: Module, factor: Value, opposite: Value) -> tuple[Value, Value]:
+        """Factor and sign with the special value that a magnitude of 0 with a sign stands for."""
+        is_special = Signal()
+        m.d.comb += is_special.eq(self.bitmod & opposite & ~factor.any())
+        inner, outer = (
+            by_coding(
+                m,
+                self.coding,
+                {coding: datatypes.get(name).specials[place] for coding, name in BITMOD_NAMES.items()},
+                f"special_{place}",
+            )
+            for place in (0, 2)
+        )
+        special = Mux(self.selector[1], outer, inner)
+        return Mux(is_special, special, factor), Mux(is_special, self.selector[0], opposite)
 
     def _unsigned(self, m: Module) -> Value:
         """A code of the affine rule out of what is stored for it: the inverse of ``Format.stored``."""

@@ -10,17 +10,20 @@ from collections.abc import Sequence
 
 from amaranth.hdl import Cat, Const, Module, Signal, Value
 
-__all__ = ["compress"]
+__all__ = ["Bits", "compress"]
+
+Bits = Sequence[Value | None]
+"""Bits of an operand from the lowest one on, None where it has none, which saves an adder."""
 
 
 def compress(
-    m: Module, operands: Sequence[Value], width: int, rows: int = 2, name: str = "tree"
+    m: Module, operands: Sequence[Value | Bits], width: int, rows: int = 2, name: str = "tree"
 ) -> list[Value]:
     """Reduce unsigned operands to a few of equal sum modulo ``2**width``; combinational.
 
     Args:
         m: module that the adders are placed in.
-        operands: any number of values, all read as unsigned; early ones are added first.
+        operands: any number of values, all read as unsigned, or their bits; early ones are added first.
         width: width of the results in bits.
         rows: how many results; more of them are ready sooner.
         name: what the adders' signals begin with.
@@ -28,7 +31,8 @@ def compress(
     columns: list[list[Value]] = [[] for _ in range(width)]
     for operand in operands:
         for column, bit in zip(columns, operand, strict=False):
-            column.append(bit)
+            if bit is not None:
+                column.append(bit)
     for stage, height in enumerate(_stages(max(map(len, columns)), rows)):
         carries: list[Value] = []
         for index, column in enumerate(columns):

@@ -61,6 +61,7 @@ class Array(wiring.Component):
         activations (in stream): aligned activations, one beat a chunk.
         promise (in): ``dots`` will be accepted within ``CAPTURE_LATENCY`` cycles, this one included.
         settled (in): steady groups will be taken every two cycles; with ``config.attention``.
+        term_table (in): with ``config.table``, as of ``TermEncoder``.
         dots (out stream): biased group dot products, ``dots_latency`` cycles after the group's last term.
     """
 
@@ -72,6 +73,7 @@ class Array(wiring.Component):
                 "activations": In(stream.Signature(payloads.activations(config))),
                 "promise": In(1),
                 **({"settled": In(1)} if config.attention else {}),
+                **({"term_table": In(payloads.term_table)} if config.table else {}),
                 "dots": Out(stream.Signature(payloads.dots(config))),
             }
         )
@@ -188,6 +190,8 @@ class Array(wiring.Component):
             encoder.format.eq(chunk.format),
             encoder.step.eq(step),
         ]
+        if self.config.table:
+            m.d.comb += encoder.term_table.eq(self.term_table)
         return encoder.terms
 
     def _schedule(self, m: Module, issue: Signal, step: Signal, last_term: Signal) -> tuple[Signal, Signal]:

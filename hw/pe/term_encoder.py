@@ -4,8 +4,11 @@ Meaning: ``golden.numbers.datatypes`` (``DataType.terms``). As in BitMoD (HPCA 2
 serves every data type and takes a group's special value from a four-entry register file; its terms are digits
 instead of powers of two. FP3, FP4, Flint4 and the digits of all integers are a sign and a magnitude already,
 so hardly anything is left to encode: only a few magnitudes mean other multiples from type to type. A wider
-minifloat is shifted by its exponent and sent in octal digits.
+minifloat is shifted by its exponent and sent in octal digits. The codes of a programmable table choose among
+its terms.
 """
+
+from collections.abc import Sequence
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
@@ -37,6 +40,7 @@ class TermEncoder(wiring.Component):
         format (in): decoder and the special values' terms.
         step (in): number of the term, the most significant digit first.
         terms (out): one term a lane.
+        term_table (in): with ``table`` of the configuration; constant while its codes are there.
     """
 
     def __init__(self, config: Config) -> None:
@@ -48,6 +52,7 @@ class TermEncoder(wiring.Component):
                 "format": In(payloads.matrix_format(config)),
                 "step": In(ceil_log2(MAXIMUM_TERMS)),
                 "terms": Out(data.ArrayLayout(payloads.term, config.lanes)),
+                **({"term_table": In(payloads.term_table)} if config.table else {}),
             }
         )
 
@@ -58,11 +63,29 @@ class TermEncoder(wiring.Component):
             m.d.comb += line.eq(self.format.decoder == number)
         special = Signal(payloads.term)
         m.d.comb += special.eq(self.format.specials[self.selector | self.step[0]])
+        digits = self._table_digits(m) if self.config.table else []
         for lane, code in enumerate(self.codes):
             held = Signal(payloads.term, name=f"term_{lane}", reset_less=True)
-            m.d.sync += held.as_value().eq(self._term(m, lane, code, special, decoders))
+            term = self._term(m, lane, code, special, decoders)
+            if digits:
+                term = Mux(decoders["table"], _of_code(m, lane, code[_DIGIT_BITS:], digits), term)
+            m.d.sync += held.as_value().eq(term)
             m.d.comb += self.terms[lane].eq(held)
         return m
+
+    def _table_digits(self, m: Module) -> list[Value]:
+        """Terms of the present digit of every code of the table, with the sign that the group has."""
+        digits = []
+        for number, row in enumerate(self.term_table):
+            digit = Signal(payloads.term, name=f"table_digit_{number}")
+            own = Signal(payloads.term, name=f"table_term_{number}")
+            m.d.comb += [
+                digit.as_value().eq(Mux(self.step[0], row[1].as_value(), row[0].as_value())),
+                own.select.eq(digit.select),
+                own.negative.eq(digit.negative ^ (self.selector[0] & digit.select.any())),
+            ]
+            digits.append(own.as_value())
+        return digits
 
     def _term(
         self, m: Module, lane: int, code: Value, special: data.View, decoders: dict[str, Signal]
@@ -117,3 +140,13 @@ class TermEncoder(wiring.Component):
         m.d.comb += magnitude.eq(Cat(mantissa, exponent.any()) << (exponent - exponent.any())[:exponent_bits])
         digits = [magnitude.word_select(terms - 1 - step, _OCTAL_BITS) for step in range(terms)]
         return Cat(choose([self.step == step for step in range(terms)], digits), code[-1])
+
+
+def _of_code(m: Module, lane: int, code: Value, entries: Sequence[Value]) -> Value:
+    """The entry of a code."""
+    chosen = Signal(payloads.term, name=f"table_choice_{lane}")
+    with m.Switch(code):
+        for number, entry in enumerate(entries):
+            with m.Case(number):
+                m.d.comb += chosen.as_value().eq(entry)
+    return chosen.as_value()

@@ -4,15 +4,23 @@ from amaranth.lib import data, enum
 from amaranth.utils import bits_for
 
 from hw.config import Config
+from hw.kv.payloads import HALF_BITS, SHORTEST_GROUP
 from hw.selection.payloads import MOST_TOKENS, score_lanes
 
 __all__ = [
     "SIGNATURE_BITS",
     "Anchor",
+    "TransformLength",
+    "TransformSide",
+    "channel_element",
+    "head_channels",
+    "ranges_request",
     "representatives_found",
     "signature_pass",
     "signature_request",
     "signature_words",
+    "transform_column",
+    "transform_request",
 ]
 
 SIGNATURE_BITS = 32
@@ -66,3 +74,39 @@ representatives_found = data.StructLayout(
 
 ``error``: the request was no legal one, nothing was read and no bitmap leaves.
 """
+
+
+class TransformLength(enum.Enum, shape=1):
+    """Elements of a vector."""
+
+    CHANNELS32 = 0
+    CHANNELS64 = 1
+
+
+class TransformSide(enum.Enum, shape=1):
+    """What a vector holds, and so what its columns are multiplied with."""
+
+    KEY = 0
+    """1/n."""
+    QUERY = 1
+    """2, but for the first two columns."""
+
+
+transform_request = data.StructLayout({"length": TransformLength, "side": TransformSide})
+"""What comes ahead of a vector that is to be transformed."""
+
+channel_element = data.StructLayout({"element": HALF_BITS, "last": 1})
+"""A float16 of a channel; ``last`` closes a vector, or so many tokens."""
+
+transform_column = data.StructLayout({"column": HALF_BITS, "last": 1})
+"""A float16: F_0, F_(n/2), then real and imaginary part of F_1, F_2, ...; ``last`` closes a vector."""
+
+
+def head_channels(config: Config) -> int:
+    """Width of the channels of a head, in units of 16."""
+    return bits_for(config.kv.channels // SHORTEST_GROUP)
+
+
+def ranges_request(config: Config) -> data.StructLayout:
+    """What comes ahead of keys: channels of a head, in units of 16, and how many of them are anomalous."""
+    return data.StructLayout({"channels": head_channels(config), "anomalous": bits_for(config.kv.channels)})

@@ -5,9 +5,10 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import bits_for, exact_log2
 
-from golden.numbers import datatypes, scales
+from golden.numbers import scales
 from golden.numbers.datatypes import DataType
 from golden.numbers.reach import reach
+from golden.weights.packet import type_number
 from hw import payloads
 from hw.config import Config
 from hw.weights.group_metadata import (
@@ -115,11 +116,11 @@ class PacketPlan(wiring.Component):
     def _types(self, m: Module) -> None:
         """What depends on the data type alone."""
         config, plan = self.config, self.plan
-        maps, numbers = lane_maps(config), datatypes.names()
+        maps = lane_maps(config)
         with m.Switch(self.header.dtype):
             for entry in config.datatypes:
                 packing = lane_map(entry, config)
-                with m.Case(numbers.index(entry.name)):
+                with m.Case(type_number(entry)):
                     m.d.comb += [
                         self.known.eq((self.header.scale < len(scales.FORMATS)) & self._flags_agree(entry)),
                         plan.format.decoder.eq(config.decoders.index(entry.decoder)),
@@ -186,7 +187,7 @@ class PacketPlan(wiring.Component):
             for number, scale in enumerate(scales.FORMATS):
                 for has_offset in (False, True):
                     bound = reach(config.group, config.activation_bits, entry, scale, has_offset)
-                    key = datatypes.names().index(entry.name) << 3 | number << 1 | has_offset
+                    key = type_number(entry) << 3 | number << 1 | has_offset
                     patterns.setdefault(bound, []).append(key)
         with m.Switch(Cat(self.header.has_offset, self.plan.scale, self.header.dtype)):
             for bound, keys in patterns.items():

@@ -6,7 +6,7 @@
 import itertools
 import logging
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import cocotb
@@ -38,6 +38,7 @@ from sim.streams import Domain, reset
 
 config = Config.model_validate(context.parameters()["config"])
 GIVEN = context.parameters().get("products", [])
+TABLE = context.parameters().get("table", [])
 LAYERS = context.parameters().get("layers", [])
 THOROUGH = context.parameters().get("thorough", True)
 OFFSETS = {register.name: register.offset for register in registers.TABLE}
@@ -143,6 +144,15 @@ class Bench:
             self.weights.send_nowait(AxiStreamFrame(packet))
         for vector in story.vectors:
             self.activations.send_nowait(vector)
+
+    async def load_table(self, values: Sequence[int]) -> None:
+        """Values of the programmable table; no values, no table."""
+        if values:
+            dut = self.domain.dut
+            source = AxiStreamSource(AxiStreamBus.from_prefix(dut, "table"), dut.clk, dut.rst)
+            source.log.setLevel(logging.WARNING)
+            await source.send(AxiStreamFrame(bytes(value % 256 for value in values)))
+            await source.wait()
 
     async def reset(self) -> None:
         """Reset the design and forget what was queued, and results that came in the reset's own cycle."""
@@ -361,6 +371,7 @@ async def layers(dut: Any) -> None:
 async def given(dut: Any) -> None:
     """Packets, vectors and bit patterns of results from outside."""
     bench = Bench(await reset(dut, cycle_limit=2_000_000))
+    await bench.load_table(TABLE)
     story = Story(config)
     for product in GIVEN:
         packet = bytes.fromhex(product["packet"])

@@ -54,6 +54,8 @@ def parser() -> Parser:
         help="data type of kvloom's output layer (bitmod4)")  # fmt: skip
     add("--tiles", type=positive, default=1, metavar="N",
         help="tiles of `edge` that share the memory, beside the designs of equal area (1)")  # fmt: skip
+    add("--columns", type=_columns, default=1, metavar="N",
+        help="columns of their arrays, which a head's queries are spread over (1)")  # fmt: skip
     add("--kv", action="append", type=_kv, metavar="SCHEME",
         help=f"KV scheme of kvloom; may be repeated (those that fit of {' '.join(_KV)})")  # fmt: skip
     add("--bandwidth", type=_positive, default=32.0, metavar="GB/s", help="of memory (32)")
@@ -82,6 +84,10 @@ def _kv(text: str) -> str:
     return _choice(text, tuple(kvloom.KV))
 
 
+def _columns(text: str) -> int:
+    return int(_choice(text, tuple(map(str, kvloom.COLUMNS))))
+
+
 def _positive(text: str) -> float:
     try:
         value = float(text)
@@ -104,6 +110,7 @@ def _run(arguments: argparse.Namespace) -> None:
         kv=tuple(arguments.kv or usual),
         head=arguments.head,
         tiles=arguments.tiles,
+        columns=arguments.columns,
         machine=Machine(arguments.bandwidth, arguments.clock),
         areas=areas.load(arguments.areas),
     )
@@ -120,7 +127,7 @@ def _run(arguments: argparse.Namespace) -> None:
             plots.draw(found, folder)
 
         command.publish(arguments.out, write)
-        console.print(f"written to {arguments.out}: model.json, model.md and three pictures")
+        console.print(f"written to {arguments.out}: model.json, model.md and four pictures")
 
 
 @program

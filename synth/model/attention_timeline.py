@@ -30,7 +30,7 @@ from hw.attention.code_memory import depth
 from hw.config import Config
 from synth.model.page_work import PageWork, page_work
 
-__all__ = ["OVERHEADS", "Overheads", "Run", "attention_cycles", "expected_moves"]
+__all__ = ["OVERHEADS", "Overheads", "Run", "Timeline", "attention_cycles", "expected_moves"]
 
 Run = tuple[PageLayout, PageLayout, int]
 """Keys and values of the same tokens, and how many such pages follow one another."""
@@ -61,7 +61,9 @@ class Overheads:
         place: from a product's last chunk to the first beat of the vector that takes its place.
         short: that the array loses between keys and values whose groups are shorter than others may be.
         longer: more of them for each cycle by which groups of keys are longer than that.
-        tight: more of them for each turn where they are not.
+        tight: more of them for each turn.
+        turns: that count at most, where groups of keys are longer.
+        opening: more of them where the values are a list's first.
         equal: the same where groups of values are as short as others may be.
         shifted: of the shifts of a turn's sums, those that the array does not wait for.
         unsteady: between shifted turns, for each cycle by which groups are shorter than others may be.
@@ -79,9 +81,11 @@ class Overheads:
     numbers: int = 8
     fold: int = 16
     place: int = 0
-    short: int = 10
-    longer: float = 1.75
-    tight: float = 2.5
+    short: int = 8
+    longer: float = 0.5
+    tight: float = 3.25
+    turns: int = 3
+    opening: int = 8
     equal: int = 2
     shifted: int = 12
     unsteady: int = 9
@@ -97,7 +101,7 @@ class Overheads:
 OVERHEADS = Overheads()
 
 
-class _Timeline:
+class Timeline:
     """When things happen; the first word is taken in cycle 0."""
 
     def __init__(self, config: Config, queries: int, overheads: Overheads) -> None:
@@ -160,7 +164,7 @@ class _Timeline:
     def _values(self, page: PageWork, opens: bool, moves: bool) -> None:
         ready, there = self._load(page)
         ready = max(ready, self._weigh(self.scores.popleft(), moves))
-        self.array += self._turn(page)
+        self.array += self._turn(page, opens)
         self._read(self.array - self.added)
         if opens:
             most = 0 if 2 * self.queries > self.config.kv.queries else 1
@@ -172,13 +176,14 @@ class _Timeline:
         self.added = self.array
         self.weights.append(self.folding)
 
-    def _turn(self, page: PageWork) -> int:
+    def _turn(self, page: PageWork, opens: bool) -> int:
         """What the array loses from the latest keys to values, whose groups may be shorter than others."""
         times = self.times
+        longer = self.group - page.apart
         if page.group >= page.apart:
-            return times.equal * (page.group == page.apart)
-        turns = self.turns * (self.group == page.apart)
-        return round(times.short + times.longer * (self.group - page.apart) + times.tight * turns)
+            return round(times.equal * (page.group == page.apart) + times.tight * self.turns * (not longer))
+        turns = min(self.turns, times.turns) if longer else self.turns
+        return round(times.short + times.opening * opens + times.longer * longer + times.tight * turns)
 
     def _weigh(self, scores: list[int], moves: bool) -> int:
         """When a page's weights are there, of which it remembers those of two pages."""
@@ -318,7 +323,7 @@ def _played(
         if count > most:
             rest.append((len(pages) - 1 - overheads.lag, count - most))  # keys of the next run come later
     alone, among = (
-        _Timeline(config, queries, overheads).play(pages, lists, early)[: _COUNTED * len(pages)]
+        Timeline(config, queries, overheads).play(pages, lists, early)[: _COUNTED * len(pages)]
         for lists in (1, _COUNTED + 1)
     )
     before, later = (among[count * len(pages) :][: len(pages)] for count in (_COUNTED - 2, _COUNTED - 1))

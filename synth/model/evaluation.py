@@ -30,6 +30,7 @@ class Question:
         kv: KV schemes of kvloom.
         head: data type of kvloom's output layer.
         tiles: tiles of ``edge`` that are shown beside those of equal area.
+        columns: of the arrays of these tiles.
         machine: clock and memory.
         areas: measured areas.
     """
@@ -41,6 +42,7 @@ class Question:
     kv: tuple[str, ...]
     head: str
     tiles: int
+    columns: int
     machine: Machine
     areas: Areas
 
@@ -49,7 +51,11 @@ class Question:
         """Every design, FP16 first, then kvloom in the order asked for, in equal area and as ``edge``."""
         asked = [(weights, kv, self.head) for weights in self.weights for kv in self.kv]
         equal = (kvloom(self.areas, *own) for own in asked)
-        return (*published_designs(self.areas), *equal, *(edge(*own, self.tiles) for own in asked))
+        return (
+            *published_designs(self.areas),
+            *equal,
+            *(edge(*own, self.tiles, self.columns) for own in asked),
+        )
 
 
 def evaluate(question: Question) -> dict[str, Any]:

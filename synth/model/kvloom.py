@@ -23,7 +23,7 @@ from synth.model.attention_timeline import Run, attention_cycles
 from synth.model.networks import Network
 from synth.model.timeline import product_cycles, vector_cycles
 
-__all__ = ["KV", "WEIGHTS", "Kvloom", "edge", "fits", "kvloom", "tiles"]
+__all__ = ["COLUMNS", "KV", "WEIGHTS", "Kvloom", "edge", "fits", "kvloom", "tiles"]
 
 
 def _scheme(rule: str, bits: int) -> Scheme:
@@ -44,6 +44,9 @@ KV: dict[str, Scheme] = {
 pages, 2 bits with one group a token, and signs and trits in KIVI's arrangement."""
 
 WEIGHTS = datatypes.names()
+
+COLUMNS = (1, 2, 4)
+"""Columns of ``edge`` that its attention engine can spread queries over."""
 
 _TILE = Config(
     rows=16,
@@ -226,10 +229,12 @@ def kvloom(areas: Areas, weights: str, kv: str, head: str = "bitmod4") -> Kvloom
     return Kvloom(weights, kv, tiles(areas), head)
 
 
-def edge(weights: str, kv: str, head: str = "bitmod4", count: int = 1) -> Kvloom:
-    """So many tiles of the default configuration, which share a memory.
+def edge(weights: str, kv: str, head: str = "bitmod4", count: int = 1, columns: int = 1) -> Kvloom:
+    """So many tiles of the default configuration, which share a memory, their arrays of so many columns.
 
     Raises:
         ValueError: no such data type or KV scheme.
     """
-    return Kvloom(weights, kv, count, head, preset("edge"), f"{count} edge")
+    config = preset("edge").changed(columns=columns)
+    title = f"{count} edge" if columns == 1 else f"{count} edge of {columns} columns"
+    return Kvloom(weights, kv, count, head, config, title)

@@ -1,4 +1,4 @@
-"""Pictures of the model's results: roofline, tokens/s by context, speedups."""
+"""Pictures of the model's results: roofline, tokens/s by context and by area, speedups."""
 
 from math import log10
 from pathlib import Path
@@ -24,13 +24,21 @@ _OURS = (
 _WHITE = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}
 _LINE = 0.042
 """Height of a line of text beside the picture."""
+_REGIONS = ("#4292c6", "#8a8a8a", "#c0504d")
+_ROOM = 0.5
+"""Decades of a region that has its name above it."""
+_ASIDE = 0.1
+"""Arrays whose areas differ by less, in decades, have their names in one column."""
+_TOGETHER = 0.01
+"""Rates that differ by less, in decades, are one point."""
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 
 def draw(found: dict[str, Any], folder: Path) -> None:
-    """Write roofline.png, contexts.png and speedups.png."""
+    """Write roofline.png, contexts.png, areas.png and speedups.png."""
     _roofline(found, folder / "roofline.png")
     _contexts(found, folder / "contexts.png")
+    _areas(found, folder / "areas.png")
     _speedups(found, folder / "speedups.png")
 
 
@@ -87,11 +95,15 @@ def _shared(found: dict[str, Any]) -> str:
 
 
 def _same(rows: list[dict[str, Any]], value: Any) -> list[tuple[str, dict[str, Any]]]:
-    """Rows with equal values under one label."""
+    """Rows with equal values under one label, which names two of them at most."""
     groups: dict[Any, list[dict[str, Any]]] = {}
     for row in rows:
         groups.setdefault(value(row), []).append(row)
-    return [(" and ".join(row["label"] for row in group), group[0]) for group in groups.values()]
+    return [(_joined([row["label"] for row in group]), group[0]) for group in groups.values()]
+
+
+def _joined(labels: list[str]) -> str:
+    return " and ".join(labels) if len(labels) < 3 else f"{labels[0]} and {len(labels) - 1} more"
 
 
 def _subtitle(found: dict[str, Any]) -> str:
@@ -122,22 +134,57 @@ def _contexts(found: dict[str, Any], path: Path) -> None:
         axes.plot(contexts, rates, line, color=colour, linewidth=1.8, marker="o", markersize=3)
         ends.append((rates[-1], _line_name(label, line, shared), colour))
     axes.set_xscale("log", base=2)
-    axes.set_yscale("log")
     ticks = [int(context) for context in found["designs"][0]["contexts"]]
     axes.set_xticks(ticks, [f"{tick // 1024}K" if tick >= 1024 else str(tick) for tick in ticks])
-    lowest, highest = axes.get_ylim()
-    levels = [level for level in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100) if lowest <= level <= highest]
-    axes.set_yticks(levels, [f"{level:g}" for level in levels])
+    _rates(axes)
     axes.minorticks_off()
     axes.set_xlim(ticks[0] * 0.9, ticks[-1] * 1.1)
     axes.set_xlabel("tokens in the cache", fontsize=9, color="#333333")
-    axes.set_ylabel("tokens/s", fontsize=9, color="#333333")
     _labels(axes, ends)
     _save(figure, path)
 
 
-def _labels(axes: Any, ends: list[tuple[float, str, str]]) -> None:
-    """Names beside the lines' ends, moved apart where they would lie on one another."""
+def _rates(axes: Any) -> None:
+    """Tokens/s on the vertical axis, in decades and their halves."""
+    axes.set_yscale("log")
+    lowest, highest = axes.get_ylim()
+    levels = [level for level in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100) if lowest <= level <= highest]
+    axes.set_yticks(levels, [f"{level:g}" for level in levels])
+    axes.set_ylabel("tokens/s", fontsize=9, color="#333333")
+
+
+def _areas(found: dict[str, Any], path: Path) -> None:
+    """Tokens/s over the area of the array: its multiplications a cycle times what one of them takes."""
+    shared, styles, question = _shared(found), _styles(found), found["question"]
+    weights = f"; kvloom with weights in {shared}" if shared else ""
+    subtitle = f"{_subtitle(found)}, {question['context']:,} tokens in the cache{weights}"
+    figure, axes = _axes("Tokens per second by area of the array", subtitle, (9.6, 5.4))
+    per_mac = {unit["name"]: unit["area_per_mac"] / 1e6 for unit in found["areas"]["units"]}
+    ends: dict[float, list[tuple[float, str, str]]] = {}
+    rows = _same(
+        found["designs"],
+        lambda row: (row["macs_per_cycle"], round(log10(row["decode"]["tokens_per_second"]) / _TOGETHER)),
+    )
+    for label, row in rows:
+        rate, area = row["decode"]["tokens_per_second"], row["macs_per_cycle"] * per_mac[row["name"]]
+        colour = styles[row["label"]][0]
+        axes.plot(area, rate, "o", color=colour, markeredgecolor="white", markersize=8)
+        column = next((other for other in ends if abs(log10(other / area)) < _ASIDE), area)
+        ends.setdefault(column, []).append((rate, _line_name(label, "", shared), colour))
+    axes.set_xscale("log")
+    axes.set_xlim(min(ends) / 2, max(ends) * 8)
+    axes.set_ylim(axes.get_ylim()[0] * 0.8, axes.get_ylim()[1] * 1.6)
+    _rates(axes)
+    axes.minorticks_off()
+    axes.set_xlabel(f"mm2 in {found['areas']['target']}, without memories", fontsize=9, color="#333333")
+    low, high = (log10(limit) for limit in axes.get_xlim())
+    for area, names in ends.items():
+        _labels(axes, names, (log10(area) - low) / (high - low) + 0.015)
+    _save(figure, path)
+
+
+def _labels(axes: Any, ends: list[tuple[float, str, str]], side: float = 1.015) -> None:
+    """Names at ``side`` of the axes' width, at their heights or moved apart where they would touch."""
     low, high = (log10(limit) for limit in axes.get_ylim())
     ends = sorted(ends)
     places = [(log10(rate) - low) / (high - low) for rate, *_ in ends]
@@ -148,7 +195,7 @@ def _labels(axes: Any, ends: list[tuple[float, str, str]]) -> None:
                 places[number] -= lacking / 2
                 places[number + 1] += lacking / 2
     for place, (_, label, colour) in zip(places, ends, strict=True):
-        axes.text(1.015, place, label, color=colour, fontsize=8.5, va="center", transform=axes.transAxes)
+        axes.text(side, place, label, color=colour, fontsize=8.5, va="center", transform=axes.transAxes)
 
 
 def _speedups(found: dict[str, Any], path: Path) -> None:
@@ -201,13 +248,16 @@ def _roofline(found: dict[str, Any], path: Path) -> None:
     highest = max(peaks) * clock
     end = min(highest / bandwidth, most)
     axes.plot([least, end], [least * bandwidth, end * bandwidth], color="#bbbbbb", linewidth=1)
-    for (label, row), marker in zip(
-        _same(
-            shown,
-            lambda row: tuple(round(row[task]["macs_per_second"], -6) for task in ("decode", "prefill")),
-        ),
-        _MARKERS,
-        strict=False,
+    _regions(axes, (least, most), [peak * clock / bandwidth for peak in peaks])
+    for number, ((label, row), marker) in enumerate(
+        zip(
+            _same(
+                shown,
+                lambda row: tuple(round(row[task]["macs_per_second"], -6) for task in ("decode", "prefill")),
+            ),
+            _MARKERS,
+            strict=False,
+        )
     ):
         colour = styles[row["label"]][0]
         for task, face in (("decode", colour), ("prefill", "white")):
@@ -218,8 +268,8 @@ def _roofline(found: dict[str, Any], path: Path) -> None:
                 color=colour,
                 markerfacecolor=face,
                 markeredgecolor="white" if task == "decode" else colour,
-                markersize=9,
-                alpha=0.9,
+                markersize=13 - number,
+                zorder=3 + number,
                 linestyle="none",
                 label=label if task == "decode" else None,
             )
@@ -230,3 +280,15 @@ def _roofline(found: dict[str, Any], path: Path) -> None:
     axes.set_ylabel("multiplications a second", fontsize=9, color="#333333")
     axes.legend(loc="lower right", fontsize=8.5, framealpha=1, edgecolor="white")
     _save(figure, path)
+
+
+def _regions(axes: Any, ends: tuple[float, float], knees: list[float]) -> None:
+    """Where memory bounds every design, where the multipliers of some do, and where those of all do."""
+    least, most = ends
+    borders = [least, *(min(max(knee, least), most) for knee in (min(knees), max(knees))), most]
+    texts = ("memory bounds all", "memory or multipliers", "multipliers bound all")
+    for left, right, text, colour in zip(borders, borders[1:], texts, _REGIONS, strict=False):
+        axes.axvspan(left, right, color=colour, alpha=0.08, linewidth=0)
+        if log10(right / left) > _ROOM:
+            place = {"transform": axes.get_xaxis_transform(), "ha": "center", "va": "top"}
+            axes.text((left * right) ** 0.5, 0.985, text, fontsize=8.5, color="#777777", **place)

@@ -75,7 +75,7 @@ def test_tiny(simulator: str) -> None:
 def test_columns(columns: int) -> None:
     """Every column has queries of its own; lists of any count leave some columns without one."""
     config = with_columns(TINY, columns)
-    parameters, chosen = {"config": config.model_dump(), "lists": 14}, "stalls=[0356]|rising|terms|reset"
+    parameters, chosen = {"config": config.model_dump(), "lists": 6}, "stalls=[0356]|rising|terms|reset"
     runner.run(runner.Design.of_type(AttentionTile, config), BENCH, "verilator", parameters, chosen)
 
 

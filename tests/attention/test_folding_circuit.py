@@ -18,7 +18,14 @@ def test_folding(simulator: str) -> None:
     runner.run(Folding(edge), BENCH, simulator, parameters(edge, 60 if simulator == "verilator" else 10))
 
 
-@pytest.mark.parametrize("fields", [{"activation_lanes": 1}, {"activation_lanes": 16}, {"columns": 2}])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"activation_lanes": 1},
+        pytest.param({"activation_lanes": 16}, marks=pytest.mark.long),
+        {"columns": 2},
+    ],
+)
 def test_other_shapes(fields: dict[str, int]) -> None:
     config = preset("edge").changed(**fields)
     runner.run(Folding(config), BENCH, "verilator", parameters(config, 12))

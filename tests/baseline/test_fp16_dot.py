@@ -132,6 +132,7 @@ def test_refuses_what_is_no_vector() -> None:
         golden.dot(np.zeros(16), np.zeros((1, 16)))
 
 
+@pytest.mark.long
 def test_many_operations() -> None:
     """``test_baseline_units`` runs fewer, on both simulators."""
     runner.run(Fp16Dot(), "sim.benches.baseline.fp16_dot", "verilator", parameters={"operations": 40_000})

@@ -5,6 +5,7 @@ import importlib.util
 import json
 import math
 import re
+import statistics
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,9 +19,17 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 FIGURES = REPOSITORY / "docs/figures"
 INDEX = tomllib.loads((FIGURES / "index.toml").read_text())
 NUMBER = re.compile(r"(?<![\w.])\d[\d,]*(?:\.\d+)?(?:e-?\d+)?(?![\w.]*\d)")
+CHANCE = {
+    **{name: f"{name}_random" for name in ("mikv", "mikv4", "mikv4_paged", "zipvl", "zipcache")},
+    **dict.fromkeys(("h2o", "snapkv", "kvcrush", "kvcrush_snapkv", "kvcrush_refresh"), "evict_random"),
+    **dict.fromkeys(("h2o_block", "kvcrush_block"), "evict_block_random"),
+}
+"""What draws as many tokens at random."""
 KINDS = {"static timing", "gate level", "place and route", "simulation", "model"}
 AREAS = "| Nangate45, 1 ns | multiplies |"
 SPEEDS = "| tokens/s at a context of | 256 | 8K | 32K | 128K |"
+EDGES = "| tokens/s | `native8_paged` |"
+SYSTEMS = re.compile(r"\| \[([\w.-]+\.json)\]\(\S+\) \| bits/element \| dNLL \|")
 KEYS = "| what | figure | aim | kind |"
 DESIGNS = {
     "FP16": "FP16 W16 KV16",
@@ -133,6 +142,80 @@ def test_the_table_of_equal_area() -> None:
             assert is_shown(cell, value), (name, context, value)
 
 
+def test_the_table_of_one_tile() -> None:
+    """Tokens a second of one tile of `edge` at 32K by weights and columns, output layer in `bitmod4`."""
+    rows = table("docs/performance.md", EDGES)
+    shown = [row for row in rows if "tiles" not in row[0]]
+    assert [row[0] for row in shown] == [
+        f"weights in `{weights}`{columns}"
+        for columns in ("", ", four columns")
+        for weights in ("bitmod4", "bitmod3")
+    ]
+    header = (REPOSITORY / "docs/performance.md").read_text().split(EDGES)[1].split("\n")[0]
+    schemes = ["native8_paged", *re.findall(r"`(\w+)`", header)]
+    for name, *cells in shown:
+        of, file = (" of 4 columns", "-4-columns") if "four" in name else ("", "")
+        for scheme, cell in zip(schemes, cells, strict=True):
+            label = f"1 edge{of} {name.split('`')[1]} {scheme}"
+            path = ["designs", label, "decode", "tokens_per_second"]
+            value = entry(f"model-llama-3-8b-32k{file}.json", path)
+            assert is_shown(cell.split(" ")[0], value), (name, scheme, value)
+
+
+def rows_of_systems() -> list[tuple[str, str, list[str]]]:
+    """Page, file and cells of every row of the tables of cache systems."""
+    found = []
+    for page in sorted((REPOSITORY / "docs/systems").glob("*.md")):
+        name = None
+        for line in page.read_text().split("\n"):
+            header = SYSTEMS.match(line)
+            name = header[1] if header else name if line.startswith("|") else None
+            if name and not header and not line.startswith("|---"):
+                found.append((page.name, name, [cell.strip() for cell in line.strip("|").split("|")]))
+    return found
+
+
+def difference(own: dict[str, Any], base: dict[str, Any]) -> tuple[float, float]:
+    """Mean difference of the loss over windows, all of as many tokens, and its standard error."""
+    pairs = list(zip(own["windows"], base["windows"], strict=True))
+    assert len({count for pair in pairs for count, *_ in pair}) == 1
+    found = [one[1] - other[1] for one, other in pairs]
+    return statistics.fmean(found), statistics.stdev(found) / math.sqrt(len(found))
+
+
+@pytest.mark.parametrize(("page", "name", "cells"), rows_of_systems(), ids=str)
+def test_a_row_of_cache_systems(page: str, name: str, cells: list[str]) -> None:
+    """Bits, what a scheme loses, and what it loses less than as many tokens drawn at random."""
+    schemes = {row["setting"]["kv"]: row for row in written(name)["results"]}
+    scheme = cells[0].strip("`*")
+    own = schemes[scheme]
+    assert is_shown(cells[1], own["kv_bits"])
+    wanted = [(cells[2], difference(own, schemes["none"]))]
+    if len(cells) > 3 and cells[3]:
+        wanted.append((cells[3], difference(schemes[CHANCE[scheme]], own)))
+    for cell, values in wanted:
+        for text, value in zip(cell.strip("*").split(" +- "), values, strict=True):
+            assert is_shown(text.lstrip("+"), value), (cell, values)
+
+
+def test_all_systems_are_measured() -> None:
+    pages = [page for page, *_ in rows_of_systems()]
+    assert {"kvcrush.md", "mikv.md", "zipvl.md"} <= {*pages}
+
+
+def test_the_ladder_of_tokens_a_second() -> None:
+    """Each rung is that of a design of equal area, its gain the ratio to the rung below."""
+    labels = [DESIGNS["FP16"], DESIGNS["ANT, OliVe (16-bit cache)"], DESIGNS["BitMoD (8-bit cache)"]]
+    caches = ("native8_paged", "native4_paged", "native3_paged", "native2_paged", "ternary_folded")
+    labels += [f"kvloom bitmod3 {name}" for name in caches]
+    rates = [entry("model-llama-2-7b.json", ["designs", label, "contexts", "32768"]) for label in labels]
+    rows = table("docs/ladder.md", "| step | tokens/s | gain |")
+    for (_, shown, gain), rate, before in zip(rows, rates, [0, *rates], strict=False):
+        assert is_shown(shown, rate)
+        assert is_shown(gain, rate / before) if before else not gain
+    assert len(rows) == len(rates)
+
+
 def test_every_file_has_its_command() -> None:
     """And no file names a place of the machine that wrote it."""
     files = {path.name for path in FIGURES.glob("*.json")}
@@ -158,3 +241,36 @@ def test_lines_of_the_pictures_are_told_apart(name: str) -> None:
     assert len(set(styles.values())) == len(styles) == len(found["designs"])
     names = {plots._line_name(label, line, plots._shared(found)) for label, (_, line) in styles.items()}
     assert len(names) == len(styles)
+
+
+@pytest.mark.parametrize("name", ["model-llama-2-7b.json", "model-llama-3-8b-32k.json"])
+def test_pictures_name_every_design(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By itself or as one of several at the same place; names leave room for the picture."""
+    pytest.importorskip("matplotlib", reason="pip install '.[synth]'")
+    found, shown = written(name), []
+    monkeypatch.setattr(plots, "_labels", lambda axes, ends, side=1.015: shown.append(ends))
+    plots._areas(found, tmp_path / "areas.png")
+    plots._contexts(found, tmp_path / "contexts.png")
+    *columns, lines = shown
+    for ends in ([end for column in columns for end in column], lines):
+        names = [label for _, label, _ in ends]
+        counted = sum(1 + label.count(" and ") for label in names)
+        counted += sum(int(more) - 1 for more in re.findall(r" and (\d+) more", " ".join(names)))
+        assert counted == len(found["designs"])
+        assert max(map(len, names)) < 65
+    rates = {one["decode"]["tokens_per_second"] for one in found["designs"]}
+    assert {rate for ends in columns for rate, *_ in ends} <= rates
+
+
+def test_regions_of_the_roofline(tmp_path: Path) -> None:
+    """Memory bounds all up to the smallest knee, multipliers bound all from the largest one on."""
+    pytest.importorskip("matplotlib", reason="pip install '.[synth]'")
+    _, axes = plots._axes("title", "subtitle", (4, 3))
+    plots._regions(axes, (0.5, 1000.0), [4.0, 144.0, 24.0])
+    spans = [(patch.get_x(), patch.get_x() + patch.get_width()) for patch in axes.patches]
+    assert spans == [(0.5, 4.0), (4.0, 144.0), (144.0, 1000.0)]
+    assert [text.get_text() for text in axes.texts] == [
+        "memory bounds all",
+        "memory or multipliers",
+        "multipliers bound all",
+    ]

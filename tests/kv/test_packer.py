@@ -19,7 +19,7 @@ LONG = Config(memory_bits=512, kv=KvConfig(lanes=4))
     [
         # The figure of the README: a word a cycle over 10,000 words of every coding, and of all in turn.
         pytest.param(Packer, EDGE, "verilator", 12, 10_000, None, id="throughput", marks=pytest.mark.slow),
-        pytest.param(Packer, LONG, "verilator", 3, 300, None, id="wide", marks=pytest.mark.slow),
+        pytest.param(Packer, LONG, "verilator", 3, 300, None, id="wide", marks=pytest.mark.long),
         pytest.param(Packer, SHORT, "verilator", 12, 1_000, None, id="short-verilator"),
         pytest.param(Packer, SHORT, "icarus", 2, 1_000, "pages", id="short-icarus"),
         pytest.param(LanePacker, SHORT, "verilator", 12, 1_000, None, id="lanes-short-verilator"),

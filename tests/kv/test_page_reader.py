@@ -23,7 +23,7 @@ MOST = "every_format/stalls=(0|3)|bad_pages/stalls=0|cycle"
         # The figure of the README: 1.000 words a cycle over at least 10,000 words.
         pytest.param(preset("edge"), "verilator", 14, 10_000, MOST, id="edge", marks=pytest.mark.slow),
         pytest.param(WIDE, "verilator", 14, 500, MOST, id="wide_words"),
-        pytest.param(WIDEST, "verilator", 14, 500, MOST, id="widest_words", marks=pytest.mark.slow),
+        pytest.param(WIDEST, "verilator", 14, 500, MOST, id="widest_words", marks=pytest.mark.long),
     ],
     indirect=["simulator"],
 )

@@ -17,7 +17,7 @@ WIDE = Config(kv=KvConfig(lanes=4, channels=64, page_tokens=64))
             preset("tiny"), "icarus", 7, "every_(format|tie)|largest|faults|exact", id="tiny-icarus"
         ),
         pytest.param(preset("edge"), "verilator", 6, None, id="edge", marks=pytest.mark.slow),
-        pytest.param(WIDE, "verilator", 6, None, id="four_lanes", marks=pytest.mark.slow),
+        pytest.param(WIDE, "verilator", 6, None, id="four_lanes", marks=pytest.mark.long),
     ],
     indirect=["simulator"],
 )

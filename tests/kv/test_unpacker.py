@@ -12,7 +12,7 @@ from sim import runner
     [
         # The figure of the README: a word a cycle over 10,000 words of every coding, and of all in turn.
         pytest.param(preset("edge"), "verilator", 12, 10_000, None, id="throughput", marks=pytest.mark.slow),
-        pytest.param(Config(memory_bits=512), "verilator", 3, 300, None, id="wide", marks=pytest.mark.slow),
+        pytest.param(Config(memory_bits=512), "verilator", 3, 300, None, id="wide", marks=pytest.mark.long),
         pytest.param(preset("tiny"), "verilator", 12, 1_000, None, id="short-verilator"),
         pytest.param(preset("tiny"), "icarus", 4, 1_000, "pages|illegal", id="short-icarus"),
     ],

@@ -39,7 +39,7 @@ class Window(wiring.Component):
     [
         pytest.param(preset("tiny"), "verilator", 9, 100, id="tiny-verilator"),
         pytest.param(preset("tiny"), "icarus", 2, 33, id="tiny-icarus"),
-        pytest.param(LONGER, "verilator", 9, 70, id="longer", marks=pytest.mark.slow),
+        pytest.param(LONGER, "verilator", 9, 70, id="longer", marks=pytest.mark.long),
     ],
     indirect=["simulator"],
 )

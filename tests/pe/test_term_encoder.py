@@ -17,7 +17,12 @@ def test_term_encoder(simulator: str) -> None:
     runner.run(TermEncoder(config), BENCH, simulator, {"config": config.model_dump()})
 
 
-@pytest.mark.parametrize("config", [ONE_TERM, ONLY_TABLES], ids=["one_term", "only_tables"])
+WITH_TABLE = ONE_TERM.changed(table=True)
+
+
+@pytest.mark.parametrize(
+    "config", [ONE_TERM, ONLY_TABLES, WITH_TABLE], ids=["one_term", "only_tables", "with_table"]
+)
 @pytest.mark.parametrize("simulator", ["icarus"], indirect=True)
 def test_few_types(config: Config, simulator: str) -> None:
     """Without second digits, and without any digit of sign and magnitude."""

@@ -112,6 +112,17 @@ def test_more_tiles_share_memory():
     assert one.moved(network, 1, 32768) == two.moved(network, 1, 32768)
 
 
+def test_columns_share_what_is_read():
+    """Four queries in four columns take what memory takes, and no longer four times what one takes."""
+    network = get("llama-3-8b")
+    one, four = (edge("bitmod4", "native2_paged", columns=count) for count in (1, 4))
+    assert four.label == "1 edge of 4 columns bitmod4 native2_paged"
+    words = one.moved(network, 1, 32768) / (one.config.memory_bits // 8)
+    assert one.moved(network, 1, 32768) == four.moved(network, 1, 32768)
+    assert four.attention(network, 1, 32768, 1) == pytest.approx(words, rel=0.05)
+    assert one.attention(network, 1, 32768, 1) > 2.7 * words
+
+
 def test_every_product_is_done_once():
     for one in (*published(AREAS), kvloom(AREAS, "bitmod3", "native4_paged")):
         step = system.decode(one, get("llama-3-8b"), 1024, 4)
@@ -231,7 +242,7 @@ def test_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert command.main([*arguments, "--weights", "bitmod4", "--out", str(tmp_path / "out")]) == 0
     assert "Areas on Nangate45" in capsys.readouterr().out
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert names == {"model.json", "model.md", "roofline.png", "contexts.png", "speedups.png"}
+    assert names == {"model.json", "model.md", "roofline.png", "contexts.png", "areas.png", "speedups.png"}
     found = json.loads((tmp_path / "out" / "model.json").read_text())
     last = found["designs"][-1]
     assert last["label"] == "1 edge bitmod4 native4_paged"

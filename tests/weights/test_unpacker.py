@@ -43,13 +43,13 @@ def test_edge() -> None:
     run(preset("edge"), "verilator")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_chunk_a_word() -> None:
     """Words that hold a whole chunk of 4 bits."""
     run(preset("edge").changed(memory_bits=512), "verilator", thorough=False)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_chunks_of_many_windows() -> None:
     """A word that is much shorter than a chunk: up to eight windows a chunk, three a group's scales."""
     run(NARROW, "verilator")

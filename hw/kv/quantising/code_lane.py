@@ -4,12 +4,19 @@ Meaning: rule ``native`` of ``golden.kv.rules``, ``golden.kv.sign`` and ``golden
 less the group's minimum, exact, counts half units of the scale; compare and subtract give two bits a cycle of
 its quotient by the scale's mantissa, and one rounding to nearest even ends it. There is no divider, and no
 width depends on the range of float16 but that of the subtraction.
+
+Codes of BitMoD's data types (``golden.kv.bitmod``) come from the same quotient. So does the ratio of an
+element to its group's largest magnitude, which stands in the place of the scale before there is one.
 """
+
+import itertools
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from golden.kv import bitmod
+from golden.numbers import datatypes
 from hw.config import Config
 from hw.kv.fixed_point import (
     FRACTION_BITS,
@@ -20,19 +27,47 @@ from hw.kv.fixed_point import (
     field,
     mantissa,
 )
-from hw.kv.formats import DENSE_BITS, Kind, by_bits, half_range, is_divided, largest_code
-from hw.kv.payloads import CODE_BITS, HALF_BITS, Coding
+from hw.kv.formats import (
+    BITMOD_NAMES,
+    DENSE_BITS,
+    Kind,
+    by_bits,
+    half_range,
+    is_divided,
+    largest_code,
+    look_up,
+)
+from hw.kv.payloads import CODE_BITS, HALF_BITS, SELECTOR_BITS, Coding
+from hw.kv.quantising.type_chooser import RATIO_BITS
 from hw.kv.quantising.window_adder import addend
 
-__all__ = ["STEP_BITS", "CodeLane", "group_parameters", "spare_places", "steps"]
+__all__ = [
+    "RATIO_SPARE",
+    "RATIO_STEPS",
+    "STEP_BITS",
+    "CodeLane",
+    "group_parameters",
+    "spare_places",
+    "steps",
+]
 
 STEP_BITS = 2
 """Bits of the quotient in a cycle."""
+
+RATIO_STEPS = 4
+"""Cycles of division for a ratio to the largest magnitude."""
+
+RATIO_SPARE = QUOTIENT_BITS - STEP_BITS * RATIO_STEPS + bitmod.INDEX_BITS - 1
+"""How far below the largest magnitude's field the reference lies then: half units become ratios."""
+
+_VALUE_BITS = STEP_BITS * 3
+"""Bits of the quotient, in half units, that codes of BitMoD's data types are looked up by."""
 
 group_parameters = data.StructLayout({"scale": HALF_BITS, "offset": WINDOW_BITS})
 """What encodes a group's elements: the scale, a float16, and what is added to an element in its window.
 
 That is the minimum with the opposite sign (affine), or -1 less the threshold in units, rounded down (trits).
+With BitMoD's data types it is the group's selector and nothing to add.
 """
 
 
@@ -61,10 +96,20 @@ class CodeLane(wiring.Component):
         load (in): that other cycle.
         step (in): two bits of the quotient, ``steps`` times from the next cycle on.
         code (out): in the cycle after the last step, as it is stored in a page.
+
+    With ``kv.bitmod``, where the kind is symmetric:
+        bitmod (in): the code is one of BitMoD's data types.
+        ratio, negative (out): in the cycle of the code, of an element to the parameters' scale, which is the
+            largest magnitude; ``spare`` was ``RATIO_SPARE`` and there were ``RATIO_STEPS`` steps.
     """
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        chosen = {
+            "bitmod": In(1),
+            "ratio": Out(RATIO_BITS),
+            "negative": Out(1),
+        }
         super().__init__(
             {
                 "kind": In(Kind),
@@ -77,6 +122,7 @@ class CodeLane(wiring.Component):
                 "load": In(1),
                 "step": In(1),
                 "code": Out(CODE_BITS),
+                **(chosen if config.kv.bitmod else {}),
             }
         )
 
@@ -111,9 +157,17 @@ class CodeLane(wiring.Component):
                 simple.eq(Mux(is_trit, trit, ~negative)),
             ]
 
+        quotient, inexact = self._quotient(m, work, sticky)
         code = self._stored(
-            m, self._centred(m, Mux(divisor.any(), self._rounded(m, work, sticky), 0), simple[0])
+            m, self._centred(m, Mux(divisor.any(), self._rounded(m, quotient, inexact), 0), simple[0])
         )
+        if self.config.kv.bitmod:
+            m.d.comb += [
+                self.ratio.eq(Mux(divisor.any(), work[:RATIO_BITS], 0)),
+                self.negative.eq(~simple[0]),
+            ]
+            special = self._special(m, quotient, inexact, divisor)
+            code = Mux(self.bitmod, special, code)
         m.d.comb += self.code.eq(Mux(is_divided(self.kind), code, simple))
         return m
 
@@ -125,14 +179,40 @@ class CodeLane(wiring.Component):
         taken = ~less[-1]
         return taken, Mux(taken, less[:MANTISSA_BITS], longer[:MANTISSA_BITS])
 
-    def _rounded(self, m: Module, work: Value, sticky: Value) -> Value:
-        """Half the quotient to nearest even, at most the largest code."""
+    def _quotient(self, m: Module, work: Value, sticky: Value) -> tuple[Value, Value]:
+        """What has been divided, and whether anything is left."""
         mask = by_bits(m, self.coding, lambda bits: largest_code(STEP_BITS * steps(bits)), "mask")
+        quotient = work[:QUOTIENT_BITS] & mask
+        inexact = sticky | work[QUOTIENT_BITS:].any() | (work[:QUOTIENT_BITS] & ~mask).any()
+        return quotient, inexact
+
+    def _special(self, m: Module, quotient: Value, inexact: Value, divisor: Value) -> Value:
+        """The code of BitMoD's data types, a tie to the smaller value; 0 where the scale is."""
+        selector = Signal(SELECTOR_BITS, reset_less=True)
+        doubled = Signal(_VALUE_BITS)
+        magnitude = Signal(CODE_BITS)
+        with m.If(self.load):
+            m.d.sync += selector.eq(self.parameters.offset)
+        found = []
+        for coding, name in BITMOD_NAMES.items():
+            inner, _, outer, _ = datatypes.get(name).specials
+            for special in (inner, outer, None):
+                table = _codes(name, special)
+                signal = look_up(m, f"{name}_{special or 'plain'}", doubled, table, CODE_BITS)
+                found.append(Mux(self.coding == coding, signal, 0))
+        inner, outer, plain = (found[place] | found[place + 3] for place in range(3))
+        has_sign = selector[0] == self.negative
+        with m.If(divisor.any()):
+            m.d.comb += doubled.eq(quotient + (inexact | self.negative))
+        m.d.comb += magnitude.eq(Mux(has_sign, Mux(selector[1], outer, inner), plain))
+        sign = Mux(self.coding == Coding.BITS3, self.negative << 2, self.negative << 3)
+        return magnitude | Mux(magnitude.any() & self.negative, sign, 0)
+
+    def _rounded(self, m: Module, quotient: Value, inexact: Value) -> Value:
+        """Half the quotient to nearest even, at most the largest code."""
         largest = by_bits(m, self.coding, largest_code, "largest")
         top = Signal(CODE_BITS)
         m.d.comb += top.eq(Mux(self.kind == Kind.SYMMETRIC, largest >> 1, largest))
-        quotient = work[:QUOTIENT_BITS] & mask
-        inexact = sticky | work[QUOTIENT_BITS:].any() | (work[:QUOTIENT_BITS] & ~mask).any()
         up = quotient[0] & (inexact | quotient[1])
         nearest = Signal(QUOTIENT_BITS)
         m.d.comb += nearest.eq(quotient[1:] + up)
@@ -165,6 +245,15 @@ class CodeLane(wiring.Component):
                         m.d.comb += first.eq(code[4:8] + code[3])
                         m.d.comb += stored.eq(Cat(_digit(code[:3], code[3]), _digit(first[:3], ~first[3])))
         return stored
+
+
+def _codes(name: str, special: int | None) -> list[int]:
+    """Codes without their signs by the doubled quotient, one more where it is to go up at a midpoint."""
+    values = bitmod.magnitudes_with(name, special)
+    plain = bitmod.magnitudes_with(name, None)
+    middles = [low + high for low, high in itertools.pairwise(values)]
+    nearest = [values[sum(doubled > middle for middle in middles)] for doubled in range(1 << _VALUE_BITS)]
+    return [plain.index(value) if value in plain else len(plain) for value in nearest]
 
 
 def _digit(low: Value, negative: Value) -> Value:

@@ -2,20 +2,23 @@
 
 Meaning: rules ``native`` and ``native_symmetric`` of ``golden.kv.rules``; ``golden.kv.magnitudes.mean`` of a
 group of 2**n elements; the threshold of ``golden.kv.ternary``. A range is divided by the largest code, a
-largest magnitude by half of it, a sum by the length of the group.
+largest magnitude by half of it, a sum by the length of the group. With BitMoD's data types a largest
+magnitude is divided by that of the values.
 """
 
 from typing import NamedTuple
 
-from amaranth.hdl import Module, Mux, Signal
+from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from golden.kv import bitmod
+from golden.numbers import datatypes
 from hw.config import Config
 from hw.kv.fixed_point import QUOTIENT_BITS, UNITS, WINDOW_BITS, field
-from hw.kv.formats import Kind, by_bits, is_divided, largest_code
+from hw.kv.formats import BITMOD_NAMES, Kind, by_bits, by_coding, is_bitmod, is_divided, largest_code
 from hw.kv.page_shape import in_groups
-from hw.kv.payloads import CODE_BITS, HALF_BITS, page_format
+from hw.kv.payloads import CODE_BITS, HALF_BITS, SELECTOR_BITS, page_format
 from hw.kv.quantising import serial_quotient
 from hw.kv.quantising.code_lane import group_parameters
 from hw.kv.quantising.serial_quotient import SerialQuotient
@@ -58,10 +61,15 @@ class GroupScale(wiring.Component):
         entries (in stream): a group's statistics.
         addend, count, offset (out), sum (in): a ``WindowAdder`` that looks in every cycle.
         parameters (out stream): its scale, and what the code lanes need.
+
+    With ``kv.bitmod``:
+        selector (in): with the entry, the group's special value, 0 with other types.
+        magnitude (out): the entry's largest magnitude, a float16 without its sign, in the second cycle of it.
     """
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        chosen = {"selector": In(SELECTOR_BITS), "magnitude": Out(HALF_BITS - 1)}
         super().__init__(
             {
                 "form": In(page_format(config)),
@@ -73,6 +81,7 @@ class GroupScale(wiring.Component):
                 "offset": Out(WINDOW_BITS),
                 "sum": In(WINDOW_BITS + 1),
                 "parameters": Out(stream.Signature(group_parameters)),
+                **(chosen if config.kv.bitmod else {}),
             }
         )
 
@@ -84,6 +93,10 @@ class GroupScale(wiring.Component):
         divisor = Signal(CODE_BITS, reset_less=True)
         top = by_bits(m, form.coding, largest_code, "top")
         m.d.sync += divisor.eq(Mux(divided, Mux(affine, top, top >> 1), 1))
+        if self.config.kv.bitmod:
+            m.d.comb += self.magnitude.eq(adder.operand)
+            with m.If(is_bitmod(form, self.config)):
+                m.d.sync += divisor.eq(self._largest_value(m))
         m.d.comb += [
             quotient.dividend.eq(self.sum[: serial_quotient.INTEGER_BITS] << serial_quotient.FRACTION_BITS),
             quotient.divisor.eq(divisor),
@@ -100,6 +113,21 @@ class GroupScale(wiring.Component):
             self.parameters.payload.offset.eq(adder.offset),
         ]
         return m
+
+    def _largest_value(self, m: Module) -> Value:
+        """Of BitMoD's data type with the special value."""
+        inner, outer = (
+            {
+                coding: bitmod.magnitudes_with(name, datatypes.get(name).specials[place])[-1]
+                for coding, name in BITMOD_NAMES.items()
+            }
+            for place in (0, 2)
+        )
+        return Mux(
+            self.selector[1],
+            by_coding(m, self.form.coding, outer, "outer_value"),
+            by_coding(m, self.form.coding, inner, "inner_value"),
+        )
 
     def _adder(self, m: Module) -> _Adder:
         """It gives the opposite of the minimum, the range, and the sum times gamma, bit by bit."""
@@ -171,9 +199,10 @@ class GroupScale(wiring.Component):
                 m.next = "round"
         with m.State("round"):
             threshold = ~in_groups(self.form, adder.offset)
+            nothing = self.selector if self.config.kv.bitmod else 0
             m.d.sync += [
                 scale.eq(quotient.half),
-                adder.offset.eq(Mux(is_divided(self.kind), 0, threshold)),
+                adder.offset.eq(Mux(is_divided(self.kind), nothing, threshold)),
             ]
             m.next = "done"
             with m.If(self.kind == Kind.AFFINE):

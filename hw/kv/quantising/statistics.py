@@ -18,13 +18,13 @@ from hw.kv.formats import Kind, is_divided
 from hw.kv.page_shape import beats, entries, entry_address, group_length
 from hw.kv.payloads import HALF_BITS, Axis, page_format
 
-__all__ = ["SUM_BITS", "Statistics", "extremes", "latency"]
+__all__ = ["SUM_BITS", "Statistics", "extremes", "latency", "order_key"]
 
 LONGEST_GROUP = 128
 SUM_BITS = FINITE_BITS + ceil_log2(LONGEST_GROUP)
 
 
-def _order_key(half: Value) -> Value:
+def order_key(half: Value) -> Value:
     """Unsigned number in the order of float16 values; -0 counts as +0."""
     zero = ~half[:-1].any()
     negative = half[-1] & ~zero
@@ -100,7 +100,7 @@ class Statistics(wiring.Component):
         m.d.sync += [valid.eq(self.take), half.eq(self.half), place.eq(address)]
         for lane, element in enumerate(self.elements):
             magnitude = window(m, element[:-1], UNITS, f"magnitude_{lane}")[:FINITE_BITS]
-            key = _order_key(element)
+            key = order_key(element)
             m.d.sync += values[lane].eq(Mux(is_divided(self.kind), Cat(key, key), magnitude))
 
         # Second cycle: combine, lane by lane.

@@ -39,12 +39,15 @@ def attention(queries: int, channels: int, growth: float, *runs: list) -> Attent
 
 @cocotb.test()
 async def paces(dut: Any) -> None:
-    """Each list by itself, from its first beat to its last output, and the third of four to the second."""
+    """Each list by itself, from its first beat to its last output, and the third of five to the second.
+
+    A list's sums may still be read while the keys of the second list after it are worked on.
+    """
     domain = await reset(dut, cycle_limit=10_000_000)
     bench = Bench(domain, "free_running")
     for number, asked in enumerate(context.parameters()["paces"]):
         own, begins, ends = attention(*asked), domain.cycle, []
-        for count in (1, 4):
+        for count in (1, 5):
             bench.send([own] * count, max(LAGS))
             for left in reversed(range(count)):
                 await bench.sinks["outputs"].wait_for(bench.wanted["outputs"] - left * own.queries.size)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import cocotb
 from amaranth.lib import data
 
+from golden.numbers import datatypes
 from golden.numbers.datatypes import DataType
 from hw import payloads
 from hw.config import Config
@@ -34,6 +35,23 @@ coverage = Coverage(
 )
 
 
+coverage_table = Coverage(
+    "term_encoder_table", {"code": range(datatypes.TABLE_ROWS), "negated": (False, True)}
+)
+
+
+def types() -> tuple[DataType, ...]:
+    """The supported types; a programmable table has random values, the largest ones among them."""
+    values = [-127, 127, 0, *random.choices(range(-127, 128), k=datatypes.TABLE_ROWS - 3)]
+    table = datatypes.table("table", random.sample(values, len(values)))
+    return tuple(table if entry.decoder == table.decoder else entry for entry in config.datatypes)
+
+
+def table_rows(dtype: DataType) -> list[list[dict[str, int]]]:
+    """``payloads.term_table`` of a table."""
+    return [[term._asdict() for term in dtype.terms(int(value))] for value in dtype.values()]
+
+
 class Work(NamedTuple):
     """One cycle: a step of ``lanes`` codes."""
 
@@ -45,6 +63,8 @@ class Work(NamedTuple):
     def drive(self, dut: Any) -> None:
         """Put it at the inputs."""
         form = codec(payloads.matrix_format(config)).pack(format_value(config, self.dtype))
+        if self.dtype.decoder == "table":
+            dut.term_table.value = codec(payloads.term_table).pack(table_rows(self.dtype))
         dut.format.value, dut.selector.value, dut.step.value = form, self.selector, self.step
         dut.codes.value = sum(self.dtype.lane(code) << 8 * lane for lane, code in enumerate(self.codes))
 
@@ -56,7 +76,7 @@ class Work(NamedTuple):
 
 def works() -> Iterator[Work]:
     """All codes of all types under all selectors, in random lanes, step after step."""
-    for dtype in config.datatypes:
+    for dtype in types():
         for selector in range(max(len(dtype.specials), 1)):
             codes = list(range(len(dtype.values(selector))))
             codes += random.choices(codes, k=-len(codes) % config.lanes)
@@ -79,6 +99,10 @@ async def every_code(dut: Any) -> None:
             done = under_way.popleft()
             got = terms.unpack(read())
             assert got == done.expected(), (done.dtype.name, done)
-            coverage.hit(type=done.dtype.name, step=_steps(done.dtype.name)[done.step])
+            if done.dtype.name in config.types:
+                coverage.hit(type=done.dtype.name, step=_steps(done.dtype.name)[done.step])
+            else:
+                for code in done.codes:
+                    coverage_table.hit(code=code, negated=bool(done.selector))
         work.drive(dut)
         under_way.append(work)

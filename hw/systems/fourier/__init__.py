@@ -1,0 +1,1 @@
+"""Parts of ``hw.systems.real_fft``."""
