@@ -10,7 +10,7 @@ from sim import runner
 @pytest.mark.parametrize(
     ("simulator", "vectors", "chosen"),
     [
-        pytest.param("verilator", 4, None, id="verilator"),
+        pytest.param("verilator", 2, None, id="verilator"),
         pytest.param("icarus", 1, "kind|throughput|stalls=[03]", id="icarus"),
     ],
     indirect=["simulator"],

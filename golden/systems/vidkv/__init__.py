@@ -26,6 +26,8 @@ protected: a class of their own, compacted, at 2 bits.
 Magnitudes of columns can leave float16, so a scale is ``float16 * 2^exponent`` with one exponent for all
 columns of a head and group. Two bits are by rule ``native`` unless another is asked for; the authors'
 arithmetic is ``kivi``, whose range overflows where the elements of a group are more than 65504 apart.
+
+What circuits work out: ``real_fft``, the transform in fixed point, and ``ranges``, by which they choose.
 """
 
 from golden.systems.vidkv.groups import GROUP

@@ -216,7 +216,7 @@ async def reset_forgets(dut: Any) -> None:
 async def full_throughput(dut: Any) -> None:
     """A beat of keys a cycle and an element a cycle."""
     bench = await start(dut)
-    keys = random_keys("loud channels", 2, 5, config.kv.channels)
+    keys = random_keys("loud", 2, 5, config.kv.channels)
     bench.send(keys, config.kv.channels // 2)
     await bench.finish()
     for name, times in bench.times.items():
