@@ -6,7 +6,7 @@ from amaranth.utils import ceil_log2, exact_log2
 
 from golden.kv.codings import CODINGS, TRITS
 from hw.config import Config
-from hw.kv.formats import BITMOD_NAMES, DENSE_BITS, Kind, is_bitmod, kind_of
+from hw.kv.formats import BITMOD_NAMES, DENSE_BITS, Kind, kind_of
 from hw.kv.payloads import CODE_BITS, HALF_BITS, SELECTOR_BITS, SHORTEST_GROUP, Axis, Coding, Side
 
 __all__ = [
@@ -95,8 +95,10 @@ def _shortest_groups(form: data.View, config: Config) -> Value:
 def metadata_words(form: data.View, config: Config) -> Value:
     """Words of a page's metadata: a scale of every group, and a minimum or a selector where there is one."""
     words = field_words(form, config)
-    selectors = Mux(is_bitmod(form, config), words >> exact_log2(HALF_BITS // SELECTOR_BITS), 0)
-    return Mux(kind_of(form) == Kind.AFFINE, words << 1, words + selectors)
+    others = words
+    if config.kv.bitmod:
+        others = words + Mux(form.bitmod, words >> exact_log2(HALF_BITS // SELECTOR_BITS), 0)
+    return Mux(kind_of(form) == Kind.AFFINE, words << 1, others)
 
 
 def code_words(m: Module, form: data.View, config: Config) -> Signal:

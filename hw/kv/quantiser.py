@@ -82,7 +82,6 @@ class Quantiser(wiring.Component):
         form = Signal(page_format(config), reset_less=True)  # of the page that leaves
         kind = Signal(Kind, reset_less=True)
         spare = Signal(range(QUOTIENT_BITS), reset_less=True)
-        selecting = Signal()  # numbers are selectors
         m.d.sync += [kind.eq(kind_of(form)), spare.eq(spare_places(m, form.coding))]
         for part in (scale, codes):
             m.d.comb += [part.form.eq(form), part.kind.eq(kind), part.spare.eq(spare)]
@@ -103,7 +102,7 @@ class Quantiser(wiring.Component):
             codes.offset.eq(scale.offset),
             scale.sum.eq(codes.sum),
             largest.before.eq(stage.record.top),
-            largest.take.eq(numbers.numbers.valid & numbers.numbers.ready & ~selecting),
+            largest.take.eq(numbers.numbers.valid & numbers.numbers.ready),
             largest.number.eq(numbers.numbers.payload),
             largest.doubled.eq(kind == Kind.SIGN),
             self.largest.eq(largest.largest),
@@ -113,7 +112,7 @@ class Quantiser(wiring.Component):
             self._sequence(m, form, kind)
             if config.kv.bitmod:
                 self._choose(m, form, spare)
-                self._send_selectors(m, selecting)
+                self._send_selectors(m)
         return m
 
     def _send(self, m: Module, numbers: NumberBeats, codes: CodeStream) -> None:
@@ -198,7 +197,7 @@ class Quantiser(wiring.Component):
                 m.d.comb += codes.restart.eq(1)
                 m.next = "scale entry"
 
-    def _send_selectors(self, m: Module, selecting: Signal) -> None:
+    def _send_selectors(self, m: Module) -> None:
         """Selectors of all groups, as many as fit in a number at a time."""
         groups, numbers, codes = m.submodules.groups, m.submodules.numbers.numbers, m.submodules.codes
         earlier = Signal(HALF_BITS - SELECTOR_BITS, reset_less=True)
@@ -208,7 +207,11 @@ class Quantiser(wiring.Component):
         with m.State("selector entry"):
             m.next = "selector"
         with m.State("selector"):
-            m.d.comb += [selecting.eq(1), numbers.valid.eq(count.all()), numbers.payload.eq(gathered)]
+            m.d.comb += [
+                numbers.valid.eq(count.all()),
+                numbers.payload.eq(gathered),
+                m.submodules.largest_field.take.eq(0),
+            ]
             with m.If(~numbers.valid | numbers.ready):
                 m.d.comb += groups.advance.eq(1)
                 m.d.sync += [count.eq(count + 1), earlier.eq(gathered[SELECTOR_BITS:])]
