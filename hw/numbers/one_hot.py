@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from amaranth.hdl import Mux, Value
+from amaranth.hdl import Const, Mux, Value
 
 __all__ = ["choose"]
 
@@ -18,4 +18,4 @@ def choose(lines: Iterable[Value], candidates: Iterable[Value]) -> Value:
     while len(chosen) > 1:
         pairs = [left | right for left, right in zip(chosen[::2], chosen[1::2], strict=False)]
         chosen = pairs + chosen[2 * len(pairs) :]
-    return chosen[0]
+    return chosen[0] if chosen else Const(0)

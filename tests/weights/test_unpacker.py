@@ -1,9 +1,12 @@
 """The unpacker against golden numbers on every simulator, and the wiring that is derived from the tables."""
 
 import pytest
+from amaranth.back import rtlil
+from amaranth.hdl import Const
 
 from golden.numbers import datatypes
 from hw.config import Config, preset
+from hw.numbers.one_hot import choose
 from hw.weights.lane_mapper import lane_map, lane_maps, lane_wires
 from hw.weights.unpacker import Unpacker
 from sim import runner
@@ -96,3 +99,10 @@ def test_unknown_wiring(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datatypes.DataType, "lane", lambda self, code: 128 * (code in (1, 2)))
     with pytest.raises(ValueError, match=r"^bit 7 of the lanes of int2 is not an OR of code bits$"):
         lane_map(datatypes.get("int2"), preset("edge"))
+
+
+@pytest.mark.quick
+def test_symmetric_types_only() -> None:
+    """No group has a zero, so there is nothing to choose among."""
+    assert rtlil.convert(Unpacker(preset("tiny").changed(types=("int4", "bitmod4"))))
+    assert isinstance(choose([], []), Const)
