@@ -159,10 +159,11 @@ def _areas(found: dict[str, Any], path: Path) -> None:
     weights = f"; kvloom with weights in {shared}" if shared else ""
     subtitle = f"{_subtitle(found)}, {question['context']:,} tokens in the cache{weights}"
     figure, axes = _axes("Tokens per second by area of the array", subtitle, (9.6, 5.4))
-    per_mac = {unit["name"]: unit["area_per_mac"] / 1e6 for unit in found["areas"]["units"]}
+    units = (unit for unit in found["areas"]["units"] if unit["area_per_mac"] is not None)
+    per_mac = {unit["name"]: unit["area_per_mac"] / 1e6 for unit in units}
     ends: dict[float, list[tuple[float, str, str]]] = {}
     rows = _same(
-        found["designs"],
+        [row for row in found["designs"] if row["name"] in per_mac],
         lambda row: (row["macs_per_cycle"], round(log10(row["decode"]["tokens_per_second"]) / _TOGETHER)),
     )
     for label, row in rows:

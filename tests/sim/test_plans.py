@@ -25,7 +25,10 @@ pytestmark = pytest.mark.quick
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIG = preset("tiny")
-SHARED = {"hw.kv.lane_packer": "hw.kv.packer"}
+SHARED = {
+    "hw.kv.lane_packer": "hw.kv.packer",
+    "hw.systems.channel_split": "hw.systems.channel_ranges",
+}
 """Components whose bench is another one's."""
 
 

@@ -31,6 +31,8 @@ coverage = Coverage("channel_ranges", {"keys": KINDS, "anomalous": AMOUNTS})
 coverage_rate = Coverage("channel_ranges_rate", {"part": ("keys", "elements")})
 coverage_stalls = Coverage("channel_ranges_stalls", {"situation": SITUATIONS})
 errors = ErrorPlan("channel_ranges")
+split_rate = Coverage("channel_split_rate", {"part": ("elements",)})
+split_errors = ErrorPlan("channel_split", ("error_format", "error_short"))
 OUTPUTS = {"found": found_tokens, "anomalous": channel_element, "normal": channel_element}
 
 Keys = NDArray[np.float16]
@@ -197,6 +199,9 @@ async def bad_keys(dut: Any, spacing: str) -> None:
     await bench.finish()
     counts = {f"error_{fault}": faults.count(fault) for fault in FAULTS[2:]}
     bench.errors.expect({**counts, "clamped": faults.count("clamped")}, spacing)
+    split_errors.reported(
+        {name: counts[name.replace("_", "_split_")] for name in split_errors.names}, spacing
+    )
 
 
 @cocotb.test()
@@ -222,3 +227,4 @@ async def full_throughput(dut: Any) -> None:
     for name, times in bench.times.items():
         assert times[-1] - times[0] == len(times) - 1, name
         coverage_rate.hit(part=name)
+    split_rate.hit(part="elements")
