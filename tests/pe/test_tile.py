@@ -12,7 +12,7 @@ def test_tiny(simulator: str) -> None:
     runner.run(Tile(config), "sim.benches.pe.tile", simulator, {"config": config.model_dump()}, chosen)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_columns(two_columns: Config) -> None:
     """Offsets in one pass and a group that waits, so that short groups keep the array busy."""
     config = two_columns.changed(offset_passes=1, waiting_groups=1)
