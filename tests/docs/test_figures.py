@@ -113,6 +113,13 @@ def test_every_key_figure_is_backed() -> None:
         assert kind in KINDS
 
 
+def test_every_figure_of_the_core_is_backed() -> None:
+    rows = table("docs/core.md", "| | figure | kind |")
+    assert len(rows) >= 10
+    for _, figure, _ in rows:
+        assert not unbacked(figure, list(backing("docs/core.md")))
+
+
 def test_a_figure_without_a_file_is_found() -> None:
     assert unbacked("475 um2, 3.29 times", ["475 um2", "3.28 times"]) == ["3.29"]
     assert unbacked("1,355 um2 and 77 MHz", ["1,355 um2"]) == ["77"]
