@@ -24,7 +24,7 @@ from golden.checkpoint import locate, open_checkpoint
 from golden.command_line import Parser, count, positive, program, show
 from golden.compile import compiled
 from golden.core import geometry
-from golden.core.commands import COMPLETION_BYTES, LINE_BYTES
+from golden.core.commands import LINE_BYTES
 from golden.core.image import Image
 from golden.core.machine import Machine
 from golden.evaluate import name_of, scheme_name
@@ -68,11 +68,8 @@ def same(
         The same tokens; the same bytes everywhere, but for the cycles in completions.
     """
     symbols = image.symbols
-    memories = memory.copy(), _golden(image, begin.copy(), steps, progress)
+    memories = symbols.without_cycles(memory), _golden(image, begin.copy(), steps, progress)
     tokens = [each.view("<u4")[symbols.tokens * LINE_BYTES // 4 :][: symbols.limit] for each in memories]
-    for each in memories:
-        completions = each[symbols.completions * LINE_BYTES :][: symbols.commands * COMPLETION_BYTES]
-        completions.reshape(-1, COMPLETION_BYTES)[:, 12:] = 0
     return np.array_equal(*tokens), np.array_equal(*memories)
 
 

@@ -100,6 +100,11 @@ class Status(IntEnum):
     FULL = 9
     IDENTITY = 10
 
+    @property
+    def is_error(self) -> bool:
+        """Whether the command has failed."""
+        return self not in (Status.DONE, Status.SKIPPED)
+
 
 @dataclass(frozen=True)
 class Field:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.core.commands import LINE_BYTES
+from golden.core.commands import COMPLETION_BYTES, LINE_BYTES
 
 __all__ = ["Builder", "Image", "Symbols", "line_count"]
 
@@ -66,6 +66,13 @@ class Symbols:
     def tokens_of(self, sequence: int) -> int:
         """Line of the tokens of a sequence."""
         return self.tokens + sequence * line_count(4 * self.limit)
+
+    def without_cycles(self, memory: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """A copy of the window with 0 for the cycles in completions, which the circuit alone knows."""
+        kept = memory.copy()
+        completions = kept[self.completions * LINE_BYTES :][: self.commands * COMPLETION_BYTES]
+        completions.view("<u4").reshape(self.commands, -1)[:, -1] = 0
+        return kept
 
 
 @dataclass(frozen=True, eq=False)

@@ -36,7 +36,6 @@ __all__ = ["Machine", "continuation"]
 
 Fields = dict[str, int]
 _LINE_WORDS = LINE_BYTES // 4
-_GOOD = (Status.DONE, Status.SKIPPED)
 _SHAPE = slice(5, 7)  # bytes of a packet's header: rows and lanes
 
 
@@ -84,7 +83,7 @@ class Machine:
         """
         first = self.executed
         for number, status in enumerate(self.run()):
-            if status not in _GOOD:
+            if status.is_error:
                 raise ValueError(f"command {first + number} ended with {status.name}")
         return int(self.words[self.sequence["tokens"] * _LINE_WORDS + self.position])
 
@@ -97,7 +96,7 @@ class Machine:
             if stopped and not flags & _BESIDE:
                 break
             statuses.append(self.step())
-            stopped |= statuses[-1] not in _GOOD and bool(flags & _STOP)
+            stopped |= statuses[-1].is_error and bool(flags & _STOP)
         return statuses
 
     def _command(self) -> NDArray[np.uint32]:

@@ -35,7 +35,7 @@ Array = NDArray[np.float32]
 
 _HEAD = 32
 """Elements of which a head has a multiple."""
-_STACKS = {"q": "q", "kv": "kv", "o": ("o",), "gate": ("gate",), "up": ("up",), "down": ("down",)}
+_STACKS = {"kv": ("k", "v")} | {part: (part,) for part in ("q", "o", "gate", "up", "down")}
 """Matrices of a layer, and their parts one below the other."""
 
 

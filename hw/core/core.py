@@ -23,7 +23,7 @@ from hw.core.dispatcher import UNITS, Dispatcher
 from hw.core.fetch import Fetch
 from hw.core.gather_unit import GatherUnit
 from hw.core.matvec_unit import MatvecUnit
-from hw.core.payloads import Status
+from hw.core.payloads import is_error
 from hw.core.read_mover import ReadMover
 from hw.core.registers import Registers
 from hw.core.scratch import Scratch
@@ -126,9 +126,8 @@ class Core(wiring.Component):
         record = dispatcher.records
         failed = Signal(name="command_failed")
         busy = Signal()
-        status = record.payload.status
         m.d.comb += [
-            failed.eq((status != Status.DONE) & (status != Status.SKIPPED) & record.valid & record.ready),
+            failed.eq(is_error(record.payload.status) & record.valid & record.ready),
             busy.eq(dispatcher.working | dispatcher.commands.valid | ~writes.idle),
             events.busy.eq(busy),
             events.cycle.eq(busy),

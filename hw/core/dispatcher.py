@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 
 from golden.core.commands import BESIDE, COMMAND_BYTES, Opcode
 from hw.config import Config
-from hw.core.payloads import Status, done, fetched, operands, record
+from hw.core.payloads import Status, done, fetched, is_error, operands, record
 from hw.core.record_order import RecordOrder
 
 __all__ = ["UNITS", "Dispatcher"]
@@ -68,16 +68,19 @@ class Dispatcher(wiring.Component):
         command = data.View(operands(Opcode.NOP), bits)
         m.submodules.order = order = RecordOrder()
         ended = order.ended.payload
-        held = Signal(record, name="ended")
+        held = Signal(done, name="held")
         stops = Signal()  # with an error
-        is_error = _is_error(held.status)
+        failed = is_error(held.status)
         multiplies, product_stops = self._multiply(m, command, order)
         write_error = self._write_errors(m)
-        m.d.sync += held.cycles.eq(held.cycles + 1)
+        cycles = Signal(ended.cycles.shape())
+        m.d.sync += cycles.eq(cycles + 1)
         m.d.comb += [
-            ended.eq(held),
             ended.id.eq(command.id),
-            ended.interrupt.eq(command.interrupt | is_error),
+            ended.status.eq(held.status),
+            ended.bytes.eq(held.bytes),
+            ended.cycles.eq(cycles),
+            ended.interrupt.eq(command.interrupt | failed),
             self.completed.eq(self.records.valid & self.records.ready),
         ]
         connect(m, order.records, flipped(self.records))
@@ -90,7 +93,7 @@ class Dispatcher(wiring.Component):
                     bits.eq(self.commands.payload.bits),
                     held.status.eq(self.commands.payload.status),
                     held.bytes.eq(0),
-                    held.cycles.eq(0),
+                    cycles.eq(0),
                 ]
                 with m.If(self.commands.valid & self.commands.ready):
                     m.next = "settle"
@@ -106,9 +109,9 @@ class Dispatcher(wiring.Component):
             self._units(m, bits, held, order.none)
             with m.State("record"):
                 m.d.comb += order.ended.valid.eq(1)
-                m.d.sync += held.cycles.eq(held.cycles)
+                m.d.sync += cycles.eq(cycles)
                 with m.If(order.ended.ready):
-                    m.d.comb += stops.eq(is_error & command.stop)
+                    m.d.comb += stops.eq(failed & command.stop)
                     m.next = "idle"
         m.d.comb += self.working.eq(~machine.ongoing("idle") | ~order.none)
         with m.If(self.restart):
@@ -139,24 +142,23 @@ class Dispatcher(wiring.Component):
         """
         multiplies = Signal()
         stop = Signal(name="product_stop")
-        interrupt = Signal(name="product_interrupt")
         stops = Signal(name="product_stops")
         ended, own = self.matvec_done, Signal(record, name="product")
         waits = Signal(name="product_waits")
-        is_error = _is_error(ended.payload.status)
+        failed = is_error(ended.payload.status)
         m.d.sync += own.cycles.eq(own.cycles + multiplies)
         m.d.comb += [
             order.begins.eq(self.matvec.valid & self.matvec.ready),
             order.product.valid.eq(waits),
             order.product.payload.eq(own),
             ended.ready.eq(1),
-            stops.eq(ended.valid & is_error & stop),
+            stops.eq(ended.valid & failed & stop),
         ]
         with m.If(order.begins):
             m.d.sync += [
                 multiplies.eq(1),
                 stop.eq(command.stop),
-                interrupt.eq(command.interrupt),
+                own.interrupt.eq(command.interrupt),
                 own.id.eq(command.id),
                 own.cycles.eq(0),
             ]
@@ -166,7 +168,7 @@ class Dispatcher(wiring.Component):
                 waits.eq(1),
                 own.status.eq(ended.payload.status),
                 own.bytes.eq(ended.payload.bytes),
-                own.interrupt.eq(interrupt | is_error),
+                own.interrupt.eq(own.interrupt | failed),
             ]
         with m.Elif(order.product.ready):
             m.d.sync += waits.eq(0)
@@ -198,12 +200,5 @@ class Dispatcher(wiring.Component):
                 with m.If(self.active[place]):
                     m.d.comb += finished.ready.eq(1)
                     with m.If(finished.valid):
-                        m.d.sync += [
-                            held.status.eq(finished.payload.status),
-                            held.bytes.eq(finished.payload.bytes),
-                        ]
+                        m.d.sync += held.eq(finished.payload)
                         m.next = "record"
-
-
-def _is_error(status: Value) -> Value:
-    return (status != Status.DONE) & (status != Status.SKIPPED)

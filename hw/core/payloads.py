@@ -1,6 +1,6 @@
 """Interfaces inside the decode core: commands, scratch memory, and the channels of memory."""
 
-from amaranth.hdl import ShapeLike
+from amaranth.hdl import ShapeLike, Value
 from amaranth.lib import data
 from amaranth.utils import ceil_log2
 
@@ -21,6 +21,7 @@ __all__ = [
     "Status",
     "done",
     "fetched",
+    "is_error",
     "operands",
     "read_request",
     "read_word",
@@ -44,6 +45,11 @@ fetched: ShapeLike = data.StructLayout({"bits": 8 * COMMAND_BYTES, "status": Sta
 
 record: ShapeLike = data.StructLayout({"id": 32, "status": Status, "bytes": 32, "cycles": 32, "interrupt": 1})
 """A command that is complete: what its record in memory says, and whether software is told."""
+
+
+def is_error(status: Value) -> Value:
+    """Whether a command that ended so has failed."""
+    return (status != Status.DONE) & (status != Status.SKIPPED)
 
 
 def read_request() -> data.StructLayout:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from golden.core.commands import LINE_BYTES, Status
+from golden.core.commands import LINE_BYTES
 from golden.core.image import Image
 from golden.core.state import SEQUENCE, field_values
 from sim.core.driver import CommandFailed, Driver
@@ -93,5 +93,5 @@ class Session:
 
     def _failures(self) -> Iterator[str]:
         for place, ended in enumerate(self._driver.completions()):
-            if ended.status not in (Status.DONE, Status.SKIPPED):
+            if ended.status.is_error:
                 yield f"command {place} ended with {ended.status.name} after {ended.cycles:,} cycles"

@@ -200,15 +200,6 @@ def ended(driver: Driver) -> list[Status]:
     return [completion.status for completion in driver.completions()]
 
 
-def without_cycles(memory: Memory, image: Image) -> Memory:
-    """The memory, but for the cycles in completions."""
-    symbols = image.symbols
-    kept = memory.copy()
-    records = kept[symbols.completions * LINE_BYTES :][: 16 * symbols.commands]
-    records.reshape(-1, 16)[:, 12:] = 0
-    return kept
-
-
 @pytest.mark.parametrize("name", CASES)
 def test_faults(library: Path, image: Image, name: str) -> None:
     damage, status = CASES[name]
@@ -225,7 +216,7 @@ def test_faults(library: Path, image: Image, name: str) -> None:
     expected = machine.run()
     assert status in expected
     assert statuses == expected
-    differing = np.flatnonzero(without_cycles(driver.memory, image) != machine.memory)
+    differing = np.flatnonzero(image.symbols.without_cycles(driver.memory) != machine.memory)
     assert not len(differing)
     driver.simulation.close()
 
@@ -272,7 +263,7 @@ def test_pages_close(library: Path, image: Image, tokens: int) -> None:
         driver.wait(_CYCLES)
         assert set(ended(driver)) <= {Status.DONE, Status.SKIPPED}
         machine.run_token()
-    assert np.array_equal(without_cycles(driver.memory, image), machine.memory)
+    assert np.array_equal(image.symbols.without_cycles(driver.memory), machine.memory)
     driver.simulation.close()
 
 
@@ -305,7 +296,7 @@ def one_token(library: Path, image: Image, disturb: Callable[[Driver], None], gi
         driver.wait(_CYCLES)
     machine = Machine(memory.copy(), image.symbols, geometry.get("tiny"))
     machine.run_token()
-    assert np.array_equal(without_cycles(driver.memory, image), machine.memory)
+    assert np.array_equal(image.symbols.without_cycles(driver.memory), machine.memory)
     driver.simulation.close()
 
 
@@ -380,10 +371,9 @@ def test_overlap(library: Path, image: Image) -> None:
     """What works beside a matrix saves 9 % of a token's cycles, and changes nothing else."""
     begin = image.with_prompt(_TOKENS)
     symbols = image.symbols
-    beside = next(each.mask for each in COMMON if each.name == "beside")
     alone = begin.copy()
     commands = alone.view("<u4")[symbols.ring * LINE_BYTES // 4 :][: symbols.commands * COMMAND_BYTES // 4]
-    commands.reshape(symbols.commands, -1)[:, 0] &= np.uint32(~beside & 0xFFFFFFFF)
+    commands.reshape(symbols.commands, -1)[:, 0] &= np.uint32(~of(COMMON, "beside").mask & 0xFFFFFFFF)
     cycles = []
     for memory in begin, alone:
         with Simulation(library, memory_bytes(image), timing=Timing(latency=60)) as simulation:
@@ -391,5 +381,5 @@ def test_overlap(library: Path, image: Image) -> None:
             cycles.append(session.step().passed.cycles)
             machine = Machine(memory.copy(), symbols, geometry.get("tiny"))
             machine.run_token()
-            assert np.array_equal(without_cycles(session.memory, image), machine.memory)
+            assert np.array_equal(symbols.without_cycles(session.memory), machine.memory)
     assert cycles[0] < 0.915 * cycles[1], cycles

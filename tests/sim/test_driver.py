@@ -19,7 +19,7 @@ from hw.core import registers
 from hw.core.completions import Completions
 from hw.core.dispatcher import UNITS, Dispatcher
 from hw.core.fetch import Fetch
-from hw.core.payloads import Status as HardwareStatus
+from hw.core.payloads import is_error
 from hw.core.read_mover import ReadMover
 from hw.core.registers import Registers
 from hw.core.write_mover import WriteMover
@@ -65,8 +65,7 @@ class Idle(wiring.Component):
         for name in UNITS.values():
             unit, done = getattr(dispatcher, name), getattr(dispatcher, f"{name}_done")
             m.d.comb += [unit.ready.eq(1), done.valid.eq(1)]
-        status = dispatcher.records.payload.status
-        failed = (status != HardwareStatus.DONE) & (status != HardwareStatus.SKIPPED)
+        failed = is_error(dispatcher.records.payload.status)
         m.d.comb += [
             *axi.joined(reads.axi, writes.axi, self.memory),
             *(mover.base.eq(bank.base) for mover in (reads, writes)),

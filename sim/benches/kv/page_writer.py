@@ -9,65 +9,27 @@ import numpy as np
 from golden.kv.formats import Format
 from golden.kv.pages import PageLayout
 from hw.config import Config
-from hw.kv.payloads import element_beat, page_record, written_word
 from hw.kv.quantiser import page_cycles
 from sim import context
-from sim.benches.kv.pages import FORMATS, KINDS, random_elements, random_layout, words_of
-from sim.benches.kv.written_pages import WrittenPage, sent_elements, written_pages_of_every_fault
+from sim.benches.kv.pages import FORMATS, KINDS, random_elements, random_layout
+from sim.benches.kv.writer_streams import WriterStreams
+from sim.benches.kv.written_pages import sent_elements, written_pages_of_every_fault
 from sim.coverage import Coverage
-from sim.errors import ErrorCounter, ErrorPlan
-from sim.scoreboard import Scoreboard
+from sim.errors import ErrorPlan
 from sim.spacing import SPACINGS, send_spaced
-from sim.streams import SITUATIONS, Domain, StreamMonitor, StreamSink, StreamSource, reset, situation
+from sim.streams import SITUATIONS, reset
 
 config = Config.model_validate(context.parameters()["config"])
 COUNT: int = context.parameters()["pages"]
 GIVEN: list[dict[str, Any]] = context.parameters().get("given", [])
-WIDTH = config.memory_bits
 LANES = config.kv.lanes
 
 errors = ErrorPlan("kv_page_writer")
 coverage_rate = Coverage("kv_page_writer_rate", {"format": tuple(f"{rule}{bits}" for rule, bits in FORMATS)})
 
 
-class Bench:
-    """The writer with its streams, and counters of its errors."""
-
-    def __init__(self, domain: Domain, stalls: str) -> None:
-        where = situation(stalls)
-        self.domain = domain
-        self.board = Scoreboard("words", written_word(WIDTH))
-        self.formats = StreamSource(domain, "formats", page_record(config), where.source)
-        self.elements = StreamSource(domain, "elements", element_beat(config), where.source)
-        self.sink = StreamSink(
-            domain, "words", written_word(WIDTH), where.sink, where.sink_waits, self.board.observe
-        )
-        self.errors = ErrorCounter(domain, errors)
-        self.wanted = 0
-
-    def send(self, page: WrittenPage) -> None:
-        """A page that becomes what golden says of it, unless it is left out."""
-        self.formats.send(page.record)
-        self.elements.send_all(page.beats)
-        if page.kept is not None:
-            words = words_of(page.layout.pack(page.layout.format.quantize(page.kept)), WIDTH)
-            *others, last = words
-            self.board.expect_all({"data": data, "last": False, "top": 0} for data in others)
-            self.board.expect({"data": last, "last": True, "top": page.top})
-            self.wanted += len(words)
-
-    async def finish(self, spacing: str = SPACINGS[0], **counts: int) -> None:
-        """Wait for every expected word, see that no other comes, and compare the errors."""
-        await self.sink.wait_for(self.wanted)
-        await self.elements.drained()
-        await self.domain.cycles(30)
-        self.board.finish()
-        self.errors.expect(counts, spacing)
-
-
-async def start(dut: Any, stalls: str = "free_running") -> Bench:
-    domain = await reset(dut, cycle_limit=20_000_000)
-    return Bench(domain, stalls)
+async def start(dut: Any, stalls: str = "free_running") -> WriterStreams:
+    return WriterStreams(await reset(dut, cycle_limit=20_000_000), config, errors, stalls)
 
 
 @cocotb.test()
@@ -98,13 +60,7 @@ async def faults(dut: Any, spacing: str) -> None:
 async def exact_cycles(dut: Any) -> None:
     """Without stalls page after page of all formats takes the quantiser's cycles."""
     bench = await start(dut)
-    ends: list[int] = []
-
-    def note(bits: int) -> None:
-        if bench.sink.codec.unpack(bits)["last"]:
-            ends.append(bench.domain.cycle)
-
-    StreamMonitor(bench.domain, "words", written_word(WIDTH), note)
+    ends = bench.page_ends()
     layouts = [random_layout(config, *form, short=True) for form in (FORMATS[-1], *FORMATS)]
     for layout in layouts:
         bench.send(sent_elements(layout, random_elements(layout, "normal"), LANES))
