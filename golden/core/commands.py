@@ -212,12 +212,15 @@ OPERATIONS = (
     ),
     Operation(
         Opcode.ATTEND,
-        "Attention of queries of one KV head on its pages and window.",
+        "Attention of queries of KV heads on their pages and windows. No output may lie on queries of a head "
+        "behind its own.",
         (
-            _HEAD,
-            _scratch("source", 4, 0, "First element of the first query."),
-            _scratch("destination", 4, 16, "First element of the first output."),
-            Field("queries", 5, 0, 8, "Query heads."),
+            Field("head", 3, 0, 32, "Line of the first KV head's header."),
+            _scratch("source", 4, 0, "First element of the first query; queries lie one behind the other."),
+            _scratch("destination", 4, 16, "First element of the first output; likewise."),
+            Field("queries", 5, 0, 8, "Query heads of a KV head."),
+            Field("heads", 5, 8, 8, "KV heads."),
+            Field("pitch", 6, 0, 32, "Lines from header to header."),
         ),
     ),
     Operation(

@@ -4,10 +4,11 @@ Numbers are those of ``golden.kv.window`` and ``golden.attention``. Keys, values
 float32 to float16, to nearest even, beyond the range to infinity; outputs are exact as float32. Keys and
 values that are not finite count as the largest numbers of their sign, a NaN as the positive one.
 
-A command that fails leaves memory and scratch memory as they were; the first of these decides:
+A command that fails leaves memory and scratch memory as they were, but for outputs of the heads ahead of the
+one on which ``attend`` fails; the first of these decides:
 
-* ``BAD_PAGE``: a head that cannot be: channels, slots, ``top`` or the number of queries out of range, a
-  position beyond the longest context, fewer records than pages; or a page that cannot be closed;
+* ``BAD_PAGE``: a head that cannot be: channels, slots, ``top`` or the number of queries or of heads out of
+  range, a position beyond the longest context, fewer records than pages; or a page that cannot be closed;
 * ``BAD_FIELD``: vectors beyond the end of scratch memory;
 * ``OUTSIDE``: something to be read lies outside memory;
 * ``BAD_PAGE``: a page that cannot be read.
@@ -122,7 +123,7 @@ def close(memory: Memory, fields: dict[str, int], position: int, shape: KvShape)
 def attend(
     memory: Memory, scratch: Vectors, fields: dict[str, int], position: int, shape: KvShape
 ) -> tuple[Status, int]:
-    """Attention of queries of one KV head on its pages and window.
+    """Attention of queries of some KV heads, each on its own pages and window; one head after the other.
 
     Args:
         memory: uint8.
@@ -135,20 +136,30 @@ def attend(
         Status, and 0 bytes written.
     """
     try:
-        head = read_head(memory, fields, position, shape)
-        count = fields["queries"]
-        if not 1 <= count <= shape.queries:
-            raise Fault(Status.BAD_PAGE)
-        vectors = _vectors(scratch, fields["source"], count * head.channels)
-        outputs = _vectors(scratch, fields["destination"], count * head.channels)
-        query = fold(_halves(vectors).reshape(count, -1))
-        state = engine.start(count, head.channels, head.top(1))
-        for keys, values, first, last in list(_pages(head)):
-            state, _ = engine.step(state, query, keys, values, shape.numerics, head.top(0), first, last)
+        source, destination = fields["source"], fields["destination"]
+        for number in range(max(fields["heads"], 1)):
+            line = (fields["head"] + number * fields["pitch"]) % 2**32
+            head = read_head(memory, {"head": line}, position, shape)
+            count = fields["queries"]
+            if not fields["heads"] or not 1 <= count <= shape.queries:
+                raise Fault(Status.BAD_PAGE)
+            elements = count * head.channels
+            vectors = _vectors(scratch, source, elements)
+            outputs = _vectors(scratch, destination, elements)
+            outputs[:] = _attend(head, vectors.reshape(count, -1))
+            source, destination = source + elements, destination + elements
     except Fault as fault:
         return fault.status, 0
-    outputs[:] = engine.finish(state, query).values.astype(np.float32).reshape(-1)
     return Status.DONE, 0
+
+
+def _attend(head: KvHead, vectors: Vectors) -> Vectors:
+    """Outputs of the queries [n, channels] of one KV head, one behind the other."""
+    query = fold(_halves(vectors))
+    state = engine.start(len(vectors), head.channels, head.top(1))
+    for keys, values, first, last in list(_pages(head)):
+        state, _ = engine.step(state, query, keys, values, head.shape.numerics, head.top(0), first, last)
+    return engine.finish(state, query).values.astype(np.float32).reshape(-1)
 
 
 class _Stored(NamedTuple):

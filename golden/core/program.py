@@ -163,7 +163,7 @@ class _Writer:
         return add_head(self.builder, name, scheme, self.geometry, self.model.channels, self.limit)
 
     def cache(self, number: int, layer: Layer) -> list[int]:
-        """Keys and values of a token to the cache; returns lines of the heads."""
+        """Keys and values of a token to the cache; returns lines of the heads, which are evenly spaced."""
         model, keys = self.model, self.places.wide + self.model.heads * self.model.channels
         values = keys + model.kv_heads * model.channels
         size, residual = self.geometry.page_tokens, layer.scheme.residual
@@ -203,17 +203,16 @@ class _Writer:
         lines = self.cache(number, layer)
         self.bias(f"{name}.q", layer.biases.get("q"), places.wide)
         self.turn(f"{name}.q_norm", norms[0], places.wide, queries)
-        group = model.heads // model.kv_heads
-        for head, line in enumerate(lines):
-            place = places.wide + head * group * model.channels
-            self.program.add(
-                Opcode.ATTEND,
-                head=line,
-                source=place,
-                destination=place,
-                queries=group,
-                wait_results=int(head == 0),
-            )
+        self.program.add(
+            Opcode.ATTEND,
+            head=lines[0],
+            heads=len(lines),
+            pitch=lines[-1] - lines[-2] if len(lines) > 1 else 0,
+            source=places.wide,
+            destination=places.wide,
+            queries=model.heads // model.kv_heads,
+            wait_results=1,
+        )
 
     def turn(
         self, name: str, norm: NDArray[np.float32] | None, place: int, elements: int, beside: int = 0

@@ -77,7 +77,7 @@ class AppendUnit(wiring.Component):
             header.lines.payload.eq(self.commands.payload.head),
             halves.first.eq(command.source >> exact_log2(UNIT)),
             halves.channels.eq(head.channels),
-            in_scratch.eq(fits(config, command.source, head.channels)),
+            in_scratch.eq(fits(config, command.source >> exact_log2(UNIT), head.channels)),
         ]
         self._write(m, command)
         status = header.status

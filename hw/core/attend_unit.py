@@ -1,4 +1,4 @@
-"""Attend: attention of queries in scratch memory on the pages and the window of a KV head in memory.
+"""Attend: attention of queries in scratch memory on the pages and the windows of KV heads in memory.
 
 Meaning: ``golden.core.kv.attend``.
 """
@@ -48,10 +48,11 @@ class Taker(enum.Enum, shape=2):
 
 
 class AttendUnit(wiring.Component):
-    """Attend with the queries of one KV head; the array is outside.
+    """Attend with the queries of KV heads, one after the other; the array is outside.
 
-    Pages are asked for as early as their channel takes it. All queries are read before the first output is
-    written, which is when every page has come; none is written if something was wrong.
+    Pages are asked for as early as their channel takes it. All queries of a head are read before its first
+    output is written, which is when every page of it has come; none is written if something was wrong, and
+    none of heads behind it. The next head's header, queries and pages are read meanwhile.
 
     Members:
         commands (in stream), done (out stream): a command is taken when the one before is done.
@@ -76,82 +77,163 @@ class AttendUnit(wiring.Component):
                 **{name: ports[name] for name in TILE},
             }
         )
+        most = config.kv.queries * config.kv.channels
+        self.command = Signal(operands(Opcode.ATTEND))
+        """Its heads are those to come, the present one included."""
+        places = len(self.command.source) - exact_log2(UNIT) + 1
+        self.source = Signal(places)
+        self.destination = Signal(places)
+        """Of the present head, in times of 16."""
+        self.status = Signal(Status)
+        self.bad = Signal()
+        """A page of the present head was."""
+        self.units = Signal(bits_for(most // UNIT))
+        """Outputs of the present head in times of 16."""
+        self.left = Signal(range(2 * most + 1))
+        """Outputs to come."""
+        self.own = Signal(range(most + 1))
+        """Those of the present head, all of them."""
+        self.asks = Signal()
+        """The present head's header is asked for."""
+        self.begins = Signal()
+        """It is as it should be."""
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         config = self.config
         m.submodules.header = KvHeader(config)
-        m.submodules.records = records = RecordFeed(config)
-        m.submodules.page_list = pages = PageList(config)
+        m.submodules.records = RecordFeed(config)
+        m.submodules.page_list = PageList(config)
         m.submodules.halves = ScratchHalves(config, config.activation_lanes)
         m.submodules.engine = Engine(config)
         m.submodules.division = Division(config)
-        command = Signal(operands(Opcode.ATTEND))
-        status = Signal(Status)
-        faulty = Signal()  # something was wrong with the header or with memory
-        bad = Signal()  # a page was
-        self._connect(m, command)
+        self._connect(m)
         asked = self._read(m)
-        first_fault(m, status, self.words.payload, self.words.valid & self.words.ready)
-        written = self._write(m, command, bad, faulty)
-        m.d.sync += bad.eq(bad | pages.bad | written.error)
-        m.d.comb += [
-            faulty.eq(status != Status.DONE),
-            records.stop.eq(faulty),
-            pages.stop.eq(faulty),
-            self.done.payload.status.eq(Mux(~faulty & bad, Status.BAD_PAGE, status)),
-        ]
-        self._control(m, command, status, bad, written.valid, ~asked & records.idle & pages.idle)
+        good = Signal()  # so far, for the output that comes
+        written = self._write(m, good)
+        is_own = self._count(m, written.valid)
+        self._control(m, asked)
+        self._judge(m, written.error, is_own, good)
         return m
 
-    def _control(
-        self, m: Module, command: data.View, status: Signal, bad: Signal, written: Value, quiet: Value
-    ) -> None:
-        """Step after step of a command."""
-        config, header = self.config, m.submodules.header
-        most = config.kv.queries * config.kv.channels
-        units = Signal(bits_for(most // UNIT))
-        left = Signal(range(most + 1))  # outputs to come
-        possible = Signal()
-        inside = Signal()
-        m.d.sync += units.eq(header.head.channels * command.queries)
-        m.d.comb += [
-            possible.eq((command.queries != 0) & (command.queries <= config.kv.queries)),
-            inside.eq(fits(config, command.source, units) & fits(config, command.destination, units)),
+    def _count(self, m: Module, written: Value) -> Value:
+        """Outputs to come; returns whether the one that comes is of the present head."""
+        size = self.units << exact_log2(UNIT)
+        own = self.own
+        m.d.sync += [
+            self.units.eq(m.submodules.header.head.channels * self.command.queries),
+            self.left.eq(self.left + Mux(self.begins, size, 0) - written),
         ]
-        with m.If(written):
-            m.d.sync += left.eq(left - 1)
+        with m.If(self.asks):
+            m.d.sync += own.eq(0)
+        with m.If(self.begins):
+            m.d.sync += own.eq(size)
+        return self.left <= own
+
+    def _judge(self, m: Module, error: Value, is_own: Value, good: Signal) -> None:
+        """What was wrong with memory, with pages, and with which head.
+
+        Outputs of a head never come before the last of its words; those of two heads at most are to come.
+        """
+        word, pages = self.words, m.submodules.page_list
+        first_fault(m, self.status, word.payload, word.valid & word.ready)
+        faulty = Signal()  # the present head's header, or memory
+        bad_before = Signal()  # a page of a head ahead of the present one
+        m.d.comb += [
+            faulty.eq(self.status != Status.DONE),
+            m.submodules.records.stop.eq(faulty),
+            pages.stop.eq(faulty),
+            good.eq(~bad_before & ~(is_own & (self.bad | faulty))),
+            self.done.payload.status.eq(Mux(bad_before | (self.bad & ~faulty), Status.BAD_PAGE, self.status)),
+        ]
+        m.d.sync += [
+            self.bad.eq(self.bad | pages.bad | (error & is_own)),
+            bad_before.eq(bad_before | (error & ~is_own)),
+        ]
+        with m.If(self.asks):
+            m.d.sync += [self.bad.eq(0), bad_before.eq(bad_before | self.bad | error)]
+        with m.If(self.commands.ready):
+            m.d.sync += [self.bad.eq(0), bad_before.eq(0)]
+
+    def _control(self, m: Module, asked: Value) -> None:
+        """Step after step of a command.
+
+        The next head begins when all words of the present one and all outputs of the one before have come.
+        """
+        command, header, halves = self.command, m.submodules.header, m.submodules.halves
+        records, pages = m.submodules.records, m.submodules.page_list
+        queried = Signal()  # the present head's queries have been taken
+        quiet = Signal()
+        m.d.comb += [
+            quiet.eq(queried & ~asked & records.idle & pages.idle),
+            *(part.start.eq(self.begins) for part in (halves, pages)),
+            records.start.eq(self.begins & (header.closed != 0)),
+            header.lines.payload.eq(command.head),
+            header.lines.valid.eq(self.asks),
+        ]
+        beat = halves.beats
+        with m.If(beat.valid & beat.ready & beat.payload.last & beat.payload.ends):
+            m.d.sync += queried.eq(1)
         with m.FSM():
             with m.State("idle"):
-                m.d.comb += [self.commands.ready.eq(1), header.lines.valid.eq(self.commands.valid)]
-                m.d.sync += [command.eq(self.commands.payload), status.eq(Status.DONE), bad.eq(0)]
+                m.d.comb += self.commands.ready.eq(1)
+                m.d.sync += [command.eq(self.commands.payload), self.status.eq(Status.DONE)]
+                m.d.sync += [
+                    each.eq(self.commands.payload[name] >> exact_log2(UNIT))
+                    for name, each in (("source", self.source), ("destination", self.destination))
+                ]
                 with m.If(self.commands.valid):
-                    m.next = "header"
+                    m.next = "ask"
+            with m.State("ask"):
+                m.d.comb += self.asks.eq(1)
+                m.next = "header"
             with m.State("header"), m.If(header.finished):
-                m.d.sync += left.eq(units << exact_log2(UNIT))
-                m.next = "done"
-                with m.If(header.status != Status.DONE):
-                    m.d.sync += status.eq(header.status)
-                with m.Elif(~possible):
-                    m.d.sync += status.eq(Status.BAD_PAGE)
-                with m.Elif(~inside):
-                    m.d.sync += status.eq(Status.BAD_FIELD)
-                with m.Else():
-                    m.d.comb += [
-                        m.submodules.halves.start.eq(1),
-                        m.submodules.page_list.start.eq(1),
-                        m.submodules.records.start.eq(header.closed != 0),
-                    ]
+                m.next = "outputs"
+                self._check(m)
+                with m.If(self.begins):
+                    m.d.sync += queried.eq(0)
                     m.next = "work"
-            with m.State("work"), m.If((left == 0) & quiet):
+            with m.State("work"), m.If(quiet):
+                m.next = "outputs"
+                with m.If(~self.bad & (self.status == Status.DONE) & (command.heads != 1)):
+                    m.next = "follow"
+            with m.State("follow"), m.If(self.left <= self.own):
+                m.d.sync += self._following()
+                m.next = "ask"
+            with m.State("outputs"), m.If(self.left == 0):
                 m.next = "done"
             with m.State("done"):
                 m.d.comb += self.done.valid.eq(1)
                 with m.If(self.done.ready):
                     m.next = "idle"
 
-    def _connect(self, m: Module, command: data.View) -> None:
+    def _check(self, m: Module) -> None:
+        """Begin with a head whose header has come, or say why not."""
+        config, command, header = self.config, self.command, m.submodules.header
+        possible = (command.queries != 0) & (command.queries <= config.kv.queries) & (command.heads != 0)
+        inside = fits(config, self.source, self.units) & fits(config, self.destination, self.units)
+        with m.If(header.status != Status.DONE):
+            m.d.sync += self.status.eq(header.status)
+        with m.Elif(~possible):
+            m.d.sync += self.status.eq(Status.BAD_PAGE)
+        with m.Elif(~inside):
+            m.d.sync += self.status.eq(Status.BAD_FIELD)
+        with m.Else():
+            m.d.comb += self.begins.eq(1)
+
+    def _following(self) -> list[object]:
+        """The command as it is for the next head."""
+        command = self.command
+        return [
+            command.head.eq(command.head + command.pitch),
+            command.heads.eq(command.heads - 1),
+            self.source.eq(self.source + self.units),
+            self.destination.eq(self.destination + self.units),
+        ]
+
+    def _connect(self, m: Module) -> None:
         """What comes of the command, and streams from part to part."""
+        command = self.command
         header, records, pages, halves, engine, division = (
             getattr(m.submodules, name)
             for name in ("header", "records", "page_list", "halves", "engine", "division")
@@ -160,13 +242,12 @@ class AttendUnit(wiring.Component):
         of_header = ("head", "closed", "newest", "place", "slot")
         m.d.comb += [
             header.position.eq(self.position),
-            header.lines.payload.eq(self.commands.payload.head),
             header.block.eq(pages.block),
             records.head.eq(command.head),
             records.count.eq(header.closed),
             pages.last_query.eq(command.queries - 1),
             *(getattr(pages, name).eq(getattr(header, name)) for name in of_header),
-            halves.first.eq(command.source >> exact_log2(UNIT)),
+            halves.first.eq(self.source),
             halves.channels.eq(head.channels),
             halves.vectors.eq(command.queries - 1),
             engine.queries.valid.eq(beat.valid),
@@ -247,31 +328,27 @@ class AttendUnit(wiring.Component):
                     m.d.comb += [target.valid.eq(self.words.valid), self.words.ready.eq(target.ready)]
         return self.requests.valid | takers.r_rdy
 
-    def _write(self, m: Module, command: data.View, bad: Value, faulty: Value) -> data.View:
+    def _write(self, m: Module, good: Value) -> data.View:
         """Outputs to scratch memory, an element at a time; returns whether one comes, and with an error."""
         quotients, port = m.submodules.division.quotients, self.scratch_write
         lanes = self.config.core.lanes
         place_bits = exact_log2(lanes)
         written = Signal(data.StructLayout({"valid": 1, "error": 1}))
         target = Signal(range(self.config.core.scratch))
-        begins = Signal(init=1)
-        place = Signal.like(target)
-        own = Signal(SINGLE_BITS)
+        own = Signal(SINGLE_BITS, name="output")
         lane = Signal(max(place_bits, 1))
-        good = Signal()
         m.d.comb += [
             quotients.ready.eq(1),
             own.eq(single_of_half(quotients.payload.half)),
             written.valid.eq(quotients.valid),
             written.error.eq(quotients.valid & quotients.payload.error),
-            place.eq(Mux(begins, command.destination, target)),
-            lane.eq(place & lanes - 1),
-            good.eq(quotients.valid & ~quotients.payload.error & ~bad & ~faulty),
+            lane.eq(target & lanes - 1),
         ]
-        m.d.sync += [port.enables.eq(good << lane), port.address.eq(place >> place_bits)]
+        writes = quotients.valid & ~quotients.payload.error & good
+        m.d.sync += [port.enables.eq(writes << lane), port.address.eq(target >> place_bits)]
         with m.If(quotients.valid):
-            m.d.sync += [target.eq(place + 1), begins.eq(0)]
+            m.d.sync += target.eq(target + 1)
             m.d.sync += Value.cast(port.data).eq(own.replicate(lanes))
-        with m.If(self.done.valid):
-            m.d.sync += begins.eq(1)
+        with m.If(self.commands.ready):
+            m.d.sync += target.eq(self.commands.payload.destination)
         return written

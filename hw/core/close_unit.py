@@ -143,7 +143,7 @@ class CloseUnit(wiring.Component):
 
     def _read(self, m: Module, of_record: Value, asks: Value, of_copy: Value) -> None:
         """The channel of memory serves the header, a record and the copy, one after the other."""
-        header, records = (getattr(m.submodules, name) for name in ("header", "records"))
+        header, records, closer = (getattr(m.submodules, name) for name in ("header", "records", "closer"))
         word, head, side = self.words.payload, header.head, m.submodules.lines.side
         copy = Signal(LINE_BITS)
         unit = self.config.kv.page_tokens * UNIT * HALF_BITS  # bits of 16 channels
@@ -154,6 +154,8 @@ class CloseUnit(wiring.Component):
             self.words.ready.eq(header.words.ready),
             header.requests.ready.eq(self.requests.ready),
             *(part.payload.eq(word) for part in (header.words, records.words)),
+            closer.copies.payload.data.eq(word.data),
+            closer.copies.payload.last.eq(word.last),
             header.words.valid.eq(self.words.valid & ~of_record & ~of_copy),
         ]
         with m.If(of_record):
@@ -170,24 +172,11 @@ class CloseUnit(wiring.Component):
                 self.requests.payload.words.eq(head.channels * (unit // self.config.memory_bits)),
                 self.requests.valid.eq(1),
             ]
-        room = self._copy(m, word, of_copy & self.words.valid)
         with m.If(of_copy):
-            m.d.comb += self.words.ready.eq(room)
-
-    def _copy(self, m: Module, word: data.View, comes: Value) -> Signal:
-        """Words of the copy through a register to the closer; returns that there is room for one."""
-        copies = m.submodules.closer.copies
-        held = Signal(copies.payload.shape(), name="copied_word", reset_less=True)
-        valid = Signal(name="copied_word_valid")
-        room = Signal(name="copied_word_room")
-        m.d.comb += [
-            room.eq(~valid | copies.ready),
-            copies.valid.eq(valid),
-            copies.payload.eq(held),
-        ]
-        with m.If(room):
-            m.d.sync += [valid.eq(comes), held.data.eq(word.data), held.last.eq(word.last)]
-        return room
+            m.d.comb += [
+                closer.copies.valid.eq(self.words.valid),
+                self.words.ready.eq(closer.copies.ready),
+            ]
 
     def _close(
         self, m: Module, command: data.View, record: data.View, form: data.View, status: Value

@@ -20,8 +20,8 @@ def scratch_units(config: Config) -> int:
 
 
 def fits(config: Config, place: Value, units: Value) -> Value:
-    """Whether scratch memory has so many times 16 elements from a place on."""
-    return (place >> exact_log2(UNIT)) + units <= config.core.scratch // UNIT
+    """Whether scratch memory has so many times 16 elements from a place on, itself in times of 16."""
+    return place + units <= config.core.scratch // UNIT
 
 
 def half_beat(lanes: int) -> data.StructLayout:

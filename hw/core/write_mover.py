@@ -104,7 +104,7 @@ class WriteMover(wiring.Component):
         for place, each in reversed(list(enumerate(streams))):
             with m.If(waits[place]):
                 m.d.comb += [offered.request.eq(each.payload), offered.client.eq(place)]
-            m.d.comb += each.ready.eq(takes & (offered.client == place))
+            m.d.comb += each.ready.eq(takes & ~waits[:place].any())
         m.d.comb += offered.inside.eq(self._is_inside(offered.request.line))
         with m.If(takes):
             m.d.sync += [full.eq(waits.any()), held.eq(offered)]

@@ -56,10 +56,11 @@ def test_every_token_is_a_decode_step(name: str, rng: np.random.Generator) -> No
                 fields = {"head": head.line, "source": 48, "side": side}
                 assert kv.append(memory, scratch, fields, position, SHAPE)[0] == Status.DONE
                 assert kv.close(memory, fields, position, SHAPE)[0] == Status.DONE
-            scratch[128:256] = queries[number, :, position].ravel()
-            fields = {"head": head.line, "source": 128, "destination": 320, "queries": 4}
-            assert kv.attend(memory, scratch, fields, position, SHAPE) == (Status.DONE, 0)
-            assert scratch[320:448].tolist() == outputs[number].ravel().tolist()
+        scratch[:256] = queries[:, :, position].ravel()
+        fields = {"head": heads[0].line, "heads": 2, "pitch": heads[1].line - heads[0].line, "queries": 4}
+        fields |= {"source": 0, "destination": 256}
+        assert kv.attend(memory, scratch, fields, position, SHAPE) == (Status.DONE, 0)
+        assert scratch[256:].tolist() == outputs.ravel().tolist()
 
 
 @pytest.mark.parametrize(("rule", "bits"), FORMATS)
@@ -99,7 +100,15 @@ def test_bad_headers(name: str, values: tuple[int, ...], rng: np.random.Generato
         first = 7 * LINE_BYTES + 4 * field.word + field.low // 8
         own[first : first + field.width // 8] = list(value.to_bytes(field.width // 8, "little"))
         before, vectors = own.copy(), scratch.copy()
-        fields = {"head": head.line, "source": 0, "side": 0, "destination": 0, "queries": 1}
+        fields = {
+            "head": head.line,
+            "source": 0,
+            "side": 0,
+            "destination": 0,
+            "queries": 1,
+            "heads": 1,
+            "pitch": 0,
+        }
         assert kv.append(own, scratch, fields, 63, SHAPE) == (Status.BAD_PAGE, 0)
         assert kv.close(own, fields, 63, SHAPE) == (Status.BAD_PAGE, 0)
         assert kv.attend(own, scratch, fields, 63, SHAPE) == (Status.BAD_PAGE, 0)
@@ -112,7 +121,15 @@ def test_outside(rng: np.random.Generator) -> None:
     whole = rng.integers(0, 256, 1 << 17, np.uint8)
     head = head_of(whole, SOME["paged"], 128, 7)
     scratch = rng.standard_normal(512).astype(np.float32)
-    fields = {"head": head.line, "source": 0, "side": 1, "destination": 0, "queries": 4}
+    fields = {
+        "head": head.line,
+        "source": 0,
+        "side": 1,
+        "destination": 0,
+        "queries": 4,
+        "heads": 1,
+        "pitch": 0,
+    }
     for position in range(64):
         for side in range(2):
             kv.append(whole, scratch, fields | {"side": side}, position, SHAPE)

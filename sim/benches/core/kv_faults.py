@@ -14,7 +14,7 @@ from golden.core.state import HEAD, RECORD, RECORD_BYTES
 from golden.kv.formats import Format
 from golden.kv.schemes import WINDOW
 from sim.benches.core.kv_heads import Head, bits_of
-from sim.benches.core.kv_units import CONFIG, PAGE, SHAPE, UNITS, Bench, start
+from sim.benches.core.kv_units import CONFIG, MEMORY, PAGE, SHAPE, UNITS, Bench, start
 from sim.coverage import Coverage
 
 FIELDS = {field.name: field for field in (*HEAD, *RECORD)}
@@ -51,7 +51,7 @@ def command(head: Head, unit: str) -> dict[str, int]:
     """Fields of an intact command."""
     middle = CONFIG.core.scratch // 2
     if unit == "attend":
-        return {"head": head.line, "source": 0, "destination": middle, "queries": 2}
+        return {"head": head.line, "source": 0, "destination": middle, "queries": 2, "heads": 1, "pitch": 0}
     return {"head": head.line, "side": random.randrange(2)} | ({"source": 16} if unit == "append" else {})
 
 
@@ -195,6 +195,81 @@ async def memory_ends(dut: Any, unit: str) -> None:
             coverage.hit(fault="outside", unit=unit)
     bench.memory = whole.copy()
     await intact(bench, head, unit)
+
+
+def alike(bench: Bench, count: int) -> tuple[dict[str, int], list[int]]:
+    """A command that attends with ``count`` heads that are the filled one, and the lines of their headers."""
+    head = filled(bench, "attend")
+    own = bench.memory[head.line * LINE_BYTES : (head.records // LINE_BYTES + 1) * LINE_BYTES].copy()
+    pitch = len(own) // LINE_BYTES
+    lines = [head.end + number * pitch for number in range(count)]
+    for line in lines:
+        bench.memory[line * LINE_BYTES :][: len(own)] = own
+    first = CONFIG.core.scratch - count * head.channels
+    places = {"source": first, "destination": first, "queries": 1}
+    return places | {"head": lines[0], "heads": count, "pitch": pitch}, lines
+
+
+def spoil(bench: Bench, line: int, fault: str) -> None:
+    """One of several heads; what they share stays."""
+    records = (line + 1) * LINE_BYTES
+    match fault:
+        case "head":
+            put(bench, line * LINE_BYTES, "slots", 3)
+        case "record":
+            put(bench, records, "first", PAGE)
+        case "outside":
+            put(bench, records, random.choice(("keys", "values")), 1 << 30)
+        case "page":  # bytes that are no trits
+            bench.memory[-PAGE * CONFIG.kv.channels :] = 255
+            put(bench, records, "keys", MEMORY // LINE_BYTES - PAGE * CONFIG.kv.channels // LINE_BYTES)
+
+
+@cocotb.test()
+async def faults_among_heads(dut: Any) -> None:
+    """The first head with a fault decides, however late it shows; those ahead of it have their outputs."""
+    bench = await start(dut, "both_random")
+    fields, lines = alike(bench, 3)
+    whole = bench.memory.copy()
+    kinds = ("head", "record", "outside", "page")
+    pairs = [(one, other) for one in kinds for other in (None, *kinds)]
+    for number, (fault, behind) in enumerate(pairs):
+        victim = number % (3 if behind is None else 2)
+        spoil(bench, lines[victim], fault)
+        if behind is not None:
+            spoil(bench, lines[victim + 1], behind)
+        bench.draw()
+        wanted = Status.OUTSIDE if fault == "outside" else Status.BAD_PAGE
+        await refused(bench, "attend", fields, wanted, fault)
+        bench.memory[:] = whole
+    for name in ("source", "destination"):
+        places = {"source": 0, "destination": 0, name: fields[name] + 16}
+        await refused(bench, "attend", fields | places, Status.BAD_FIELD, "scratch")
+    assert await bench.check("attend", POSITION, **fields) == Status.DONE
+
+
+@cocotb.test()
+async def failing_reads_among_heads(dut: Any) -> None:
+    """One read after the other fails: heads ahead of it have their outputs, and no other one."""
+    bench = await start(dut, "both_random")
+    fields, _ = alike(bench, 3)
+    before, wanted = bench.scratch.copy(), bench.scratch.copy()
+    bench.golden("attend", bench.memory, wanted, POSITION, fields)
+    begun = []
+    for number in range(1, 99):
+        bench.scratch[:] = before
+        bench.failing = bench.reads + number
+        status, _ = await bench.run("attend", POSITION, **fields)
+        if status == Status.DONE:
+            break
+        assert status == Status.BUS_ERROR
+        done = (bench.scratch[fields["source"] :] != before[fields["source"] :]).reshape(3, -1).any(1)
+        begun.append(int(done.sum()))
+        end = fields["source"] + begun[-1] * ((CONFIG.core.scratch - fields["source"]) // 3)
+        assert (bench.scratch[:end] == wanted[:end]).all()
+        assert (bench.scratch[end:] == before[end:]).all()
+    assert sorted(begun) == begun
+    assert set(begun) == {0, 1, 2}
 
 
 @cocotb.test()

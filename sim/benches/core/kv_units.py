@@ -220,7 +220,9 @@ class Bench:
                 assert not await self.check(unit, position, head=head.line, side=side, **source)
         source, destination = (UNIT * random.randint(0, units - queries * size) for _ in range(2))
         places = {"source": source, "destination": destination}
-        assert not await self.check("attend", position, head=head.line, queries=queries, **places)
+        assert not await self.check(
+            "attend", position, head=head.line, queries=queries, heads=1, pitch=0, **places
+        )
 
 
 async def start(dut: Any, stalls: str = "free_running") -> Bench:
@@ -258,6 +260,34 @@ async def stalls_on_every_port(dut: Any, stalls: str) -> None:
         await bench.token(head, position + later, random.randint(1, CONFIG.kv.queries))
 
 
+def some_heads(bench: Bench, count: int, tokens: int) -> tuple[list[Head], int]:
+    """Heads of any channels, each with its tokens, and the lines from one to the next."""
+    heads: list[Head] = []
+    pitch = MEMORY // LINE_BYTES // count
+    for number in range(count):
+        channels = 32 * random.randint(1, CONFIG.kv.channels // 32)
+        residual = random.choice((0, 5, PAGE))
+        heads.append(new_head(bench, channels, residual, tokens, 3 + number * pitch))
+        bench.fill(heads[-1], tokens)
+    return heads, pitch
+
+
+@cocotb.test()
+@cocotb.parametrize(stalls=SITUATIONS)
+async def heads_of_a_command(dut: Any, stalls: str) -> None:
+    """Some heads, from the first one to the last and back, their outputs in place of their queries."""
+    bench = await start(dut, stalls)
+    tokens = PAGE + random.randint(1, PAGE)
+    heads, pitch = some_heads(bench, 3, tokens)
+    position, elements = tokens - 1, sum(head.channels for head in heads)
+    for first, step in ((heads[0], pitch), (heads[-1], (1 << 32) - pitch)):
+        bench.draw()
+        queries = random.randint(1, min(CONFIG.kv.queries, CONFIG.core.scratch // elements))
+        places = dict.fromkeys(("source", "destination"), CONFIG.core.scratch - queries * elements)
+        fields = places | {"head": first.line, "queries": queries, "heads": len(heads), "pitch": step}
+        assert not await bench.check("attend", position, **fields)
+
+
 @cocotb.test()
 async def every_float(dut: Any) -> None:
     """Infinities, NaNs and numbers beyond float16 in keys, values and queries."""
@@ -293,7 +323,7 @@ async def many_pages(dut: Any) -> None:
                 fields = {"head": head.line, "source": 32 * side, "side": side}
                 bench.draw()
                 kv.append(bench.memory, bench.scratch, fields, position, SHAPE)
-        places = {"source": 0, "destination": CONFIG.core.scratch // 2, "queries": 1}
+        places = {"source": 0, "destination": CONFIG.core.scratch // 2, "queries": 1, "heads": 1, "pitch": 0}
         channel = bench.channels["attend"]
         before = len(channel.ahead)
         assert not await bench.check("attend", tokens - 1, head=head.line, **places)
