@@ -42,7 +42,7 @@ def draw(file: Path, folder: Path) -> Path:
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split(":")[0])
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("files", nargs="*", type=Path, default=FILES, metavar="FILE.json")
     parser.add_argument("--out", type=Path, default=FOLDER, metavar="DIR")
     options = parser.parse_args(argv)
