@@ -32,6 +32,7 @@ _SAID = {
     "kvcrush": "KVCrush",
     "kvtuner": "KVTuner's rule",
     "mikv": "MiKV",
+    "native": "native, the circuits' rule",
     "q": "GGUF",
     "snapkv": "evicting otherwise",
     "vidkv": "VidKV",
@@ -85,7 +86,7 @@ def draw(results: Sequence[Result], base: Result, name: str, title: str, path: P
     axes.set_axisbelow(True)
     _perplexity(axes, base.perplexity)
     handles, names = axes.get_legend_handles_labels()
-    figure.legend(handles, names, fontsize=_SMALL, ncols=8, loc="outside lower center")
+    figure.legend(handles, names, fontsize=_SMALL, ncols=6, loc="outside lower center")
     _label(figure, axes, points)
     figure.savefig(path, dpi=150)
 

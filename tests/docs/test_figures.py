@@ -273,7 +273,9 @@ def test_the_published_tables_of_kvtuner(tmp_path: Path, capsys: pytest.CaptureF
     assert f"{printed[-1]['smaller_than_k8v8']:.2f} times smaller than\n  K8V8" in page
 
 
-@pytest.mark.parametrize("name", ["systems-stories260k.json", "evictions-stories260k.json"])
+@pytest.mark.parametrize(
+    "name", ["systems-smollm2.json", "systems-stories260k.json", "evictions-stories260k.json"]
+)
 def test_pictures_of_systems_name_every_scheme(name: str, tmp_path: Path) -> None:
     """Once, beside nothing else; and the page shows a picture of that name."""
     text = pytest.importorskip("matplotlib.text", reason="pip install '.[synth]'")
