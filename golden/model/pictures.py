@@ -1,4 +1,4 @@
-"""Pictures of evaluations: perplexity over bits, one point a setting, with its name beside it."""
+"""Pictures of evaluations: what a setting loses over its bits, one point each, with its name beside it."""
 
 import re
 from collections.abc import Sequence
@@ -9,8 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes  # an optional dependency
 from matplotlib.figure import Figure
+from matplotlib.scale import SymmetricalLogTransform
 from matplotlib.textpath import TextPath
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import SymmetricalLogLocator
 
 from golden.model.evaluation import Result
 
@@ -18,17 +19,40 @@ __all__ = ["draw"]
 
 _AXES = {
     "weights": ("bits_per_weight", "bits of a weight, its share of scales, zeros and selectors included"),
-    "kv": ("kv_bits", "bits of a quantised element of the cache, its share of scales and zeros included"),
+    "kv": ("kv_bits", "bits of an element of the cache, its share of all that describes it included"),
 }
 _FAMILY = re.compile(r"[a-z]+?(?=\d|_|$)")
-_SAID = {"e": "minifloat", "h": "H2O", "q": "GGUF"}
+_SAID = {
+    "atom": "Atom",
+    "bitmod": "BitMoD",
+    "e": "minifloat",
+    "evict": "evicting otherwise",
+    "h": "evicting otherwise",
+    "kivi": "KIVI",
+    "kvcrush": "KVCrush",
+    "kvtuner": "KVTuner's rule",
+    "mikv": "MiKV",
+    "native": "native, the circuits' rule",
+    "q": "GGUF",
+    "snapkv": "evicting otherwise",
+    "vidkv": "VidKV",
+    "zipcache": "ZipVL, ZipCache",
+    "zipvl": "ZipVL, ZipCache",
+}
+"""Families that are not called as their names begin."""
+_CHANCE = "_random"
+"""At the end of names of schemes that choose tokens at random."""
 _SMALL = 7
-_REACH = 30
-"""Perplexities above so many times that of the stored model are drawn at the upper edge."""
+_REACH = float(np.log(30))
+"""What loses more, in nats a token, is drawn at the upper edge."""
+_LINEAR = 0.01
+"""Nats up to which the axis of caches is linear; beyond it is logarithmic, since caches lose 0.001 to 3."""
 
 
 def draw(results: Sequence[Result], base: Result, name: str, title: str, path: Path) -> None:
-    """Draw perplexity, and dNLL beside it, with the paired error, over the bits of the weights or the cache.
+    """Draw dNLL with its paired error, and perplexity beside it, over the bits of the weights or the cache.
+
+    Families have a colour and a marker, those who choose tokens at random a hollow one.
 
     Args:
         results: of one model and text; those without such bits are left out. If all are, nothing is drawn.
@@ -43,41 +67,36 @@ def draw(results: Sequence[Result], base: Result, name: str, title: str, path: P
         return
     figure = Figure(figsize=(11, 7.5), layout="constrained")
     axes = figure.add_subplot()
-    axes.axhline(base.perplexity, color="grey", linewidth=1, linestyle="dashed", label="as stored")
+    axes.axhline(0, color="grey", linewidth=1, linestyle="dashed", label="as stored")
     families: dict[str, list[_Point]] = {}
     for point in points:
         families.setdefault(point.family, []).append(point)
     for number, (family, own) in enumerate(families.items()):
-        axes.errorbar(
-            [point.bits for point in own],
-            [point.height for point in own],
-            [point.error for point in own],
-            fmt="os^Dv"[number // 10 % 5],
-            color=f"C{number % 10}",
-            markersize=4,
-            elinewidth=1,
-            label=_SAID.get(family, family),
-        )
-    axes.set(xlabel=label, ylabel="perplexity", yscale="log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    axes.yaxis.set_minor_formatter(NullFormatter())
+        for chance in (False, True):
+            _points(axes, number, family, [point for point in own if point.chance == chance])
+    axes.set(xlabel=label, ylabel="dNLL, nats a token")
+    if name == "kv":
+        axes.set_yscale("symlog", linthresh=_LINEAR)
+        transform = SymmetricalLogTransform(10, _LINEAR, 1)
+        axes.yaxis.set_major_locator(SymmetricalLogLocator(transform, subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set_title(title, fontsize=_SMALL + 2)
-    axes.margins(x=0.12)
+    axes.margins(x=0.12, y=0.08)
     axes.grid(which="both", color="0.93")
     axes.set_axisbelow(True)
-    axes.legend(fontsize=_SMALL, ncols=2)
-    nats = axes.twinx()
-    nats.set(ylabel="dNLL, nats a token", ylim=np.log(np.array(axes.get_ylim()) / base.perplexity))
+    _perplexity(axes, base.perplexity)
+    handles, names = axes.get_legend_handles_labels()
+    figure.legend(handles, names, fontsize=_SMALL, ncols=6, loc="outside lower center")
     _label(figure, axes, points)
     figure.savefig(path, dpi=150)
 
 
 class _Point(NamedTuple):
-    """A setting in the picture: its height is a perplexity, and so is the error."""
+    """A setting in the picture: its height is what it loses in nats, and so is the error."""
 
     family: str
     name: str
+    chance: bool
     bits: float
     height: float
     error: float
@@ -86,15 +105,45 @@ class _Point(NamedTuple):
     def of(cls, result: Result, base: Result, name: str) -> "_Point":
         """Name it; activations of full precision go without saying."""
         said, activations = getattr(result.setting, name), result.setting.activations
-        family = _FAMILY.match(said)
+        found = _FAMILY.match(said)
+        beginning = found[0] if found else said
+        family, chance = _SAID.get(beginning, beginning), said.endswith(_CHANCE)
         full = said if activations == "fp32" else f"{said} A{activations.removeprefix('fp')}"
-        bits, highest = getattr(result, _AXES[name][0]), _REACH * base.perplexity
-        if result.perplexity > highest:
-            return cls(
-                family[0] if family else said, f"{full} ({result.perplexity:,.0f})", bits, highest, 0.0
-            )
-        error = float(np.nan_to_num(result.against(base).error)) * result.perplexity
-        return cls(family[0] if family else said, full, bits, result.perplexity, error)
+        bits, lost = getattr(result, _AXES[name][0]), result.against(base)
+        if lost.mean > _REACH:
+            return cls(family, f"{full} ({result.perplexity:,.0f})", chance, bits, _REACH, 0.0)
+        return cls(family, full, chance, bits, lost.mean, float(np.nan_to_num(lost.error)))
+
+
+def _points(axes: Axes, number: int, family: str, own: Sequence[_Point]) -> None:
+    """Those of a family, all of them drawn at random or none."""
+    if not own:
+        return
+    axes.errorbar(
+        [point.bits for point in own],
+        [point.height for point in own],
+        [point.error for point in own],
+        fmt="os^Dv"[number % 5],
+        color=f"C{number % 10}",
+        markersize=4,
+        markerfacecolor="none" if own[0].chance else None,
+        elinewidth=0.6,
+        label=f"{family}, at random" if own[0].chance else family,
+    )
+
+
+def _perplexity(axes: Axes, stored: float) -> None:
+    """The right-hand axis: the ticks of the left one, told as perplexities."""
+    ticks = axes.get_yticks()
+    places = (axes.transData + axes.transAxes.inverted()).transform([(0, tick) for tick in ticks])[:, 1]
+    shown = [
+        (place, f"{stored * np.exp(tick):.4g}")
+        for place, tick in zip(places, ticks, strict=True)
+        if 0 <= place <= 1
+    ]
+    other = axes.twinx()
+    other.set(ylabel="perplexity", ylim=(0, 1))
+    other.set_yticks(*zip(*shown, strict=True))
 
 
 def _label(figure: Figure, axes: Axes, points: Sequence[_Point]) -> None:

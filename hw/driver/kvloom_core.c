@@ -8,6 +8,8 @@
 #endif
 
 #define IDENTITY 0x6b766c63u /* the letters kvlc */
+#define WINDOW_UNIT 4096u    /* a window begins at a multiple of so many bytes */
+#define ADDRESS_BITS 40
 
 static uint32_t word(const volatile uint8_t *bytes)
 {
@@ -28,7 +30,13 @@ enum kvloom_result kvloom_core_open(struct kvloom_core *core, void *context, siz
     core->context = context;
     core->bytes = bytes;
     core->memory = KVLOOM_ALLOCATE(context, bytes, &core->address);
-    return core->memory ? KVLOOM_OK : KVLOOM_NO_MEMORY;
+    if (core->memory == NULL) {
+        return KVLOOM_NO_MEMORY;
+    }
+    /* The core would take another address without a word. */
+    return core->address % WINDOW_UNIT == 0 && core->address + bytes <= (uint64_t)1 << ADDRESS_BITS
+               ? KVLOOM_OK
+               : KVLOOM_BAD_WINDOW;
 }
 
 enum kvloom_result kvloom_core_start(struct kvloom_core *core, uint32_t ring_line, uint32_t commands,
@@ -39,6 +47,9 @@ enum kvloom_result kvloom_core_start(struct kvloom_core *core, uint32_t ring_lin
     if (commands == 0 || !inside(core, ring_line, (uint64_t)commands * KVLOOM_COMMAND_BYTES) ||
         !inside(core, completion_line, (uint64_t)commands * KVLOOM_COMPLETION_BYTES)) {
         return KVLOOM_BAD_RING;
+    }
+    if (KVLOOM_READ(context, KVLOOM_CORE_HEAD) != 0) {
+        return KVLOOM_STARTED;
     }
     core->ring = commands;
     core->given = core->taken = core->place = 0;
@@ -90,8 +101,13 @@ void kvloom_core_resume(struct kvloom_core *core)
 
 int kvloom_core_next(struct kvloom_core *core, struct kvloom_completion *completion)
 {
+    const uint32_t open = core->given - core->taken;
     const volatile uint8_t *record;
 
+    if (open > core->ring) {
+        core->taken += open - core->ring;
+        core->place = (core->place + (open - core->ring) % core->ring) % core->ring;
+    }
     if (core->taken == KVLOOM_READ(core->context, KVLOOM_CORE_HEAD)) {
         return 0;
     }

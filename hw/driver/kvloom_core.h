@@ -10,8 +10,9 @@
  *   KVLOOM_WAIT(context)                      optional: comes back when the interrupt may have been raised;
  *                                             0 gives up
  *
- * Memory is shared without caches between, or with caches that see what the core writes. The processor and
- * its view of memory are of any byte order.
+ * Memory is shared without caches between, or with caches that see what the core writes; what the processor
+ * stored before KVLOOM_WRITE is in memory when the register changes, and what it loads after KVLOOM_READ is not
+ * older than what that returned. The processor and its view of memory are of any byte order.
  */
 #ifndef KVLOOM_CORE_H
 #define KVLOOM_CORE_H
@@ -29,7 +30,9 @@ enum kvloom_result {
     KVLOOM_NO_MEMORY, /* there is no room for the window */
     KVLOOM_BAD_RING,  /* the ring, its records, or the commands to come do not fit */
     KVLOOM_GIVEN_UP,  /* the platform did not wait any longer */
-    KVLOOM_FAILED     /* a command or a write to memory failed: see the records */
+    KVLOOM_FAILED,    /* a command or a write to memory failed: see the records */
+    KVLOOM_BAD_WINDOW, /* the window begins or ends where no window can */
+    KVLOOM_STARTED    /* commands were executed since reset, so window and ring stay */
 };
 
 /* What a command left behind. */
@@ -71,7 +74,8 @@ enum kvloom_result kvloom_core_wait(struct kvloom_core *core);
 /* Goes on behind the command that failed, where it had the flag `stop`. */
 void kvloom_core_resume(struct kvloom_core *core);
 
-/* Hands out the records in order, each once. Returns 0 when the next command is not complete. */
+/* Hands out the records in order, each once, but for those whose places later commands have been given: take
+ * them before more is submitted. Returns 0 when the next command is not complete. */
 int kvloom_core_next(struct kvloom_core *core, struct kvloom_completion *completion);
 
 #endif

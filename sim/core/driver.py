@@ -56,11 +56,13 @@ _FUNCTIONS = {
 }
 
 #: ``enum kvloom_result``.
-_OK, _NO_CORE, _NO_MEMORY, _BAD_RING, _GIVEN_UP, _FAILED = range(6)
+_OK, _NO_CORE, _NO_MEMORY, _BAD_RING, _GIVEN_UP, _FAILED, _BAD_WINDOW, _STARTED = range(8)
 _PROBLEMS = {
     _NO_CORE: "there is no decode core",
     _NO_MEMORY: "there is no room for the window",
     _BAD_RING: "the ring does not fit",
+    _BAD_WINDOW: "the window lies where none can",
+    _STARTED: "the core has been started before",
 }
 
 
@@ -127,7 +129,7 @@ class Driver:
         self._call("resume")
 
     def completions(self) -> Iterator[Completion]:
-        """Those that are new, in order."""
+        """Those that are new, in order, but for those whose places have been given to later commands."""
         found = _Completion()
         while self._call("next", ctypes.byref(found)):
             yield Completion(found.id, Status(found.status), found.bytes, found.cycles)

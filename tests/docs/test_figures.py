@@ -8,8 +8,10 @@ import re
 import statistics
 import tomllib
 from collections.abc import Iterator
+from itertools import combinations
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -230,14 +232,69 @@ def test_every_file_has_its_command() -> None:
     assert all("/tmp" not in (FIGURES / name).read_text() for name in files)
 
 
-def test_cycles_are_written_as_they_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
-    spec = importlib.util.spec_from_file_location("write_cycles", FIGURES / "write_cycles.py")
+def program(path: str) -> Any:
+    """A program of the documentation, which is in no package."""
+    spec = importlib.util.spec_from_file_location(Path(path).stem, REPOSITORY / "docs" / path)
     assert spec is not None
     assert spec.loader is not None
-    program = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(program)
-    program.main()
+    found = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
+
+
+def test_cycles_are_written_as_they_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    program("figures/write_cycles.py").main()
     assert json.loads(capsys.readouterr().out) == written("cycles.json")
+
+
+def test_the_published_tables_of_kvtuner(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The page has what the program prints, which says as much of the table in the form of a preset."""
+    own = program("figures/write_kvtuner.py")
+    preset = tmp_path / "llama.yaml"
+    lines = enumerate(own.table(own.TABLES["C3.25"]).tolist())
+    preset.write_text("".join(f"{layer}:\n  nbits_key: {k}\n  nbits_value: {v}\n" for layer, (k, v) in lines))
+    own.main([str(preset)])
+    *printed, loaded = json.loads(capsys.readouterr().out)
+    assert printed == written("kvtuner.json")
+    assert loaded | {"name": "C3.25"} == {name: printed[-1][name] for name in loaded}
+    assert (printed[-1]["bits"], printed[-1]["stored_bits"]) == (3.25, 4.25)
+    assert math.isclose(printed[-1]["speed_published"][0], 1.2125, abs_tol=5e-4)  # the paper's +21.25 %
+
+    rows = table("docs/systems/kvtuner.md", "| [kvtuner.json]")
+    for row, one in zip(rows, printed, strict=True):
+        name, bits, stored, smaller, published, by_bytes = (cell.replace("*", "") for cell in row)
+        cells = [bits, stored, smaller, *published.split(", "), by_bytes]
+        values = [one["bits"], one["stored_bits"], one["smaller_than_float16"], *one["speed_published"]]
+        assert name == one["name"]
+        for cell, value in zip(cells, [*values, one["speed_of_bytes"]], strict=True):
+            assert is_shown(cell, value), (name, cell, value)
+    page = (REPOSITORY / "docs/systems/kvtuner.md").read_text()
+    assert f"with {printed[-1]['tokens_for_that_speed']:,} tokens" in page
+    assert f"{printed[-1]['smaller_than_k8v8']:.2f} times smaller than\n  K8V8" in page
+
+
+@pytest.mark.parametrize(
+    "name", ["systems-smollm2.json", "systems-stories260k.json", "evictions-stories260k.json"]
+)
+def test_pictures_of_systems_name_every_scheme(name: str, tmp_path: Path) -> None:
+    """Once, beside nothing else; and the page shows a picture of that name."""
+    text = pytest.importorskip("matplotlib.text", reason="pip install '.[synth]'")
+    names, boxes = {row["setting"]["kv"] for row in written(name)["results"]} - {"none"}, {}
+    draw_text = text.Text.draw
+
+    def noted(self: Any, renderer: object) -> None:
+        draw_text(self, renderer)
+        if self.get_text() in names:
+            boxes[self.get_text()] = text.Text.get_window_extent(self)
+
+    with patch.object(text.Annotation, "draw", noted):
+        picture = program("images/draw_systems.py").draw(FIGURES / name, tmp_path)
+    assert boxes.keys() == names
+    for one, other in combinations(boxes.values(), 2):
+        assert not one.shrunk(0.95, 0.8).overlaps(other.shrunk(0.95, 0.8))
+    assert picture.read_bytes()[1:4] == b"PNG"
+    assert f"(../images/{picture.name})" in (REPOSITORY / "docs/systems/index.md").read_text()
+    assert (REPOSITORY / "docs/images" / picture.name).exists()
 
 
 @pytest.mark.parametrize("name", ["model-llama-2-7b.json", "model-llama-3-8b-32k.json"])

@@ -159,7 +159,23 @@ def test_no_more_than_the_ring_has(simulation: Simulation) -> None:
     core.wait(LIMIT)
     core.submit(6)
     core.wait(LIMIT)
-    assert len(list(core.completions())) == 12
+    assert [each.id for each in core.completions()] == [100 + place for place in range(COMMANDS)]
+    core.submit(4)
+    assert not simulation.run(LIMIT)
+    core.submit(5)  # three of the four have lost their places, whether or not they are overwritten yet
+    core.wait(LIMIT)
+    assert [each.id for each in settled(core)] == [103, 104, 105, 100, 101, 102]
+
+
+def test_started_once(simulation: Simulation) -> None:
+    """Commands that a reset core would not know of."""
+    core = started(simulation)
+    core.submit(6)
+    core.wait(LIMIT)
+    with pytest.raises(ValueError, match="the core has been started before"):
+        core.start(RING, COMMANDS, COMPLETIONS)
+    core.submit(6)
+    core.wait(LIMIT)
 
 
 def test_failures_are_told(simulation: Simulation) -> None:
@@ -213,6 +229,30 @@ def test_what_does_not_fit(simulation: Simulation) -> None:
     assert (second.memory.ctypes.data - core.memory.ctypes.data) == WINDOW
     with pytest.raises(ValueError, match="no room for the window"):
         Driver(simulation, (1 << 16) - WINDOW - 4095)
+
+
+PLATFORM = """
+#define KVLOOM_READ(context, offset) (((uint32_t *)(context))[(offset) / 4])
+#define KVLOOM_WRITE(context, offset, value) (KVLOOM_READ(context, offset) = (value))
+#define KVLOOM_ALLOCATE(context, bytes, address) (*(address) = ADDRESS, (void *)(context))
+"""
+OPENS = """
+#include "kvloom_core.h"
+int main(void) { uint32_t registers[64] = {0x6b766c63}; struct kvloom_core core;
+                 return kvloom_core_open(&core, registers, 8192); }
+"""
+
+
+@pytest.mark.parametrize(
+    ("address", "result"), [(4096, 0), (2048, 6), ((1 << 40) - 8192, 0), ((1 << 40) - 4096, 6), (1 << 40, 6)]
+)
+def test_windows_that_cannot_be(tmp_path: Path, address: int, result: int) -> None:
+    """They begin within a unit, or end beyond the last address; the core would cut bits off."""
+    for name, text in (driver.files() | {"kvloom_platform.h": PLATFORM, "open.c": OPENS}).items():
+        (tmp_path / name).write_text(text)
+    built = ["gcc", f"-DADDRESS={address}ull", "-o", "open", "open.c", "kvloom_core.c"]
+    subprocess.run(built, cwd=tmp_path, check=True)
+    assert subprocess.run([tmp_path / "open"], check=False).returncode == result
 
 
 def test_compiles_without_a_library(tmp_path: Path) -> None:
