@@ -42,8 +42,9 @@ def test_tiny(simulator: str) -> None:
 
 
 @pytest.mark.slow
-def test_edge() -> None:
-    run(preset("edge"), "verilator")
+@pytest.mark.parametrize("thorough", [False, pytest.param(True, marks=pytest.mark.long)])
+def test_edge(thorough: bool) -> None:
+    run(preset("edge"), "verilator", thorough)
 
 
 @pytest.mark.long
