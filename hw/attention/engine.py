@@ -234,13 +234,20 @@ class Engine(wiring.Component):
             sides.w_data.eq(folded.side),
             sides.w_en.eq(ends),
         ]
+        # A term waits in a register, or its taker's room would halt all lanes in the same cycle.
+        term = Signal.like(folding.terms.payload, name="waiting_term", reset_less=True)
+        waits = Signal(name="waiting_term_valid")
         m.d.comb += [
-            columns.terms.payload.terms.eq(folding.terms.payload),
+            columns.terms.payload.terms.eq(term),
             columns.terms.payload.side.eq(sides.r_data),
-            columns.terms.valid.eq(folding.terms.valid & sides.r_rdy),
-            folding.terms.ready.eq(columns.terms.ready & sides.r_rdy),
-            sides.r_en.eq(folding.terms.valid & folding.terms.ready),
+            columns.terms.valid.eq(waits & sides.r_rdy),
+            sides.r_en.eq(columns.terms.valid & columns.terms.ready),
+            folding.terms.ready.eq(~waits),
         ]
+        with m.If(~waits):
+            m.d.sync += [waits.eq(folding.terms.valid), term.eq(folding.terms.payload)]
+        with m.Elif(sides.r_en):
+            m.d.sync += waits.eq(0)
 
     def _results(self, m: Module, scales: ScaleFeed, columns: Columns) -> None:
         """Results of the array, and whose they are."""

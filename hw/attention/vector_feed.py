@@ -4,7 +4,7 @@ Turn after turn of queries; for each query one vector a part. Operands are queri
 weights of softmax; where steps are not folded they are 1 and offsets 0.
 """
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Shape, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out, connect, flipped
@@ -42,7 +42,7 @@ __all__ = ["VECTORS_UNDER_WAY", "VectorFeed", "line"]
 _ONE = 0x3C00
 VECTORS_UNDER_WAY = 8
 """Vectors between this feed and their codes: in folding, the aligner and the activation buffer."""
-_WAITING = 4
+_WAITING = 5
 """Beats whose numbers are on their way."""
 
 
@@ -105,6 +105,10 @@ class VectorFeed(wiring.Component):
         )
         operand = data.StructLayout({"side": Side, "request": query_request(config)})
         m.submodules.operands = operands = SyncFIFO(width=operand.size, depth=2)
+        # Between what halts folding and the page's walk.
+        m.submodules.waiting_requests = requests = SyncFIFO(
+            width=Shape.cast(number_request(config)).width, depth=2
+        )
         m.submodules.waiting_score_pages = score_pages = SyncFIFO(width=score_page(config).size, depth=2)
 
         page = self.pages.payload
@@ -126,7 +130,9 @@ class VectorFeed(wiring.Component):
             page_ends.eq(vector_ends & last_part & last_turn),
             self.pages.ready.eq(step & page_ends),
         ]
-        self._walk(m, step, vector_ends, part, last_part, opening)
+        request = Signal(number_request(config))
+        m.d.comb += requests.w_data.eq(request)
+        self._walk(m, step, vector_ends, part, last_part, opening, request)
         with m.If(step & vector_ends):
             m.d.sync += part.eq(Mux(last_part, 0, part + 1))
             with m.If(last_part):
@@ -142,8 +148,8 @@ class VectorFeed(wiring.Component):
                 & (~opening | (products.w_rdy & operands.w_rdy))
                 & (~first | score_pages.w_rdy)
             ),
-            self.requests.valid.eq(room & folded),
-            step.eq(room & (~folded | self.requests.ready)),
+            requests.w_en.eq(step & folded),
+            step.eq(room & (~folded | requests.w_rdy)),
         ]
         entry = Signal(product(config))
         wanted = Signal(operand)
@@ -168,7 +174,8 @@ class VectorFeed(wiring.Component):
             (score_pages, scored, first),
         ):
             m.d.comb += [fifo.w_data.eq(payload), fifo.w_en.eq(step & when)]
-        for fifo, target in ((products, self.products), (score_pages, self.score_pages)):
+        targets = (self.products, self.score_pages, self.requests)
+        for fifo, target in zip((products, score_pages, requests), targets, strict=True):
             connect(m, fifo.r_stream, flipped(target))
         self._ask(m, operands, operand)
         self._join(m, tags)
@@ -198,14 +205,20 @@ class VectorFeed(wiring.Component):
         return tag
 
     def _walk(
-        self, m: Module, step: Value, vector_ends: Signal, part: Value, last_part: Value, opening: Signal
+        self,
+        m: Module,
+        step: Value,
+        vector_ends: Signal,
+        part: Value,
+        last_part: Value,
+        opening: Signal,
+        request: data.View,
     ) -> None:
         """Beat after beat, and where its numbers are.
 
         Numbers of keys are [part, channel], those of values [token, part].
         """
         config, page, lanes = self.config, self.pages.payload, self.config.activation_lanes
-        request = self.requests.payload
         beat = Signal(range(most_outputs(config) // lanes))
         index = Signal.like(request.index)
         base = Signal.like(request.word)

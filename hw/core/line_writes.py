@@ -33,7 +33,9 @@ def line_write(config: Config) -> data.StructLayout:
 
 
 class LineWrites(wiring.Component):
-    """Write words as they come, a register; behind the last one ``top``.
+    """Write words as they come, one every other cycle; behind the last one ``top``.
+
+    It takes a word only when its register is empty, so that no channel's readiness reaches what makes words.
 
     Members:
         words (in stream): bytes of words.
@@ -63,7 +65,7 @@ class LineWrites(wiring.Component):
         closing = Signal()  # ``top`` is yet to be written
         closed = Signal()  # it is in the register
         m.d.comb += [
-            room.eq(~self.writes.valid | self.writes.ready),
+            room.eq(~self.writes.valid),
             self.words.ready.eq(room & ~closing),
             self.finished.eq(closed & self.writes.ready),
         ]
@@ -80,6 +82,8 @@ class LineWrites(wiring.Component):
                     write.data.eq(word.data),
                     write.enables.eq(word.enables),
                 ]
+        with m.Elif(self.writes.ready):
+            m.d.sync += [self.writes.valid.eq(0), closed.eq(0)]
         return m
 
     def _top(self, top: Value) -> list[object]:
