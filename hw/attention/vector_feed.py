@@ -162,6 +162,8 @@ class VectorFeed(wiring.Component):
             tags.w_data.eq(self._tag(m, page, vector_ends, folded)),
             tags.w_en.eq(step),
         ]
+        if config.kv.split_keys:
+            self._split(m, page, wanted.request, scored)
         for fifo, payload, when in (
             (products, entry, opening),
             (operands, wanted, opening),
@@ -173,6 +175,15 @@ class VectorFeed(wiring.Component):
         self._ask(m, operands, operand)
         self._join(m, tags)
         return m
+
+    def _split(self, m: Module, page: data.View, request: data.View, scored: data.View) -> None:
+        """Keys in several pages: where the present one begins; nothing ends with one that continues."""
+        start = Signal.like(request.start)
+        m.d.comb += [request.start.eq(start), request.continues.eq(page.continues)]
+        with m.If((page.form.side == Side.KEY) & page.continues):
+            m.d.comb += [request.last.eq(0), scored.scores.eq(0)]
+        with m.If(self.pages.valid & self.pages.ready & (page.form.side == Side.KEY)):
+            m.d.sync += start.eq(Mux(page.continues, start + page.form.channels, 0))
 
     def _tag_layout(self) -> data.StructLayout:
         """What is known of a beat before its numbers come; the format only as far as they need it."""

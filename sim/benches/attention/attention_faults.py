@@ -59,7 +59,7 @@ class SentList:
     Attributes:
         attention: what it would be without it.
         queries: the queries that are sent.
-        pages: the pages that are sent, by number and side.
+        pages: the pages that are sent, by number and place in their pair, the order in which they are read.
     """
 
     attention: Attention
@@ -74,19 +74,42 @@ class SentList:
     @property
     def channels(self) -> int:
         """A 16th of the channels that the list has in the end."""
-        found = self.pages[0, 0].form["channels"]
-        return found if found in OTHERS else MOST
+        return self.admitted[0]
+
+    @property
+    def admitted(self) -> tuple[int, set[tuple[int, int]]]:
+        """A 16th of the channels that the list has in the end, and the pages that do not fit them."""
+        channels, misfits = MOST, set()
+        for number, pair in enumerate(self.attention.pairs):
+            keys, start = len(pair.places(0)), 0
+            for place in range(keys + 1):
+                coming = self.pages[number, place].form["channels"]
+                left = channels - start if place < keys else channels
+                possible = coming in OTHERS and coming <= left
+                if place < keys - 1:
+                    own = coming if possible and coming < left else UNIT
+                elif number == 0 and place < keys:
+                    own = coming if possible else left
+                    channels = start + own
+                else:
+                    own = left
+                crowded = place < keys - 1 and own == left
+                if own != coming or crowded:
+                    misfits.add((number, place))
+                start += own * (not crowded)
+        return channels, misfits
 
     @property
     def errors(self) -> Counter[str]:
         """How often each error output rises."""
         counts: Counter[str] = Counter()
-        for page in self.pages.values():
-            if page.kept is None or page.form["channels"] != self.channels:
+        channels, misfits = self.admitted
+        for where, page in self.pages.items():
+            if page.kept is None or where in misfits:
                 counts["error_format"] += 1
             elif page.fault:
                 counts[page.fault] += 1
-        differs = self.queries.length != SHORTEST_GROUP * self.channels
+        differs = self.queries.length != SHORTEST_GROUP * channels
         counts["error_query"] = self.queries.errors + differs
         return counts
 
@@ -107,13 +130,14 @@ class SentList:
             bench.expect("outputs", {"half": 0, "empty": 0, "error": 1, "last": last}, output)
 
     def send(self, bench: Bench, number: int, side: int) -> None:
-        """A page; with the first one the queries."""
-        page = self.pages[number, side]
+        """A page, or the keys of some tokens; with the first one the queries."""
         if (number, side) == (0, 0):
             bench.sources["queries"].send_all(self.queries.beats())
             self.expect(bench)
-        bench.sources["pages"].send(self.attention.records(number, side) | {"form": page.form})
-        bench.sources["words"].send_all(page.word_beats())
+        for place in self.attention.pairs[number].places(side):
+            page = self.pages[number, place]
+            bench.sources["pages"].send(self.attention.records(number, place) | {"form": page.form})
+            bench.sources["words"].send_all(page.word_beats())
 
 
 def _lasts(rows: int, length: int) -> Iterator[bool]:
@@ -128,24 +152,25 @@ def intact_list(length: int, count: int | None = None) -> SentList:
     queries = QueryList(CONFIG, rows, attention.queries.shape[1] // SHORTEST_GROUP)
     pages = {}
     for number, pair in enumerate(attention.pairs):
-        for side, layout in enumerate(pair.layouts):
-            page = layout.pack(pair.quantized[side])
+        for place, layout in enumerate(pair.layouts):
+            page = layout.pack(pair.quantized[place])
             words = words_of(page, CONFIG.memory_bits)
-            pages[number, side] = SentPage(layout, form_fields(layout), words, page)
+            pages[number, place] = SentPage(layout, form_fields(layout), words, page)
     return SentList(attention, queries, pages)
 
 
-def damaged_list(fault: str, place: str, variant: int) -> SentList:
+def damaged_list(fault: str, where: str, variant: int) -> SentList:
     """A list with a fault; ``variant`` numbers the ways in which it can be wrong."""
-    length, number, side = PLACES[place]
+    length, number, side = PLACES[where]
     if fault == "error_query":
         return _with_bad_queries(length, QUERY_FAULTS[variant % len(QUERY_FAULTS)])
     intact = intact_list(length)
-    layout = intact.pages[number, side].layout
+    place = random.choice(intact.attention.pairs[number].places(side))
+    layout = intact.pages[number, place].layout
     if fault == "error_trits":
         layout = _layout(SIDES[side], "ternary_scaled", [layout.channels])
     page = _misfit(layout, variant) if fault == "error_format" else bad_page(CONFIG, layout, fault, variant)
-    return SentList(intact.attention, intact.queries, {**intact.pages, (number, side): page})
+    return SentList(intact.attention, intact.queries, {**intact.pages, (number, place): page})
 
 
 def _layout(side: str, rule: str | None, channels: Sequence[int]) -> PageLayout:
