@@ -105,7 +105,8 @@ class VectorFeed(wiring.Component):
         )
         operand = data.StructLayout({"side": Side, "request": query_request(config)})
         m.submodules.operands = operands = SyncFIFO(width=operand.size, depth=2)
-        m.submodules.waiting_score_pages = score_pages = SyncFIFO(width=score_page(config).size, depth=2)
+        keys = 4 if config.kv.split_keys else 2  # of two pages of tokens
+        m.submodules.waiting_score_pages = score_pages = SyncFIFO(width=score_page(config).size, depth=keys)
 
         page = self.pages.payload
         turn = Signal.like(self.products.payload.turn)

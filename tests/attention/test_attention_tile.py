@@ -32,10 +32,12 @@ RATES = [
     (128, "ternary", 2, RESCALED, 1, 12, 2.2, 2, 1),
 ]
 VIDKV = [("native", 2, 64), ("sign", 1, 64)]
-"""VidKV's keys in two pages: rule, bits and channels."""
+"""Its keys: rule, bits and channels of each page."""
 SPLIT_RATES = [
-    (VIDKV, ("native", 2, "token"), 1, 12, 1.15, 2, 1),
-    (VIDKV, ("ternary", 2, "token"), 1, 12, 1.15, 2, 2),
+    (VIDKV, ("native", 2, "token"), 1, 32, 1.02, 2, 1),
+    (VIDKV, ("ternary", 2, "token"), 1, 32, 1.05, 2, 2),
+    (VIDKV, ("ternary", 2, "token"), 4, 32, 1.12, 2, 1),
+    (VIDKV, ("ternary", 2, "channel"), 1, 32, 1.7, 2, 1),
 ]
 RATES_OF_COLUMNS = [
     (128, "native", 2, FOLDED, 4, 32, 1.05, 2, 1),

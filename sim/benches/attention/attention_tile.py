@@ -447,7 +447,13 @@ async def most_terms_wait(dut: Any) -> None:
     attention = regular_attention(
         CONFIG.kv.queries, channels, "native", 2, ("channel", "token"), 6, SHORTEST_GROUP
     )
-    bench.send([attention], max(LAGS))
+    lists = [attention]
+    if CONFIG.kv.split_keys:
+        key, value = (Format("native", 2, axis, SHORTEST_GROUP) for axis in ("channel", "token"))
+        part = max(SHORTEST_GROUP, CONFIG.lanes, CONFIG.rows)
+        parts = min(MOST_PARTS, CONFIG.kv.channels // part)
+        lists.append(equal_pages(CONFIG.kv.queries, [(key, part)] * parts, value, 6))
+    bench.send(lists, max(LAGS))
     await bench.finish()
 
 
