@@ -9,7 +9,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import cocotb
 
@@ -52,6 +52,20 @@ coverage = Coverage(
 coverage_queries = Coverage("attention_tile_query_faults", {"fault": QUERY_FAULTS})
 
 
+class Admitted(NamedTuple):
+    """Channels of a list.
+
+    Attributes:
+        channels: a 16th of those that it has in the end.
+        misfits: pages that do not fit them.
+        crowded: keys leave no channels to the page behind them.
+    """
+
+    channels: int
+    misfits: set[tuple[int, int]]
+    crowded: bool
+
+
 @dataclass(frozen=True)
 class SentList:
     """A list on its way to the engine, with at most one fault.
@@ -74,12 +88,12 @@ class SentList:
     @property
     def channels(self) -> int:
         """A 16th of the channels that the list has in the end."""
-        return self.admitted[0]
+        return self.admitted.channels
 
     @property
-    def admitted(self) -> tuple[int, set[tuple[int, int]]]:
-        """A 16th of the channels that the list has in the end, and the pages that do not fit them."""
-        channels, misfits = MOST, set()
+    def admitted(self) -> Admitted:
+        """What becomes of the pages' channels."""
+        channels, misfits, any_crowded = MOST, set(), False
         for number, pair in enumerate(self.attention.pairs):
             keys, start = len(pair.places(0)), 0
             for place in range(keys + 1):
@@ -96,20 +110,21 @@ class SentList:
                 crowded = place < keys - 1 and own == left
                 if own != coming or crowded:
                     misfits.add((number, place))
+                any_crowded |= crowded
                 start += own * (not crowded)
-        return channels, misfits
+        return Admitted(channels, misfits, any_crowded)
 
     @property
     def errors(self) -> Counter[str]:
         """How often each error output rises."""
         counts: Counter[str] = Counter()
-        channels, misfits = self.admitted
+        admitted = self.admitted
         for where, page in self.pages.items():
-            if page.kept is None or where in misfits:
+            if page.kept is None or where in admitted.misfits:
                 counts["error_format"] += 1
             elif page.fault:
                 counts[page.fault] += 1
-        differs = self.queries.length != SHORTEST_GROUP * channels
+        differs = admitted.crowded or self.queries.length != SHORTEST_GROUP * admitted.channels
         counts["error_query"] = self.queries.errors + differs
         return counts
 
@@ -220,6 +235,18 @@ def _with_bad_queries(length: int, fault: str) -> SentList:
     return SentList(intact.attention, QueryList(CONFIG, rows, channels), intact.pages)
 
 
+def crowded_list(number: int) -> SentList:
+    """Of three pages of keys of the same tokens the first two have all channels, so that none are left."""
+    while True:
+        intact = intact_list(2)
+        *keys, values = intact.attention.pairs[number].layouts
+        if len(keys) == 3 and keys[1].channels == UNIT * SHORTEST_GROUP:
+            break
+    whole = values.channels if number else MOST * SHORTEST_GROUP  # the first ones say how many there are
+    page = intact_page(_layout(SIDES[0], None, [whole - keys[1].channels]), CONFIG.memory_bits)
+    return SentList(intact.attention, intact.queries, {**intact.pages, (number, 0): page})
+
+
 def lists_of_every_fault(spacing: str) -> Iterator[SentList]:
     """Every fault and an intact list follow each other in every order; the last one is intact."""
     names = list(PLACES)
@@ -258,6 +285,18 @@ async def faults(dut: Any, stalls: str, spacing: str) -> None:
         await source.drained()
     counts: Counter[str] = sum((one.errors for one in lists), Counter())
     await bench.finish(spacing, **counts)
+
+
+@cocotb.test(skip=not CONFIG.kv.split_keys)
+async def crowded(dut: Any) -> None:
+    """Keys that leave no channels to those behind them, between intact lists."""
+    bench = Bench(await reset(dut, cycle_limit=LIMIT), "both_random")
+    lists = [one for number in (0, 1) for _ in range(4) for one in (crowded_list(number), intact_list(2))]
+    for act in array_acts(bench, lists, 4):
+        act()
+    counts: Counter[str] = sum((one.errors for one in lists), Counter())
+    assert counts["error_format"] >= len(lists) / 2
+    await bench.finish(SPACINGS[0], **counts)
 
 
 @cocotb.test()
