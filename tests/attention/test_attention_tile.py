@@ -32,12 +32,15 @@ RATES = [
     (128, "ternary", 2, RESCALED, 1, 12, 2.2, 2, 1),
 ]
 VIDKV = [("native", 2, 64), ("sign", 1, 64)]
+SMALL_VIDKV = [(rule, bits, channels // 2) for rule, bits, channels in VIDKV]
 """Its keys: rule, bits and channels of each page."""
 SPLIT_RATES = [
     (VIDKV, ("native", 2, "token"), 1, 32, 1.02, 2, 1),
     (VIDKV, ("ternary", 2, "token"), 1, 32, 1.05, 2, 2),
     (VIDKV, ("ternary", 2, "token"), 4, 32, 1.12, 2, 1),
     (VIDKV, ("ternary", 2, "channel"), 1, 32, 1.7, 2, 1),
+    (SMALL_VIDKV, ("ternary", 2, "token"), 1, 32, 1.84, 2, 2),
+    (SMALL_VIDKV, ("ternary", 2, "token"), 4, 32, 1.99, 2, 1),
 ]
 RATES_OF_COLUMNS = [
     (128, "native", 2, FOLDED, 4, 32, 1.05, 2, 1),
@@ -100,8 +103,9 @@ def test_split_keys(simulator: str) -> None:
     )
 
 
-def test_split_keys_of_columns() -> None:
-    config = split(with_columns(TINY, 2))
+@pytest.mark.parametrize("name", ["columns", "edge"])
+def test_split_keys_of_other_shapes(name: str) -> None:
+    config = split(with_columns(TINY, 2) if name == "columns" else EDGE)
     parameters, chosen = {"config": config.model_dump(), "lists": 6}, "stalls=[0356]|rising|terms|reset"
     runner.run(runner.Design.of_type(AttentionTile, config), BENCH, "verilator", parameters, chosen)
 
