@@ -136,5 +136,5 @@ def score(product: Real, term: NDArray[np.int64], earlier: ArrayLike = 0) -> NDA
     limit = 2.0**34  # float32 may be far beyond; rounding needs less than 2^52 units
     main = nearest(np.clip(product, -limit, limit), -widths.TERM_FRACTION)
     total = np.clip(main, -_MOST_PRODUCT, _MOST_PRODUCT) + term
-    found = shifted(total, widths.TERM_FRACTION - widths.SCORE_FRACTION) + earlier
+    found = shifted(total, widths.TERM_FRACTION - widths.SCORE_FRACTION) + np.asarray(earlier, np.int64)
     return np.clip(found, -_MOST_SCORE, _MOST_SCORE)
