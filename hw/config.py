@@ -42,6 +42,8 @@ class KvConfig(BaseModel):
         engines: attention engines, each with a tile of its own, that share the pages of a head.
         bitmod: pages may be of BitMoD's data types; what writes and reads single pages has them, attention
             and the core do not.
+        split_keys: keys may come to attention in several pages, each of some of the channels, whose scores
+            are added; the core makes no such pages.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -52,6 +54,7 @@ class KvConfig(BaseModel):
     queries: Literal[2, 4, 8, 16] = 8
     engines: Literal[1, 2, 4, 8] = 1
     bitmod: bool = False
+    split_keys: bool = False
 
     @field_validator("channels")
     @classmethod

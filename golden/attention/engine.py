@@ -72,7 +72,7 @@ def start(count: int, channels: int, top: ArrayLike) -> State:
 def step(
     state: State,
     query: Query,
-    keys: Page,
+    keys: Page | Sequence[Page],
     values: Page,
     numerics: Numerics,
     key_top: ArrayLike,
@@ -84,12 +84,12 @@ def step(
     Args:
         state: of N queries.
         query: N queries.
-        keys, values: of the same P tokens.
+        keys, values: of the same P tokens; keys in one page or in several of successive channels.
         numerics: widths.
         key_top: exponent field that no step or offset of the head's keys exceeds, [N] or one for all.
         first, last: the page's valid tokens, [N] or one for all; default: up to its end.
     """
-    tokens = np.arange(len(keys.integers))
+    tokens = np.arange(len(values.integers))
     end = len(tokens) - 1 if last is None else last
     valid = (np.asarray(first)[..., None] <= tokens) & (tokens <= np.asarray(end)[..., None])
     found = scores(query, keys, key_top, numerics)

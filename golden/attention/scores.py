@@ -12,10 +12,16 @@ order, to nearest even unless stated:
    channels; for keys by token q' itself, in the format's groups;
 4. the array's result to float32 (``golden.attention.product.rescaled``), for keys by token with steps and
    offsets; to units of 2^-18, ties up, saturating below 2^33;
-5. with the offset term to units of 2^-12, ties up, saturating at 2^19 - 1 in magnitude.
+5. with the offset term to units of 2^-12, ties up; then plus the score of the pages before, if there are
+   any, exactly; saturating at 2^19 - 1 in magnitude.
+
+Keys of the same tokens may come in several pages, each of the channels that follow those of the page before
+(VidKV's keys: some channels, and columns of the transform of the others). Each page meets its own part of the
+query, which has the factor of all channels, and gives a score by roundings 1 to 5. The last score counts.
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -64,12 +70,14 @@ def fold(q: ArrayLike) -> Query:
     return Query(values, np.any(~finite, axis=1))
 
 
-def scores(query: Query, page: Page, top: ArrayLike, numerics: Numerics) -> NDArray[np.int64]:
+def scores(
+    query: Query, keys: Page | Sequence[Page], top: ArrayLike, numerics: Numerics
+) -> NDArray[np.int64]:
     """Scores in units of 2^-12.
 
     Args:
         query: N queries.
-        page: P keys.
+        keys: P keys, in one page or in several pages of successive channels.
         top: exponent field that no step or offset of the head's keys exceeds, [N] or one for all.
         numerics: widths.
 
@@ -77,25 +85,41 @@ def scores(query: Query, page: Page, top: ArrayLike, numerics: Numerics) -> NDAr
         int64 [N, P].
 
     Raises:
-        ValueError: groups of channels longer than ``numerics.group``.
+        ValueError: groups of channels longer than ``numerics.group``, or pages that have other channels than
+            the queries.
     """
+    pages = [keys] if isinstance(keys, Page) else keys
+    channels = [page.integers.shape[1] for page in pages]
+    if sum(channels) != query.values.shape[1]:
+        raise ValueError(f"pages of {channels} channels must have {query.values.shape[1]} together")
+    found, start = np.zeros((len(query.values), len(pages[0].integers)), np.int64), 0
+    for page, count in zip(pages, channels, strict=True):
+        found = _added(found, query.values[:, start : start + count], page, top, numerics)
+        start += count
+    return found
+
+
+def _added(
+    earlier: NDArray[np.int64], q: Real, page: Page, top: ArrayLike, numerics: Numerics
+) -> NDArray[np.int64]:
+    """Scores [N, P] of a page and of those before it."""
     if page.axis == "token":
         group = page.integers.shape[1] // page.step.shape[1]
-        vectors = aligned(query.values, group, numerics)
+        vectors = aligned(q, group, numerics)
         scale = (page.step, page.offset)
         exact = rescaled(vectors, page.integers, group, page.dtype, numerics, scale, top)
-        return score(exact, np.zeros((), np.int64))
+        return score(exact, np.zeros((), np.int64), earlier)
     tokens = len(page.integers) // len(page.step)
     parts = []
     for number, (step, offset) in enumerate(zip(page.step, page.offset, strict=True)):
-        own = page.integers[number * tokens : (number + 1) * tokens]
-        exact = query.values * step.astype(np.float64)
-        term = saturated_terms(query.values * offset.astype(np.float64)).sum(-1)
+        own = slice(number * tokens, (number + 1) * tokens)
+        exact = q * step.astype(np.float64)
+        term = saturated_terms(q * offset.astype(np.float64)).sum(-1)
         if page.centre:
             term += saturated_terms(exact * page.centre).sum(-1)
         vectors = aligned(exact, numerics.group, numerics)
-        main = rescaled(vectors, own, numerics.group, page.centred, numerics)
-        parts.append(score(main, term[:, None]))
+        main = rescaled(vectors, page.integers[own], numerics.group, page.centred, numerics)
+        parts.append(score(main, term[:, None], earlier[:, own]))
     return np.concatenate(parts, -1)
 
 
@@ -104,10 +128,13 @@ def saturated_terms(products: Real) -> NDArray[np.int64]:
     return np.clip(nearest(products, -widths.TERM_FRACTION), -_MOST_TERM, _MOST_TERM)
 
 
-def score(product: Real, term: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Scores of the array's results, which may be infinite, and offset terms, of shapes that broadcast."""
+def score(product: Real, term: NDArray[np.int64], earlier: ArrayLike = 0) -> NDArray[np.int64]:
+    """Scores of the array's results, which may be infinite, offset terms and scores of the pages before.
+
+    They have shapes that broadcast.
+    """
     limit = 2.0**34  # float32 may be far beyond; rounding needs less than 2^52 units
     main = nearest(np.clip(product, -limit, limit), -widths.TERM_FRACTION)
     total = np.clip(main, -_MOST_PRODUCT, _MOST_PRODUCT) + term
-    found = shifted(total, widths.TERM_FRACTION - widths.SCORE_FRACTION)
+    found = shifted(total, widths.TERM_FRACTION - widths.SCORE_FRACTION) + np.asarray(earlier, np.int64)
     return np.clip(found, -_MOST_SCORE, _MOST_SCORE)

@@ -120,8 +120,9 @@ class Columns(wiring.Component):
         columns = self.config.columns
         last = page.last_query[: exact_log2(columns)]
         lacks = [own.lacks.eq(last < number)] if number else []  # the first column has a query
+        same = ["first", "causal", "opens", "closes", "scores", *["continues"] * self.config.kv.split_keys]
         return [
-            *(own[name].eq(page[name]) for name in ("first", "causal", "opens", "closes", "scores")),
+            *(own[name].eq(page[name]) for name in same),
             own.last_query.eq(last_turn),
             own.last.eq(page.last + (number & page.causal)),
             *lacks,

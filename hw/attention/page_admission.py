@@ -35,6 +35,9 @@ class PageAdmission(wiring.Component):
     there can be. A stand-in has codes of one bit in groups as short as can be, and no valid token: whatever
     its words are, they are read as if they were that.
 
+    With ``kv.split_keys`` the first pages of keys that belong together say it, and refused is also one that
+    continues and leaves no channels for those behind it. What stands in for it has as few as can be.
+
     Members:
         pages (in stream): as of ``Engine``.
         admitted (out stream): a page for each of them.
@@ -59,16 +62,26 @@ class PageAdmission(wiring.Component):
         refused = Signal()
         number = Signal(range(LISTS))
         too_long = Signal()
-        channels = self._channels(m, taken, number)
+        opens: Value = page.opens
+        misfit: Value
+        if config.kv.split_keys:
+            follows = Signal()  # a page of keys that continues
+            with m.If(taken & is_key):
+                m.d.sync += follows.eq(page.continues)
+            opens = page.opens & ~(is_key & follows)
+            channels, misfit = self._channels_of_part(m, taken, number)
+        else:
+            channels = self._channels(m, taken, number)
+            misfit = form.channels != channels
         m.d.comb += [
             self.pages.ready.eq(~self.admitted.valid | self.admitted.ready),
             taken.eq(self.pages.valid & self.pages.ready),
             too_long.eq(~is_folded(form) & (group_length(form) > config.group)),
-            refused.eq(~is_legal(form, config) | too_long | (form.channels != channels)),
+            refused.eq(~is_legal(form, config) | too_long | misfit),
         ]
 
         before = {side: Signal.like(number, name=f"{side.name.lower()}_list") for side in Side}
-        m.d.comb += number.eq(Mux(is_key, before[Side.KEY], before[Side.VALUE]) + page.opens)
+        m.d.comb += number.eq(Mux(is_key, before[Side.KEY], before[Side.VALUE]) + opens)
         for side, own in before.items():
             with m.If(taken & (form.side == side)):
                 m.d.sync += own.eq(number)
@@ -85,10 +98,14 @@ class PageAdmission(wiring.Component):
                 m.d.sync += self._stand_in(admitted.page, channels)
         return m
 
+    def _limits(self) -> tuple[int, int]:
+        """The fewest and the most channels, in times of 16; keys and values have whole row blocks."""
+        unit = max(self.config.rows // SHORTEST_GROUP, 1)
+        return unit, self.config.kv.channels // SHORTEST_GROUP // unit * unit
+
     def _channels(self, m: Module, taken: Value, number: Value) -> Signal:
         """Channels of the list that the present page belongs to, in times of 16."""
-        unit = max(self.config.rows // SHORTEST_GROUP, 1)  # keys and values have whole row blocks
-        most = self.config.kv.channels // SHORTEST_GROUP // unit * unit
+        unit, most = self._limits()
         page = self.pages.payload
         coming = page.form.channels
         channels = Signal.like(coming)
@@ -99,6 +116,37 @@ class PageAdmission(wiring.Component):
         with m.If(taken & opens):
             m.d.sync += kept[number].eq(channels)
         return channels
+
+    def _channels_of_part(self, m: Module, taken: Value, number: Value) -> tuple[Signal, Value]:
+        """Channels that the present page should have, in times of 16, and whether it does not fit."""
+        unit, most = self._limits()
+        page, coming = self.pages.payload, self.pages.payload.form.channels
+        is_key = page.form.side == Side.KEY
+        opens = page.opens & is_key
+        kept = Signal(data.ArrayLayout(len(coming), LISTS), init=[most] * LISTS)
+        channels = Signal.like(coming)
+        start = Signal.like(coming)  # of a page of keys; always before the end of its list's channels
+        whole = Signal.like(coming)
+        left = Signal.like(coming)
+        end = Signal(len(coming) + 1)
+        crowded = Signal()
+        m.d.comb += [
+            whole.eq(Mux(opens, most, kept[number])),
+            left.eq(whole - Mux(is_key, start, 0)),
+            channels.eq(left),
+            end.eq(start + channels),
+            crowded.eq(is_key & page.continues & (end >= whole)),
+        ]
+        possible = (coming != 0) & (coming <= left) & ((coming & unit - 1) == 0)
+        with m.If(is_key & page.continues):
+            m.d.comb += channels.eq(Mux(possible & (coming != left), coming, unit))
+        with m.Elif(opens & possible):
+            m.d.comb += channels.eq(coming)
+        with m.If(taken & is_key):
+            m.d.sync += start.eq(Mux(page.continues, Mux(crowded, start, end), 0))
+        with m.If(taken & opens):
+            m.d.sync += kept[number].eq(Mux(page.continues, most, end))
+        return channels, (coming != channels) | crowded
 
     def _stand_in(self, page: data.View, channels: Value) -> list[object]:
         form = page.form

@@ -82,6 +82,11 @@ def _seen(config: Config, columns: int = 1) -> dict[str, ShapeLike]:
     }
 
 
+def _continues(config: Config) -> dict[str, ShapeLike]:
+    """Of keys that may come in several pages."""
+    return {"continues": 1} if config.kv.split_keys else {}
+
+
 def attention_page(config: Config) -> data.StructLayout:
     """Keys or values of a page, for queries 0 to ``last_query`` of a KV head.
 
@@ -89,8 +94,9 @@ def attention_page(config: Config) -> data.StructLayout:
     ``causal`` 0 all see the same; with 2^k - 1 they are 2^k successive tokens of a prompt, head after head.
     ``top`` is the exponent field that no step or offset of this side of the head exceeds. ``opens``: the
     first page of these queries; ``closes``: their last one; ``scores``: its scores, and with the last page
-    the queries' states, are wanted. All but ``top`` and the format are the same for the keys and values of
-    a page.
+    the queries' states, are wanted. ``continues``, of keys and with ``kv.split_keys`` only: the next page of
+    keys has the channels behind these, of the same tokens. All but these, ``top`` and the format are the
+    same for the keys and values of a page.
     """
     return data.StructLayout(
         {
@@ -100,6 +106,7 @@ def attention_page(config: Config) -> data.StructLayout:
             "opens": 1,
             "closes": 1,
             "scores": 1,
+            **_continues(config),
         }
     )
 
@@ -189,9 +196,15 @@ def query_beat(config: Config) -> data.StructLayout:
 
 
 def query_request(config: Config) -> data.StructLayout:
-    """The first ``16 * channels`` elements of a turn of queries; ``last``: nothing else of their list is."""
+    """The first ``16 * channels`` elements of a turn of queries; ``last``: nothing else of their list is.
+
+    With ``kv.split_keys`` they are those from ``16 * start`` on, and others follow them if it ``continues``.
+    """
     channels = query_beat(config)["channels"].shape  # at least 1, at most the configuration's
-    return data.StructLayout({"turn": range(turns(config)), "channels": channels, "last": 1})
+    start = {"start": channels} if config.kv.split_keys else {}
+    return data.StructLayout(
+        {"turn": range(turns(config)), "channels": channels, "last": 1, **start, **_continues(config)}
+    )
 
 
 def operand_beat(config: Config) -> data.StructLayout:
@@ -246,7 +259,8 @@ def score_page(config: Config, columns: int = 1) -> data.StructLayout:
     columns sees the tokens up to ``last + (n * columns & causal)``. ``opens``: the first page of these
     queries; ``closes``: their last one, their states are wanted; all pages between have the same
     ``last_query``. ``scores``: its scores are wanted. ``lacks``, of several columns: the last query is none,
-    it sees no token and its scores are not wanted.
+    it sees no token and its scores are not wanted. ``continues``, with ``kv.split_keys`` only: scores of the
+    next page are added to these, which nobody else sees; ``scores`` is 0.
     """
     return data.StructLayout(
         {
@@ -255,6 +269,7 @@ def score_page(config: Config, columns: int = 1) -> data.StructLayout:
             "closes": 1,
             "scores": 1,
             **({"lacks": 1} if columns > 1 else {}),
+            **_continues(config),
         }
     )
 

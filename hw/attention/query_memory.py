@@ -43,7 +43,7 @@ class QueryMemory(wiring.Component):
     Members:
         queries (in stream): lists of queries, their elements in order.
         requests (in stream): which turn of queries is wanted, in any order and as often as wanted; of the
-            oldest list.
+            oldest list. Where one ends that does not continue, its list's queries should end.
         operands (out stream): the elements of each request; of a query that the list has not, anything.
         specials (out stream): which queries of a list have NaN or infinity, +0 in its place; one a list.
         damaged (out stream): a query of a list was not as it should be, or a request; one a list.
@@ -216,8 +216,13 @@ class QueryMemory(wiring.Component):
             m.d.sync += [sent.valid.eq(fetches), sent.payload.last.eq(ends)]
         with m.If(releases):
             m.d.sync += reading.eq(~reading)
+        shown: Value = place
+        if self.config.kv.split_keys:
+            within = exact_log2(self.group_beats)
+            shown = Signal.like(place, name="place_of_part")
+            m.d.comb += shown.eq(Cat(place[:within], place[within:] + request.start))
         for read, elements in zip(reads, sent.payload.elements, strict=True):
-            m.d.comb += [read.en.eq(advance), read.addr.eq(Cat(request.turn, reading, place))]
+            m.d.comb += [read.en.eq(advance), read.addr.eq(Cat(request.turn, reading, shown))]
             for number, out in zip(read.data, elements, strict=True):
                 m.d.comb += out.eq(unscaled(number))
         return [releases & (reading == bank) for bank in range(_BANKS)]
@@ -241,8 +246,12 @@ class QueryMemory(wiring.Component):
         differs = Signal()
         late = Signal()  # an error that came with another one
         errors = Signal(2)
+        unlike: Value = request.channels != Mux(reading, kept[1], kept[0]) + 1
+        if self.config.kv.split_keys:
+            end = request.start + request.channels
+            unlike = ~request.continues & (end != Mux(reading, kept[1], kept[0]) + 1)
         m.d.comb += [
-            differs.eq(others | (request.channels != Mux(reading, kept[1], kept[0]) + 1)),
+            differs.eq(others | unlike),
             errors.eq(self.faulty + (releases & differs) + late),
         ]
         m.d.sync += [self.error.eq(errors.any()), late.eq(errors > 1)]

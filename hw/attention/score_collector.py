@@ -1,7 +1,9 @@
 """Score collector: results of the array become scores, with the maximum of each query's."""
 
+from contextlib import nullcontext
+
 from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
-from amaranth.lib import stream, wiring
+from amaranth.lib import memory, stream, wiring
 from amaranth.lib.wiring import In, Out
 from amaranth.utils import exact_log2
 
@@ -11,6 +13,7 @@ from hw.attention import score_converter
 from hw.attention.payloads import (
     MAXIMUM_BITS,
     MOST_MOVED,
+    SCORE_BITS,
     offset_term,
     score_page,
     scored_query,
@@ -26,8 +29,15 @@ LATENCY = score_converter.LATENCY + 3
 """Cycles from a query's last result to the query."""
 
 
+_READ_DELAY = score_converter.EARLIER_DELAY - 1
+"""Cycles from a result to the memory's answer; a register is between that and the converter."""
+
+
 class ScoreCollector(wiring.Component):
     """Take a result a cycle while there is room for its score.
+
+    Scores of a page that continues are not given: they wait for those of the next page, to which they are
+    added. There is always room for them.
 
     Args:
         columns: of the array; these are the scores of one of them.
@@ -69,7 +79,8 @@ class ScoreCollector(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.submodules.converter = converter = self.converter()
+        splits = self.config.kv.split_keys
+        m.submodules.converter = converter = self.converter(splits)
         place = Signal.like(self.read_place)  # of the score of the result that is taken
         room = Signal()
         take = Signal()
@@ -86,10 +97,18 @@ class ScoreCollector(wiring.Component):
         ]
         with m.If(take):
             m.d.sync += place.eq(place + 1)
-        self._take(m, converter, query, room, take, token.all())
-
         present: Value = take
         ends: Value = take & token.all()
+        if splits:
+            stays = take & page.continues
+            with m.If(page.continues):
+                m.d.comb += room.eq(1)
+            with m.If(stays & token.all()):
+                m.d.sync += place.eq(Cat(Const(0, len(token)), place[-1]))
+            self._add(m, converter, take, stays, Cat(token, query))
+            present, ends = take & ~page.continues, ends & ~page.continues
+        self._take(m, converter, query, room, take, token.all())
+
         for stage in range(score_converter.LATENCY):
             present = hold(m, None, f"present_{stage}", present, reset=True)
             ends = hold(m, None, f"ends_{stage}", ends, reset=True)
@@ -106,6 +125,35 @@ class ScoreCollector(wiring.Component):
         """Whether there is no such query."""
         page = self.pages.p
         return page.lacks & (query == page.last_query) if self.columns > 1 else Const(0)
+
+    def _add(self, m: Module, converter: ScoreConverter, take: Value, stays: Value, place: Value) -> None:
+        """Scores of pages that continue to memory, and from there to those of the next page.
+
+        They have been there for long: a page has at least as many results as the shortest page has tokens.
+        """
+        follows = Signal()
+        with m.If(self.pages.valid & self.pages.ready):
+            m.d.sync += follows.eq(self.pages.p.continues)
+        m.submodules.earlier = storage = memory.Memory(
+            shape=signed(SCORE_BITS), depth=1 << len(place), init=[]
+        )
+        read = storage.read_port()
+        write = storage.write_port()
+        wanted: Value = take & follows
+        for stage in range(_READ_DELAY):
+            wanted = hold(m, None, f"wanted_{stage}", wanted)
+        places = [place]
+        for stage in range(score_converter.LATENCY):
+            places.append(hold(m, None, f"place_{stage}", places[-1]))
+            stays = hold(m, None, f"stays_{stage}", stays, reset=True)
+        earlier = Mux(wanted, read.data, 0)
+        m.d.comb += [
+            read.addr.eq(places[_READ_DELAY - 1]),
+            converter.earlier.eq(hold(m, None, "earlier", earlier)),
+            write.addr.eq(places[-1]),
+            write.data.eq(converter.score),
+            write.en.eq(stays),
+        ]
 
     def _take(
         self, m: Module, converter: ScoreConverter, query: Signal, room: Value, take: Value, ends: Value
@@ -139,14 +187,15 @@ class ScoreCollector(wiring.Component):
         page_ends = Signal()
         m.d.comb += [page_ends.eq(query == page.last_query), self.pages.ready.eq(take & ends & page_ends)]
         with m.If(take & ends):
-            m.d.sync += [
-                query.eq(Mux(page_ends, 0, query + 1)),
-                self.queries.p.query.eq(query),
-                self.queries.p.last.eq(page_ends),
-                self.queries.p.opens.eq(page.opens),
-                self.queries.p.closes.eq(page.closes),
-                self.queries.p.scores.eq(page.scores & ~self._lacks(query)),
-            ]
+            m.d.sync += query.eq(Mux(page_ends, 0, query + 1))
+            with m.If(~page.continues) if self.config.kv.split_keys else nullcontext():
+                m.d.sync += [
+                    self.queries.p.query.eq(query),
+                    self.queries.p.last.eq(page_ends),
+                    self.queries.p.opens.eq(page.opens),
+                    self.queries.p.closes.eq(page.closes),
+                    self.queries.p.scores.eq(page.scores & ~self._lacks(query)),
+                ]
 
     def _raise(self, m: Module, score: Value, counts: Value, ends: Value) -> None:
         """The largest of a query's valid scores, rounded up, and the running maximum with it.

@@ -1,6 +1,6 @@
 """Score converter: the array's result of a key and its vector's offset term to a score.
 
-Meaning: roundings 4 and 5 of ``golden.attention.scores``.
+Meaning: roundings 4 and 5 of ``golden.attention.scores``, with the scores of pages before if there are any.
 
 A result is a significand of 24 bits, negated where it is negative, and moves left only, into a window whose
 lowest bit is half a unit of 2^-18: this bit is what rounding to nearest, ties up, adds to all above. A result
@@ -15,12 +15,14 @@ from golden.attention.widths import SCORE_FRACTION, TERM_FRACTION
 from hw.attention.payloads import MAXIMUM_BITS, SCORE_BITS, TERM_BITS, offset_term
 from hw.numbers.pipeline import hold
 
-__all__ = ["HALF_SCORE", "LATENCY", "TERM_DELAY", "ScoreConverter"]
+__all__ = ["EARLIER_DELAY", "HALF_SCORE", "LATENCY", "TERM_DELAY", "ScoreConverter"]
 
 LATENCY = 4
 """Cycles from a result to its score."""
 TERM_DELAY = 2
 """Cycles from a result to its offset term."""
+EARLIER_DELAY = 3
+"""Cycles from a result to the score of the pages before."""
 
 _SIGNIFICAND = 24
 _BIAS = 127 + _SIGNIFICAND - 1
@@ -37,15 +39,23 @@ HALF_SCORE = 1 << _DROPPED - 1
 class ScoreConverter(wiring.Component):
     """Convert a result a cycle; nothing halts it.
 
+    Args:
+        adds: there may be pages before.
+
     Members:
         result (in): float32, NaN as infinity.
         term (in): the offset term plus ``HALF_SCORE``, ``TERM_DELAY`` cycles after the result.
+        earlier (in): the score of the pages before, 0 where there are none, ``EARLIER_DELAY`` cycles after
+            the result.
         score (out): from a register.
     """
 
-    result: In(32)
-    term: In(offset_term)
-    score: Out(signed(SCORE_BITS))
+    def __init__(self, adds: bool = False) -> None:
+        self.adds = adds
+        earlier = {"earlier": In(signed(SCORE_BITS))} if adds else {}
+        super().__init__(
+            {"result": In(32), "term": In(offset_term), **earlier, "score": Out(signed(SCORE_BITS))}
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -81,8 +91,12 @@ class ScoreConverter(wiring.Component):
             total.eq(window + self.term + (moving[_SIGNIFICAND] ^ extreme)),
         ]
 
-        # Fourth cycle: saturation of the integer part.
+        # Fourth cycle: the score before, and saturation of the integer part.
         total = hold(m, None, "total", total[_DROPPED:])
+        if self.adds:
+            with_earlier = Signal(signed(len(total) + 1))
+            m.d.comb += with_earlier.eq(total.as_signed() + self.earlier)
+            total = with_earlier
         sign, integer = total[-1], Signal(MAXIMUM_BITS - 1)
         m.d.comb += integer.eq(total[SCORE_FRACTION:])
         inside = Signal()

@@ -109,7 +109,8 @@ class VectorFeed(wiring.Component):
         m.submodules.waiting_requests = requests = SyncFIFO(
             width=Shape.cast(number_request(config)).width, depth=2
         )
-        m.submodules.waiting_score_pages = score_pages = SyncFIFO(width=score_page(config).size, depth=2)
+        keys = 4 if config.kv.split_keys else 2  # of two pages of tokens
+        m.submodules.waiting_score_pages = score_pages = SyncFIFO(width=score_page(config).size, depth=keys)
 
         page = self.pages.payload
         turn = Signal.like(self.products.payload.turn)
@@ -168,6 +169,8 @@ class VectorFeed(wiring.Component):
             tags.w_data.eq(self._tag(m, page, vector_ends, folded)),
             tags.w_en.eq(step),
         ]
+        if config.kv.split_keys:
+            self._split(m, page, wanted.request, scored)
         for fifo, payload, when in (
             (products, entry, opening),
             (operands, wanted, opening),
@@ -180,6 +183,15 @@ class VectorFeed(wiring.Component):
         self._ask(m, operands, operand)
         self._join(m, tags)
         return m
+
+    def _split(self, m: Module, page: data.View, request: data.View, scored: data.View) -> None:
+        """Keys in several pages: where the present one begins; nothing ends with one that continues."""
+        start = Signal.like(request.start)
+        m.d.comb += [request.start.eq(start), request.continues.eq(page.continues)]
+        with m.If((page.form.side == Side.KEY) & page.continues):
+            m.d.comb += [request.last.eq(0), scored.scores.eq(0)]
+        with m.If(self.pages.valid & self.pages.ready & (page.form.side == Side.KEY)):
+            m.d.sync += start.eq(Mux(page.continues, start + page.form.channels, 0))
 
     def _tag_layout(self) -> data.StructLayout:
         """What is known of a beat before its numbers come; the format only as far as they need it."""

@@ -8,7 +8,14 @@ from golden.attention.widths import LOWEST, SCORE_FRACTION
 from hw import payloads
 from hw.attention.division import Division
 from hw.attention.page_loader import PageLoader
-from hw.attention.payloads import MAXIMUM_BITS, MOST_MOVED, attention_page, offset_term, score_page
+from hw.attention.payloads import (
+    MAXIMUM_BITS,
+    MOST_MOVED,
+    SCORE_BITS,
+    attention_page,
+    offset_term,
+    score_page,
+)
 from hw.attention.score_collector import ScoreCollector
 from hw.config import Config
 
@@ -144,9 +151,11 @@ class OutputsInOrder(wiring.Component):
 class _AnyScore(wiring.Component):
     """A score converter whose scores are whatever a solver chooses, as far as scores reach."""
 
-    result: In(32)
-    term: In(offset_term)
-    score: Out(signed(32))
+    def __init__(self, adds: bool) -> None:
+        earlier = {"earlier": In(signed(SCORE_BITS))} if adds else {}
+        super().__init__(
+            {"result": In(32), "term": In(offset_term), **earlier, "score": Out(signed(SCORE_BITS))}
+        )
 
     def elaborate(self, platform: object) -> Module:
         m = Module()

@@ -119,19 +119,26 @@ class Rational:
             total += math.floor(dot * step * unit / lowest)
         return significant(total * lowest, 24, -149)
 
-    def score(self, cells: Cells, t: int) -> int:
+    def score(self, parts: Sequence[Cells], t: int) -> int:
+        found = start = 0
+        for cells in parts:
+            own = near(Fraction(self._product(cells, t, self.query[start : start + cells.channels]), 64))
+            found, start = clamp(own + found, (2**19 - 1) * 4096), start + cells.channels
+        return found
+
+    def _product(self, cells: Cells, t: int, query: list[Fraction]) -> int:
         unit, most, channels = power(-18), 2**42 - 1, range(cells.channels)
         if cells.form.axis == "token":
             parts = [channels[first : first + cells.group] for first in channels[:: cells.group]]
             runs = [
-                (*aligned([self.query[c] for c in part], self.width), [cells.centred(t, c) for c in part])
+                (*aligned([query[c] for c in part], self.width), [cells.centred(t, c) for c in part])
                 for part in parts
             ]
             main, term = self._array(cells, runs, [cells.line(t, part[0]) for part in parts], self.key_top), 0
         else:
             lines = [cells.line(t, c) for c in channels]
-            exact = [q * step for q, (step, _) in zip(self.query, lines, strict=True)]
-            shifts = [q * offset for q, (_, offset) in zip(self.query, lines, strict=True)]
+            exact = [q * step for q, (step, _) in zip(query, lines, strict=True)]
+            shifts = [q * offset for q, (_, offset) in zip(query, lines, strict=True)]
             terms = [near(x * cells.centre / unit) for x in exact] + [near(x / unit) for x in shifts]
             term = sum(clamp(one, most) for one in terms)
             folded = [significant(x, 11) for x in exact]
@@ -141,8 +148,7 @@ class Rational:
                 for part in parts
             ]
             main = self._array(cells, runs, None, 25)
-        total = clamp(near(main / unit), 2**51 - 1) + term
-        return clamp(near(Fraction(total, 64)), (2**19 - 1) * 4096)
+        return clamp(near(main / unit), 2**51 - 1) + term
 
     def weight(self, score: int) -> Fraction:
         whole, fraction = divmod(score - self.maximum * 4096, 4096)
@@ -174,9 +180,10 @@ class Rational:
             )
         return result
 
-    def step(self, keys: Cells, values: Cells, valid: Sequence[int]) -> list[int]:
+    def step(self, keys: Cells | Sequence[Cells], values: Cells, valid: Sequence[int]) -> list[int]:
         """Read the valid tokens of a page; returns the scores of all."""
-        scores = [self.score(keys, t) for t in range(keys.tokens)]
+        parts = [keys] if isinstance(keys, Cells) else keys
+        scores = [self.score(parts, t) for t in range(values.tokens)]
         before = self.maximum
         self.maximum = max([before, *(-(-scores[t] // 4096) for t in valid)])
         weights = [self.weight(score) if t in valid else Fraction(0) for t, score in enumerate(scores)]

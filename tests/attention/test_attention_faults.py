@@ -9,10 +9,14 @@ from sim import runner
 TINY = preset("tiny").changed(attention=True)
 
 
+SPLIT = TINY.changed(kv=TINY.kv.model_copy(update={"channels": 64, "split_keys": True}))
+
+
 @pytest.mark.parametrize(
     ("config", "simulator", "lists", "chosen"),
     [
         pytest.param(TINY, "verilator", 2, None, id="tiny-verilator"),
+        pytest.param(SPLIT, "verilator", 2, None, id="split-verilator"),
         pytest.param(TINY, "icarus", 0, "(?=.*together)(?=.*stalls=1)", id="tiny-icarus"),
     ],
     indirect=["simulator"],

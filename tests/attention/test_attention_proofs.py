@@ -6,13 +6,14 @@ from amaranth.hdl import Module, Value
 from hw.attention.division import Division
 from hw.attention.page_loader import PageLoader
 from hw.attention.score_collector import ScoreCollector
-from hw.config import KvConfig, preset
+from hw.config import Config, KvConfig, preset
 from sim import formal
 from sim.proofs.attention import OutputsInOrder, PagesInOrder, RisingMaximum
 
 SMALL = preset("tiny").changed(
     attention=True, types=("int4",), activation_bits=8, kv=KvConfig(channels=16, queries=2)
 )
+SPLIT = SMALL.changed(kv=SMALL.kv.model_copy(update={"split_keys": True}))
 DEPTH = 12
 """Cycles from a query's end to its maximum, with a look at what was asked before."""
 
@@ -26,8 +27,9 @@ def test_pages_are_followed_in_order() -> None:
     assert formal.prove(PagesInOrder(SMALL)) > 0
 
 
-def test_the_maximum_never_falls() -> None:
-    formal.prove_by_induction(RisingMaximum(SMALL), DEPTH)
+@pytest.mark.parametrize("config", [SMALL, SPLIT], ids=["whole", "split"])
+def test_the_maximum_never_falls(config: Config) -> None:
+    formal.prove_by_induction(RisingMaximum(config), DEPTH)
 
 
 def test_a_maximum_of_the_page_alone_is_refuted(monkeypatch: pytest.MonkeyPatch) -> None:

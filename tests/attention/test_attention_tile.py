@@ -10,6 +10,8 @@ from golden.model import tokenizer
 from golden.model.capture import attention_inputs, cross_attention_inputs, manual
 from golden.model.llama import Llama
 from golden.model.whisper import Whisper
+from golden.systems.vidkv import real_fft
+from golden.systems.vidkv.ranges import hardware_mask
 from hw import verilog
 from hw.attention.attention_tile import AttentionTile
 from hw.attention.engine import Engine
@@ -29,11 +31,27 @@ RATES = [
     (128, "sign", 1, FOLDED, 1, 12, 1.15, 2, 2),
     (128, "ternary", 2, RESCALED, 1, 12, 2.2, 2, 1),
 ]
+VIDKV = [("native", 2, 64), ("sign", 1, 64)]
+SMALL_VIDKV = [(rule, bits, channels // 2) for rule, bits, channels in VIDKV]
+"""Its keys: rule, bits and channels of each page."""
+SPLIT_RATES = [
+    (VIDKV, ("native", 2, "token"), 1, 32, 1.02, 2, 1),
+    (VIDKV, ("ternary", 2, "token"), 1, 32, 1.05, 2, 2),
+    (VIDKV, ("ternary", 2, "token"), 4, 32, 1.12, 2, 1),
+    (VIDKV, ("ternary", 2, "channel"), 1, 32, 1.7, 2, 1),
+    (SMALL_VIDKV, ("ternary", 2, "token"), 1, 32, 1.84, 2, 2),
+    (SMALL_VIDKV, ("ternary", 2, "token"), 4, 32, 1.99, 2, 1),
+]
 RATES_OF_COLUMNS = [
     (128, "native", 2, FOLDED, 4, 32, 1.05, 2, 1),
     (128, "native", 2, FOLDED, 8, 32, 1.15, 2, 1),
 ]
 """Channels, rule, bits, axes of both sides, queries, pages, times the bound of memory and array, order."""
+
+
+def split(config: Config) -> Config:
+    """The same for keys in several pages."""
+    return config.changed(kv=config.kv.model_copy(update={"split_keys": True}))
 
 
 def with_columns(config: Config, columns: int, turns: int = 2) -> Config:
@@ -71,6 +89,27 @@ def test_tiny(simulator: str) -> None:
     )
 
 
+def test_split_keys(simulator: str) -> None:
+    """Pages of some of the channels each, whose scores are added."""
+    thorough = simulator == "verilator"
+    config = split(TINY.changed(kv=TINY.kv.model_copy(update={"channels": 64})))
+    parameters = {"config": config.model_dump(), "lists": 28 if thorough else 1}
+    runner.run(
+        runner.Design.of_type(AttentionTile, config),
+        BENCH,
+        simulator,
+        parameters,
+        None if thorough else "stalls=6",
+    )
+
+
+@pytest.mark.parametrize("name", ["columns", "edge"])
+def test_split_keys_of_other_shapes(name: str) -> None:
+    config = split(with_columns(TINY, 2) if name == "columns" else EDGE)
+    parameters, chosen = {"config": config.model_dump(), "lists": 6}, "stalls=[0356]|rising|terms|reset"
+    runner.run(runner.Design.of_type(AttentionTile, config), BENCH, "verilator", parameters, chosen)
+
+
 @pytest.mark.parametrize("columns", [2, pytest.param(4, marks=pytest.mark.long)])
 def test_columns(columns: int) -> None:
     """Every column has queries of its own; lists of any count leave some columns without one."""
@@ -100,6 +139,14 @@ def test_rates() -> None:
     runner.run(runner.Design.of_type(AttentionTile, EDGE), BENCH, "verilator", parameters, "throughput")
 
 
+@pytest.mark.slow
+def test_rates_of_split_keys() -> None:
+    """What the page about VidKV says."""
+    config = split(EDGE)
+    parameters = {"config": config.model_dump(), "lists": 1, "split_rates": SPLIT_RATES}
+    runner.run(runner.Design.of_type(AttentionTile, config), BENCH, "verilator", parameters, "throughput")
+
+
 @pytest.mark.long
 def test_rates_of_columns() -> None:
     """Four queries in four columns of `edge` take what one takes in one."""
@@ -124,6 +171,32 @@ def test_queries_keys_and_values_of_smollm2(smollm2: Llama, smollm2_file: Checkp
         given += [(bits, queries[:, token], keys[: token + 1], values[: token + 1]) for token in (40, 99)]
     parameters = {"config": EDGE.model_dump(), "lists": 1, "given": given}
     runner.run(runner.Design.of_type(AttentionTile, EDGE), BENCH, "verilator", parameters, "given")
+
+
+@pytest.mark.llm
+def test_vidkv_of_smollm2(smollm2: Llama, smollm2_file: Checkpoint) -> None:
+    """VidKV's keys in two pages, an anomalous half and columns of the rest, and values as trits by token."""
+    ids = tokenizer.of(smollm2_file).encode(manual(1000))[:100]
+    layers = attention_inputs(smollm2, ids)
+    given = []
+    for head, layer in enumerate((0, 15, 29)):
+        mask = hardware_mask(layers[layer][1][:, :64], smollm2.channels // 2)
+        q, k, v = (part[head].astype(np.float16) for part in layers[layer])
+        q, k = (
+            [part[..., mask], real_fft.columns(part[..., ~mask], side)]
+            for part, side in ((q, "query"), (k, "key"))
+        )
+        for token in (40, 99):
+            queries = np.concatenate([part[:, token] for part in q], -1)
+            keys = [
+                (*rule, part[: token + 1].view(np.uint16))
+                for rule, part in zip((("native", 2), ("sign", 1)), k, strict=True)
+            ]
+            values = ("ternary", 2, v[: token + 1].view(np.uint16))
+            given.append((queries.view(np.uint16), keys, values))
+    config = split(EDGE)
+    parameters = {"config": config.model_dump(), "lists": 1, "given_split": given}
+    runner.run(runner.Design.of_type(AttentionTile, config), BENCH, "verilator", parameters, "given")
 
 
 @pytest.mark.llm

@@ -13,12 +13,15 @@ TINY, EDGE = preset("tiny"), preset("edge")
 WIDE = EDGE.changed(activation_lanes=16, kv=EDGE.kv.model_copy(update={"channels": 256, "queries": 16}))
 NARROW = TINY.changed(activation_lanes=1, kv=TINY.kv.model_copy(update={"channels": 48, "queries": 2}))
 COLUMNS = TINY.changed(columns=2)
+SPLIT = TINY.changed(kv=TINY.kv.model_copy(update={"channels": 80, "split_keys": True}))
 SMALL = TINY.changed(activation_lanes=2, kv=TINY.kv.model_copy(update={"channels": 16, "queries": 2}))
 BENCH = "sim.benches.attention.query_memory"
 
 
 @pytest.mark.quick
-@pytest.mark.parametrize("config", [EDGE, NARROW, SMALL, COLUMNS], ids=["edge", "narrow", "small", "columns"])
+@pytest.mark.parametrize(
+    "config", [EDGE, NARROW, SMALL, COLUMNS, SPLIT], ids=["edge", "narrow", "small", "columns", "split"]
+)
 def test_names(config: Config) -> None:
     modules = verilog.modules(QueryMemory(config), "top")
     for text in modules.texts.values():
@@ -37,8 +40,8 @@ def test_tiny(simulator: str) -> None:
 
 @pytest.mark.parametrize(
     ("config", "stride"),
-    [(EDGE, 7), (WIDE, 3), (NARROW, 3), (SMALL, 3), (COLUMNS, 23)],
-    ids=["edge", "wide", "narrow", "small", "columns"],
+    [(EDGE, 7), (WIDE, 3), (NARROW, 3), (SMALL, 3), (COLUMNS, 23), (SPLIT, 23)],
+    ids=["edge", "wide", "narrow", "small", "columns", "split"],
 )
 def test_other_shapes(config: Config, stride: int) -> None:
     """Among them every third float16, from a random one on, for every length of up to 256: 80, 160 and 176

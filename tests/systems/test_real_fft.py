@@ -155,17 +155,15 @@ def test_scores_of_two_pages_add(rng: np.random.Generator) -> None:
     two, one = Format("native", 2, "channel", 32), Format("sign", 1, "channel", 32)
     columns = real_fft.columns(k[0][:, ~mask], "key")
     codes = [two.quantize(k[0][:, mask]), one.quantize(columns)]
-    queries = [q[:, mask], real_fft.columns(q[:, ~mask], "query")]
-    found = sum(
-        scores.scores(scores.fold(query), page.read(form, own), 30, Numerics())
-        for query, form, own in zip(queries, (two, one), codes, strict=True)
-    )
+    query = scores.fold(np.concatenate([q[:, mask], real_fft.columns(q[:, ~mask], "query")], 1))
+    pages = [page.read(form, own) for form, own in zip((two, one), codes, strict=True)]
+    found = scores.scores(query, pages, 30, Numerics())
     spectrum = one.decode(codes[1]).astype(np.float64)
     pairs = np.concatenate([spectrum, np.zeros((tokens, 2))], 1)
     pairs[:, -2], pairs[:, 1] = pairs[:, 1], 0
     restored = np.empty((tokens, channels))
     restored[:, mask] = two.decode(codes[0])
     restored[:, ~mask] = np.fft.irfft((pairs[:, ::2] + 1j * pairs[:, 1::2]) * 64, 64)
-    exact = q.astype(np.float64) @ restored.T * np.log2(np.e) / np.sqrt(64)  # as of either page's channels
+    exact = q.astype(np.float64) @ restored.T * np.log2(np.e) / np.sqrt(channels)
     error = found / 2.0**12 - exact
     assert np.sqrt((error**2).mean() / (exact**2).mean()) < 3e-3

@@ -13,7 +13,7 @@ from typing import Any
 import cocotb
 import numpy as np
 
-from golden.attention import engine, page
+from golden.attention import engine
 from golden.attention.scores import fold
 from hw.attention.payloads import quotient
 from hw.kv.payloads import HALF_BITS, SHORTEST_GROUP
@@ -65,12 +65,8 @@ class Bench:
             self._send_share(number, replace(attention, pairs=pairs), attention.tops)
             state = engine.start(*attention.queries.shape, value_top)
             for pair in pairs:
-                keys, values = (
-                    page.read(layout.format, quantized)
-                    for layout, quantized in zip(pair.layouts, pair.quantized, strict=True)
-                )
                 state, _ = engine.step(
-                    state, queries, keys, values, CONFIG.numerics, key_top, pair.first, attention.last(pair)
+                    state, queries, *pair.read(), CONFIG.numerics, key_top, pair.first, attention.last(pair)
                 )
             states.append(state)
         outputs = engine.finish(engine.merge(states), queries)
@@ -84,12 +80,13 @@ class Bench:
     def _send_share(self, number: int, own: Attention, tops: tuple[int, ...]) -> None:
         """An engine's queries and pages, of a list with these largest exponents."""
         self.sources["queries", number].send_all(own.query_beats())
-        for place, side in array_order(range(len(own.pairs)), 1):
-            self.sources["pages", number].send(own.records(place, side) | {"top": tops[side]})
-            words = own.pairs[place].words(side)
-            self.sources["words", number].send_all(
-                {"data": data, "last": at == len(words) - 1} for at, data in enumerate(words)
-            )
+        for page_number, side in array_order(range(len(own.pairs)), 1):
+            for place in own.pairs[page_number].places(side):
+                self.sources["pages", number].send(own.records(page_number, place) | {"top": tops[side]})
+                words = own.pairs[page_number].words(place)
+                self.sources["words", number].send_all(
+                    {"data": data, "last": at == len(words) - 1} for at, data in enumerate(words)
+                )
 
     def send_damaged(self, damaged: SentList, place: int) -> None:
         """A list of which engine ``place`` has a damaged share, and what must come of it: marked outputs."""
@@ -101,10 +98,11 @@ class Bench:
                 self._send_share(number, replace(own, pairs=pairs, scores=False), own.tops)
         self.sources["queries", place].send_all(damaged.queries.beats())
         for page_number, side in array_order(range(damaged.length), 1):
-            page_sent = damaged.pages[page_number, side]
-            record = own.records(page_number, side) | {"form": page_sent.form, "scores": False}
-            self.sources["pages", place].send(record)
-            self.sources["words", place].send_all(page_sent.word_beats())
+            for part in own.pairs[page_number].places(side):
+                page_sent = damaged.pages[page_number, part]
+                record = own.records(page_number, part) | {"form": page_sent.form, "scores": False}
+                self.sources["pages", place].send(record)
+                self.sources["words", place].send_all(page_sent.word_beats())
         longest = max(channels, SHORTEST_GROUP * damaged.channels)
         unknown = {"half": (1 << HALF_BITS) - 1, "empty": 1, "error": 0, "last": 0}
         for channel in range(len(own.queries) * longest):

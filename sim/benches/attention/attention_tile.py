@@ -2,10 +2,14 @@
 
 Parameters: ``config``, the fields of the configuration; ``lists``, how many of them in a test; ``rates``,
 channels, rule, bits, axes of both sides, queries, pages, how often the bound of memory and array a list may
-take, and the order; ``behind``, lists behind those that count, without which the last one ends sooner;
-``given``, lists of bits, queries [N, D], keys and values [T, D], patterns of float16.
+take, and the order; ``split_rates``, the same with rule, bits and channels of each page of keys and rule,
+bits and axis of values in place of the first four; ``behind``, lists behind those that count, without which
+the last one ends sooner; ``given``, lists of bits, queries [N, D], keys and values [T, D], patterns of
+float16; ``given_split``, lists of queries, of rule, bits and tokens for each page of keys, and of the same of
+values.
 """
 
+import itertools
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -40,8 +44,12 @@ QUERIES = ("normal", "normal", "equal", "huge", "subnormal", "special")
 CONFIG = Config.model_validate(context.parameters()["config"])
 LISTS: int = context.parameters()["lists"]
 RATES: list = context.parameters().get("rates", [])
+SPLIT_RATES: list = context.parameters().get("split_rates", [])
 BEHIND: int = context.parameters().get("behind", 0)
 GIVEN: list = context.parameters().get("given", [])
+GIVEN_SPLIT: list = context.parameters().get("given_split", [])
+MOST_PARTS = 3
+"""Pages that keys of the same tokens come in."""
 INPUTS = {"queries": query_beat(CONFIG), "pages": attention_page(CONFIG), "words": word(CONFIG.memory_bits)}
 ERRORS = ErrorPlan("attention") if CONFIG.kv.engines == 1 else ErrorPlan("attention_engines")
 OUTPUTS = {"outputs": quotient, "scores": score_beat, "found": softmax_state(CONFIG)}
@@ -56,6 +64,7 @@ RATED = (1, 4)
 coverage_rate = Coverage("attention_rate", {"count": RATED})
 coverage_lag = Coverage("attention_lag", {"lag": LAGS})
 coverage_causal = Coverage("attention_causal", {"causal": (False, True)})
+coverage_parts = Coverage("attention_parts", {"parts": range(1, MOST_PARTS + 1)})
 coverage_kinds = Coverage(
     "attention_kinds", {"queries": tuple(dict.fromkeys(QUERIES)), "elements": ("normal", "others")}
 )
@@ -63,20 +72,39 @@ coverage_kinds = Coverage(
 
 @dataclass(frozen=True)
 class Pair:
-    """Keys and values of a page: layouts and what is in them, and the valid tokens."""
+    """Keys and values of some tokens: layouts and what is in them, and the valid tokens.
 
-    layouts: tuple[PageLayout, PageLayout]
-    quantized: tuple[Quantized, Quantized]
+    Values are the last page; the pages before it are keys, each of the channels behind those of another.
+    """
+
+    layouts: tuple[PageLayout, ...]
+    quantized: tuple[Quantized, ...]
     first: int
     last: int
 
+    def places(self, side: int) -> range:
+        """Which pages are a side's."""
+        values = len(self.layouts) - 1
+        return range(values, values + 1) if side else range(values)
+
     def top(self, side: int) -> int:
         """Largest exponent field of a side."""
-        return int(self.layouts[side].format.largest_field(*self.quantized[side][1:]))
+        return max(
+            int(self.layouts[place].format.largest_field(*self.quantized[place][1:]))
+            for place in self.places(side)
+        )
 
-    def words(self, side: int) -> list[int]:
-        """Words of memory of a side."""
-        return words_of(self.layouts[side].pack(self.quantized[side]), CONFIG.memory_bits)
+    def words(self, place: int) -> list[int]:
+        """Words of memory of a page."""
+        return words_of(self.layouts[place].pack(self.quantized[place]), CONFIG.memory_bits)
+
+    def read(self) -> tuple[list[page.Page], page.Page]:
+        """Keys and values as golden takes them."""
+        *keys, values = (
+            page.read(layout.format, quantized)
+            for layout, quantized in zip(self.layouts, self.quantized, strict=True)
+        )
+        return keys, values
 
 
 @dataclass(frozen=True)
@@ -113,19 +141,21 @@ class Attention:
             for number, elements in enumerate(own)
         ]
 
-    def records(self, number: int, side: int) -> dict[str, Any]:
+    def records(self, number: int, place: int) -> dict[str, Any]:
         """The record of a page."""
         pair = self.pairs[number]
+        keys = len(pair.places(0))
         return {
-            "form": form_fields(pair.layouts[side]),
+            "form": form_fields(pair.layouts[place]),
             "last_query": len(self.queries) - 1,
             "first": pair.first,
             "last": pair.last,
             "causal": self.causal,
-            "top": self.tops[side],
+            "top": self.tops[place >= keys],
             "opens": number == 0,
             "closes": number == len(self.pairs) - 1,
             "scores": self.scores,
+            **({"continues": place < keys - 1} if CONFIG.kv.split_keys else {}),
         }
 
 
@@ -170,11 +200,12 @@ class Bench:
         """Lists whose pages follow each other without a pause, and what must come of them."""
         pages = [(one, number) for one in attentions for number in range(len(one.pairs))]
         for (one, number), side in array_order(pages, lag, run):
-            self.sources["pages"].send(one.records(number, side))
-            words = one.pairs[number].words(side)
-            self.sources["words"].send_all(
-                {"data": data, "last": place == len(words) - 1} for place, data in enumerate(words)
-            )
+            for place in one.pairs[number].places(side):
+                self.sources["pages"].send(one.records(number, place))
+                words = one.pairs[number].words(place)
+                self.sources["words"].send_all(
+                    {"data": data, "last": at == len(words) - 1} for at, data in enumerate(words)
+                )
         for one in attentions:
             self.sources["queries"].send_all(one.query_beats())
             self.expect_list(one)
@@ -186,12 +217,8 @@ class Bench:
         count, channels = attention.queries.shape
         state = engine.start(count, channels, value_top)
         for pair in attention.pairs:
-            keys, values = (
-                page.read(layout.format, quantized)
-                for layout, quantized in zip(pair.layouts, pair.quantized, strict=True)
-            )
             state, found = engine.step(
-                state, query, keys, values, CONFIG.numerics, key_top, pair.first, attention.last(pair)
+                state, query, *pair.read(), CONFIG.numerics, key_top, pair.first, attention.last(pair)
             )
             if attention.scores:
                 for own in found.tolist():
@@ -228,14 +255,23 @@ class Bench:
         self.errors.expect(errors, spacing)
 
 
+def random_parts(channels: int) -> list[int]:
+    """Channels of each page of keys."""
+    unit = max(SHORTEST_GROUP, CONFIG.lanes, CONFIG.rows)
+    most = min(channels // unit, MOST_PARTS) if CONFIG.kv.split_keys else 1
+    cuts = sorted(random.sample(range(unit, channels, unit), random.randint(1, most) - 1))
+    return [end - start for start, end in itertools.pairwise((0, *cuts, channels))]
+
+
 def random_pair(channels: int, kind: str, places: Sequence[str] | None = None) -> Pair:
     """A page of any formats; ``kind`` is that of its elements, ``places`` are the axes of keys and values."""
     layouts, quantized = [], []
-    for number, side in enumerate(SIDES):
-        axis = places[number] if places else random.choice(AXES)
+    parts = random_parts(channels)
+    for number, count in (*((0, count) for count in parts), (1, channels)):
+        side, axis = SIDES[number], places[number] if places else random.choice(AXES)
         while True:
             layout = random_layout(CONFIG, place=(side, axis))
-            if layout.channels != channels or (layout.format.group or 0) > CONFIG.group:
+            if layout.channels != count or (layout.format.group or 0) > CONFIG.group:
                 continue
             own = layout.format.quantize(random_elements(layout, kind))
             try:
@@ -246,6 +282,7 @@ def random_pair(channels: int, kind: str, places: Sequence[str] | None = None) -
         layouts.append(layout)
         quantized.append(own)
         coverage.hit(side=side, axis=axis, format=f"{layout.format.rule}{layout.format.bits}")
+    coverage_parts.hit(parts=len(parts))
     tokens = CONFIG.kv.page_tokens
     valid = random.choice(VALID)
     first, last = {
@@ -300,33 +337,59 @@ def regular_attention(
     count: int, channels: int, rule: str, bits: int, axes: Sequence[str], length: int, group: int = 32
 ) -> Attention:
     """Pages of one rule, all of the same normal elements; ``axes`` of keys and of values."""
-    formats = [Format(rule, bits, axis, group) for axis in axes]
-    rows, lanes, tokens = CONFIG.rows, CONFIG.lanes, CONFIG.kv.page_tokens
+    key, value = (Format(rule, bits, axis, group) for axis in axes)
+    return equal_pages(count, [(key, channels)], value, length)
+
+
+def split_attention(count: int, keys: Sequence[Any], value: Sequence[Any], length: int) -> Attention:
+    """The same of keys by channel in pages of a rule, bits and channels each, and values of a rule."""
+    own = [(Format(rule, bits, "channel", 32), channels) for rule, bits, channels in keys]
+    return equal_pages(count, own, Format(*value, 32), length)
+
+
+def equal_pages(count: int, keys: Sequence[tuple[Format, int]], value: Format, length: int) -> Attention:
+    """Pages of the same normal elements, of keys with their channels."""
+    channels = sum(own for _, own in keys)
     layouts = tuple(
-        PageLayout(form, side, tokens, channels, rows, lanes)
-        for form, side in zip(formats, SIDES, strict=True)
+        PageLayout(form, side, CONFIG.kv.page_tokens, own, CONFIG.rows, CONFIG.lanes)
+        for side, form, own in (*((SIDES[0], *key) for key in keys), (SIDES[1], value, channels))
     )
-    pair = Pair(
-        layouts,
-        tuple(own.format.quantize(random_elements(own, "normal")) for own in layouts),
-        0,
-        tokens - 1,
-    )
+    quantized = tuple(own.format.quantize(random_elements(own, "normal")) for own in layouts)
+    pair = Pair(layouts, quantized, 0, CONFIG.kv.page_tokens - 1)
     return Attention(random_queries(count, channels, "normal"), [pair] * length, False)
 
 
 def given_attention(bits: int, queries: Any, keys: Any, values: Any) -> Attention:
-    """Pages of the native rule, of given tokens; the last page may have fewer."""
-    halves = [np.array(part, np.uint16).view(np.float16) for part in (queries, keys, values)]
-    count, tokens = len(halves[1]), CONFIG.kv.page_tokens
-    layouts = native_attention(1, halves[0].shape[1], bits, 1).pairs[0].layouts
+    """Pages of the native rule, of given tokens."""
+    return given_pages(queries, [("native", bits, keys)], ("native", bits, values))
+
+
+def given_pages(queries: Any, keys: Sequence[Any], values: Any) -> Attention:
+    """Pages of given tokens with their rule and bits, scales along the product; the last ones may have fewer.
+
+    Of keys there are several where pages have some of the channels each.
+    """
+    rules, widths, given = zip(*keys, values, strict=True)
+    halves = [np.array(part, np.uint16).view(np.float16) for part in given]
+    count, tokens, values_place = len(halves[0]), CONFIG.kv.page_tokens, len(keys)
+    layouts = tuple(
+        PageLayout(
+            Format(rule, bits, "token" if place == values_place else "channel", 32),
+            SIDES[place == values_place],
+            tokens,
+            half.shape[1],
+            CONFIG.rows,
+            CONFIG.lanes,
+        )
+        for place, (rule, bits, half) in enumerate(zip(rules, widths, halves, strict=True))
+    )
     pairs = []
     for start in range(0, count, tokens):
-        parts = (part[start : start + tokens] for part in halves[1:])
+        parts = (part[start : start + tokens] for part in halves)
         filled = (np.pad(part, ((0, tokens - len(part)), (0, 0))) for part in parts)
         quantized = [layout.format.quantize(part) for layout, part in zip(layouts, filled, strict=True)]
         pairs.append(Pair(layouts, tuple(quantized), 0, min(count - start, tokens) - 1))
-    return Attention(halves[0], pairs, True)
+    return Attention(np.array(queries, np.uint16).view(np.float16), pairs, True)
 
 
 def bound(attention: Attention) -> int:
@@ -334,8 +397,8 @@ def bound(attention: Attention) -> int:
     words = macs = 0
     turns = -(-len(attention.queries) // CONFIG.columns)
     for pair in attention.pairs:
-        for side, layout in enumerate(pair.layouts):
-            words += len(pair.words(side))
+        for place, layout in enumerate(pair.layouts):
+            words += len(pair.words(place))
             chunks = layout.elements // (CONFIG.rows * CONFIG.lanes)
             macs += turns * chunks * layout.format.dtype.term_count
     return max(words, macs)
@@ -384,7 +447,13 @@ async def most_terms_wait(dut: Any) -> None:
     attention = regular_attention(
         CONFIG.kv.queries, channels, "native", 2, ("channel", "token"), 6, SHORTEST_GROUP
     )
-    bench.send([attention], max(LAGS))
+    lists = [attention]
+    if CONFIG.kv.split_keys:
+        key, value = (Format("native", 2, axis, SHORTEST_GROUP) for axis in ("channel", "token"))
+        part = max(SHORTEST_GROUP, CONFIG.lanes, CONFIG.rows)
+        parts = min(MOST_PARTS, CONFIG.kv.channels // part)
+        lists.append(equal_pages(CONFIG.kv.queries, [(key, part)] * parts, value, 6))
+    bench.send(lists, max(LAGS))
     await bench.finish()
 
 
@@ -400,22 +469,31 @@ async def reset_forgets(dut: Any) -> None:
         await bench.finish()
 
 
-@cocotb.test(skip=not GIVEN)
+@cocotb.test(skip=not GIVEN + GIVEN_SPLIT)
 @cocotb.parametrize(stalls=("free_running", "both_random"))
 async def given_tokens(dut: Any, stalls: str) -> None:
     """Lists of tokens that a model cached, back to back."""
     bench = Bench(await reset(dut, cycle_limit=400_000), stalls)
-    bench.send([given_attention(*one) for one in GIVEN], max(LAGS))
+    lists = [*(given_attention(*one) for one in GIVEN), *(given_pages(*one) for one in GIVEN_SPLIT)]
+    bench.send(lists, max(LAGS))
     await bench.finish()
 
 
-@cocotb.test(skip=not RATES)
+@cocotb.test(skip=not RATES + SPLIT_RATES)
 async def full_throughput(dut: Any) -> None:
     """List after list in so many times the cycles that memory or the array needs."""
     bench = Bench(await reset(dut, cycle_limit=2_000_000), "free_running")
     domain = bench.domain
-    for channels, rule, bits, axes, count, length, most, lag, run in RATES:
-        attention = regular_attention(count, channels, rule, bits, axes, length)
+    asked = [
+        (f"{channels=} {rule=} {bits=} {axes=}", regular_attention(count, channels, rule, bits, axes, length))
+        for channels, rule, bits, axes, count, length, *_ in RATES
+    ]
+    asked += [
+        (f"{keys=} {value=}", split_attention(count, keys, value, length))
+        for keys, value, count, length, *_ in SPLIT_RATES
+    ]
+    limits = [one[-5:] for one in RATES + SPLIT_RATES]
+    for (formats, attention), (count, length, most, lag, run) in zip(asked, limits, strict=True):
         bench.send([attention] * (4 + BEHIND), lag, run)
         own = attention.queries.size
         ends = [bench.wanted["outputs"] - own * left for left in (3 + BEHIND, BEHIND)]
@@ -424,7 +502,7 @@ async def full_throughput(dut: Any) -> None:
             await bench.sinks["outputs"].wait_for(end)
             cycles.append(domain.cycle)
         taken, least = (cycles[1] - cycles[0]) / 3, bound(attention)
-        shape = f"{channels=} {rule=} {bits=} {axes=} {count=} {length=}"
+        shape = f"{formats} {count=} {length=}"
         print(f"{shape} {taken=} {least=} ratio={taken / least:.3f}")
         assert taken <= most * least, (shape, taken, least)
         if count in RATED:

@@ -29,6 +29,8 @@ COUNT: int = context.parameters()["lists"]
 STRIDE: int = context.parameters()["stride"]
 LANES, ROOM = config.activation_lanes, config.kv.queries
 MOST = config.kv.channels // SHORTEST_GROUP
+MOST_PARTS = 3
+"""Requests that a turn of queries is wanted in."""
 EVERY_BIT = (1 << tf32.size) - 1
 OUTPUTS = {"operands": operand_beat(config), "specials": ROOM, "damaged": 1}
 
@@ -48,12 +50,13 @@ class Bench:
 
     Attributes:
         holds: the flags of lists are not taken.
+        splits: turns of queries are wanted in parts, where they may be.
     """
 
     def __init__(self, domain: Domain, stalls: str = "free_running") -> None:
         where = situation(stalls)
         self.domain = domain
-        self.holds = False
+        self.holds, self.splits = False, True
         self.queries = StreamSource(domain, "queries", query_beat(config), where.source)
         self.requests = StreamSource(domain, "requests", query_request(config), where.source)
         self.boards: dict[str, Scoreboard] = {}
@@ -108,23 +111,35 @@ class Bench:
             asked = random.choices((right, other), k=len(wanted))
             asked[random.randrange(len(wanted))] = other
         for number, (turn, channels) in enumerate(zip(wanted, asked, strict=True)):
-            self.requests.send({"turn": turn, "channels": channels, "last": number == len(wanted) - 1})
             own = np.zeros((columns, SHORTEST_GROUP * channels), np.int64)
             present = range(turn * columns, min((turn + 1) * columns, queries.count))
             for row, query in zip(own, present, strict=False):
                 row[:] = np.resize(patterns[query], len(row))
+            cuts = self._cuts(channels)
+            ends = {SHORTEST_GROUP * cut for cut in cuts}
+            for start, end in itertools.pairwise(cuts):
+                last = number == len(wanted) - 1 and end == channels
+                part = {"start": start, "continues": end < channels} if config.kv.split_keys else {}
+                self.requests.send({"turn": turn, "channels": end - start, "last": last, **part})
             beats = own.reshape(columns, -1, LANES).swapaxes(0, 1).tolist()
-            for place, beat in enumerate(beats):
-                beyond = place * LANES >= queries.length
+            for place, beat in enumerate(beats, 1):
+                beyond = place * LANES > queries.length
                 unknown = [[EVERY_BIT * (beyond or n >= len(present))] * LANES for n in range(columns)]
                 self.boards["operands"].expect(
-                    {"elements": beat, "last": place == len(beats) - 1}, {"elements": unknown, "last": 0}
+                    {"elements": beat, "last": place * LANES in ends},
+                    {"elements": unknown, "last": 0},
                 )
             self.wanted["operands"] += len(beats)
         differs = right not in asked or len({*asked}) > 1
         self.boards["damaged"].expect(differs or queries.errors > 0)
         self.wanted["damaged"] += 1
         self.expected_errors += differs
+
+    def _cuts(self, channels: int) -> list[int]:
+        """Where the requests of a turn of queries begin and end; there is one where keys are not split."""
+        most = min(channels, MOST_PARTS) if config.kv.split_keys and self.splits else 1
+        cuts = sorted(random.sample(range(1, channels), random.randint(1, most) - 1))
+        return [0, *cuts, channels]
 
     async def finish(self, spacing: str = SPACINGS[0]) -> None:
         """Wait for everything expected, see that nothing else comes, compare the errors."""
@@ -181,6 +196,7 @@ async def any_stalls(dut: Any, stalls: str) -> None:
 async def full_throughput(dut: Any) -> None:
     """An element in ``PACE`` cycles and a beat of operands in one, over all borders, at the stated delays."""
     bench = Bench(await reset(dut, cycle_limit=100_000))
+    bench.splits = False
     cycles: dict[str, list[int]] = {"queries": [], "operands": [], "requests": []}
     for name, seen in cycles.items():
         StreamMonitor(bench.domain, name, observer=lambda _, seen=seen: seen.append(bench.domain.cycle))

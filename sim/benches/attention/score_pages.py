@@ -32,6 +32,7 @@ class Page:
         terms: int64 [N, G], in units of 2^-18.
         first, last: valid tokens of query 0; query n sees ``n & causal`` tokens more.
         scores: whether the scores are wanted.
+        before: the page with whose scores those of this one are added.
     """
 
     results: NDArray[np.float32]
@@ -40,11 +41,13 @@ class Page:
     last: int
     scores: bool
     causal: int = 0
+    before: "Page | None" = None
 
     def expected(self) -> NDArray[np.int64]:
         """Scores [N, P]."""
         group = self.results.shape[1] // self.terms.shape[1]
-        return score(self.results.astype(np.float64), np.repeat(self.terms, group, -1))
+        before = self.before.expected() if self.before else 0
+        return score(self.results.astype(np.float64), np.repeat(self.terms, group, -1), before)
 
     def vectors(self) -> list[tuple[list[int], int]]:
         """Bit patterns of the results and the offset term of every vector, in their order."""

@@ -3,6 +3,7 @@
 import itertools
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import cocotb
@@ -101,8 +102,10 @@ class Bench:
                 ):
                     self.expect("states", {"query": query, "maximum": maximum, "total": total})
 
-    def _send_page(self, page: Page, opens: bool, closes: bool) -> None:
-        """What is known of a page, its results and its terms."""
+    def _send_page(self, page: Page, opens: bool, closes: bool, continues: bool = False) -> None:
+        """What is known of a page, its results and its terms; those of the pages before come first."""
+        if page.before:
+            self._send_page(page.before, opens, closes, continues=True)
         self.sources["pages"].send(
             {
                 "last_query": len(page.terms) - 1,
@@ -111,7 +114,8 @@ class Bench:
                 "causal": page.causal,
                 "opens": opens,
                 "closes": closes,
-                "scores": page.scores,
+                "scores": page.scores and not continues,
+                **({"continues": continues} if config.kv.split_keys else {}),
             }
         )
         coverage_groups.hit(groups=min(page.terms.shape[1], 2), scores=page.scores)
@@ -158,7 +162,10 @@ def random_pages(count: int, length: int) -> list[Page]:
     pages = []
     for kind, valid in random.choices([*itertools.product(KINDS, VALID)], k=length):
         rise = random.choice((0, 0, -1, 3, 17, -40))
-        pages.append(random_page(config, count, kind, valid, rise))
+        before = None
+        for other in random.choices(list(KINDS), k=config.kv.split_keys * random.randint(0, 2)):
+            before = replace(random_page(config, count, other, "some", 0), before=before)
+        pages.append(replace(random_page(config, count, kind, valid, rise), before=before))
         coverage.hit(kind=kind, valid=valid)
     return pages
 
