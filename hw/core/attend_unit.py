@@ -93,10 +93,10 @@ class AttendUnit(wiring.Component):
         """Outputs to come."""
         self.own = Signal(range(most + 1))
         """Those of the present head, all of them."""
-        self.asks = Signal()
-        """The present head's header is asked for."""
+        self.turns = Signal()
+        """The head whose header has come becomes the present one."""
         self.begins = Signal()
-        """It is as it should be."""
+        """Its header is as it should be."""
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -108,12 +108,12 @@ class AttendUnit(wiring.Component):
         m.submodules.engine = Engine(config)
         m.submodules.division = Division(config)
         self._connect(m)
-        asked = self._read(m)
+        asked, taken = self._read(m)
         good = Signal()  # so far, for the output that comes
         written = self._write(m, good)
         is_own = self._count(m, written.valid)
         self._control(m, asked)
-        self._judge(m, written.error, is_own, good)
+        self._judge(m, taken, written.error, is_own, good)
         return m
 
     def _count(self, m: Module, written: Value) -> Value:
@@ -124,19 +124,19 @@ class AttendUnit(wiring.Component):
             self.units.eq(m.submodules.header.head.channels * self.command.queries),
             self.left.eq(self.left + Mux(self.begins, size, 0) - written),
         ]
-        with m.If(self.asks):
+        with m.If(self.turns):
             m.d.sync += own.eq(0)
         with m.If(self.begins):
             m.d.sync += own.eq(size)
         return self.left <= own
 
-    def _judge(self, m: Module, error: Value, is_own: Value, good: Signal) -> None:
-        """What was wrong with memory, with pages, and with which head.
+    def _judge(self, m: Module, taken: Value, error: Value, is_own: Value, good: Signal) -> None:
+        """What was wrong with memory, with pages, and with which head; ``taken``: a word that is no header's.
 
         Outputs of a head never come before the last of its words; those of two heads at most are to come.
         """
-        word, pages = self.words, m.submodules.page_list
-        first_fault(m, self.status, word.payload, word.valid & word.ready)
+        pages = m.submodules.page_list
+        first_fault(m, self.status, self.words.payload, taken)
         faulty = Signal()  # the present head's header, or memory
         bad_before = Signal()  # a page of a head ahead of the present one
         m.d.comb += [
@@ -150,7 +150,7 @@ class AttendUnit(wiring.Component):
             self.bad.eq(self.bad | pages.bad | (error & is_own)),
             bad_before.eq(bad_before | (error & ~is_own)),
         ]
-        with m.If(self.asks):
+        with m.If(self.turns):
             m.d.sync += [self.bad.eq(0), bad_before.eq(bad_before | self.bad | error)]
         with m.If(self.commands.ready):
             m.d.sync += [self.bad.eq(0), bad_before.eq(0)]
@@ -158,18 +158,18 @@ class AttendUnit(wiring.Component):
     def _control(self, m: Module, asked: Value) -> None:
         """Step after step of a command.
 
-        The next head begins when all words of the present one and all outputs of the one before have come.
+        The next head's header is asked for behind the present head's last page, so that it comes behind all
+        its words. That head is the present one when all outputs of the head before have come.
         """
         command, header, halves = self.command, m.submodules.header, m.submodules.halves
         records, pages = m.submodules.records, m.submodules.page_list
         queried = Signal()  # the present head's queries have been taken
-        quiet = Signal()
+        fails = Signal()  # the present head has, as far as is known
         m.d.comb += [
-            quiet.eq(queried & ~asked & records.idle & pages.idle),
+            fails.eq(self.bad | (self.status != Status.DONE)),
             *(part.start.eq(self.begins) for part in (halves, pages)),
             records.start.eq(self.begins & (header.closed != 0)),
             header.lines.payload.eq(command.head),
-            header.lines.valid.eq(self.asks),
         ]
         beat = halves.beats
         with m.If(beat.valid & beat.ready & beat.payload.last & beat.payload.ends):
@@ -185,21 +185,29 @@ class AttendUnit(wiring.Component):
                 with m.If(self.commands.valid):
                     m.next = "ask"
             with m.State("ask"):
-                m.d.comb += self.asks.eq(1)
+                m.d.comb += header.lines.valid.eq(1)
                 m.next = "header"
             with m.State("header"), m.If(header.finished):
+                m.next = "turn"
+            with m.State("turn"):
+                with m.If(fails):
+                    m.next = "outputs"
+                with m.Elif(self.left <= self.own):
+                    m.d.comb += self.turns.eq(1)
+                    m.next = "check"
+            with m.State("check"):
                 m.next = "outputs"
                 self._check(m)
                 with m.If(self.begins):
                     m.d.sync += queried.eq(0)
                     m.next = "work"
-            with m.State("work"), m.If(quiet):
+            with m.State("work"), m.If(queried & records.idle & pages.idle):
+                m.next = "rest"
+                with m.If(~fails & (command.heads != 1)):
+                    m.d.sync += self._following()
+                    m.next = "ask"
+            with m.State("rest"), m.If(~asked):
                 m.next = "outputs"
-                with m.If(~self.bad & (self.status == Status.DONE) & (command.heads != 1)):
-                    m.next = "follow"
-            with m.State("follow"), m.If(self.left <= self.own):
-                m.d.sync += self._following()
-                m.next = "ask"
             with m.State("outputs"), m.If(self.left == 0):
                 m.next = "done"
             with m.State("done"):
@@ -269,10 +277,10 @@ class AttendUnit(wiring.Component):
             connect(m, flipped(getattr(self, name)), getattr(engine, name))
         m.d.comb += self.settled.eq(engine.settled)
 
-    def _read(self, m: Module) -> Value:
+    def _read(self, m: Module) -> tuple[Value, Value]:
         """The header, lines of records and pages share a channel; their words come in the same order.
 
-        Returns whether something has not come whole.
+        Returns whether something has not come whole, and whether a word is taken that is no header's.
         """
         header, records, pages, engine = (
             getattr(m.submodules, name) for name in ("header", "records", "page_list", "engine")
@@ -326,7 +334,8 @@ class AttendUnit(wiring.Component):
             for case, target in targets.items():
                 with m.Case(case):
                     m.d.comb += [target.valid.eq(self.words.valid), self.words.ready.eq(target.ready)]
-        return self.requests.valid | takers.r_rdy
+        taken = self.words.valid & self.words.ready & (oldest != Taker.HEADER)
+        return self.requests.valid | takers.r_rdy, taken
 
     def _write(self, m: Module, good: Value) -> data.View:
         """Outputs to scratch memory, an element at a time; returns whether one comes, and with an error."""

@@ -106,8 +106,8 @@ class KvHeader(wiring.Component):
         with m.FSM():
             with m.State("idle"):
                 m.d.comb += self.lines.ready.eq(1)
-                m.d.sync += [number.eq(0), self.status.eq(Status.DONE), line.eq(self.lines.payload)]
                 with m.If(self.lines.valid):
+                    m.d.sync += [number.eq(0), self.status.eq(Status.DONE), line.eq(self.lines.payload)]
                     m.next = "request"
             with m.State("request"):
                 m.d.comb += self.requests.valid.eq(1)
