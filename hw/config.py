@@ -40,8 +40,7 @@ class KvConfig(BaseModel):
         queries: most query heads N of a KV head; they read a page together, and with several columns of the
             array there are at least two for each.
         engines: attention engines, each with a tile of its own, that share the pages of a head.
-        bitmod: pages may be of BitMoD's data types; what writes and reads single pages has them, attention
-            and the core do not.
+        bitmod: pages may be of BitMoD's data types; the core makes no such pages and refuses it.
         split_keys: keys may come to attention in several pages, each of some of the channels, whose scores
             are added; the core makes no such pages.
     """
@@ -197,6 +196,11 @@ class Config(BaseModel):
     def element_bits(self) -> int:
         """Width of an element of the activation stream."""
         return 19 if self.attention else 16
+
+    @property
+    def lane_selectors(self) -> bool:
+        """Whether chunks may have a selector for each lane: attention on pages of BitMoD's types."""
+        return self.attention and self.kv.bitmod
 
     @property
     def group_lengths(self) -> tuple[int, ...]:

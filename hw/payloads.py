@@ -1,6 +1,6 @@
 """The one table of stream payloads: what travels between the blocks of the accelerator."""
 
-from amaranth.hdl import signed
+from amaranth.hdl import ShapeLike, signed
 from amaranth.lib import data, enum
 from amaranth.utils import bits_for, ceil_log2
 
@@ -148,7 +148,9 @@ def chunk(config: Config) -> data.StructLayout:
     ``finished`` in every chunk of the packet's last row block.
 
     With ``config.attention`` two more fields are constant within a group: ``route``, and ``steady``, which
-    says of dot products that their taker takes them without delay (``hw.pe.array``).
+    says of dot products that their taker takes them without delay (``hw.pe.array``). With
+    ``config.lane_selectors`` those of a group ``by_lane`` are ``lane_selectors``, since each lane is another
+    group's, and not ``selectors``.
     """
     lanes = data.ArrayLayout(LANE_BITS, config.lanes)
     return data.StructLayout(
@@ -160,8 +162,13 @@ def chunk(config: Config) -> data.StructLayout:
             "final": 1,
             "finished": 1,
             **({"route": Route, "steady": 1} if config.attention else {}),
+            **(_lane_selectors(config) if config.lane_selectors else {}),
         }
     )
+
+
+def _lane_selectors(config: Config) -> dict[str, ShapeLike]:
+    return {"lane_selectors": data.ArrayLayout(ceil_log2(SPECIALS), config.lanes), "by_lane": 1}
 
 
 def group_scales(config: Config) -> data.StructLayout:

@@ -8,7 +8,7 @@ from amaranth.utils import exact_log2
 
 from hw import payloads
 from hw.attention.page_datatypes import check, format_of
-from hw.attention.payloads import chunk_codes, maximum_moves, product, value_product
+from hw.attention.payloads import chunk_codes, chunk_selectors, maximum_moves, product, value_product
 from hw.attention.product_shape import blocks_of, inputs_of, is_folded, most_outputs
 from hw.config import Config
 from hw.kv.page_shape import group_length
@@ -29,6 +29,7 @@ class CodeFeed(wiring.Component):
         products (in stream): one for each vector; taken when its chunks begin.
         moves (in stream): for values, how far each query's maximum moved; taken with its last part.
         codes (in stream): all chunks of a page for each turn of its queries.
+        selectors (in stream): theirs, of pages of BitMoD's types; with ``kv.bitmod``.
         passes, chunks (out streams): to the tile.
         scaled (out stream): every product, for the scales of those that are rescaled.
         values (out stream): those of values.
@@ -44,6 +45,7 @@ class CodeFeed(wiring.Component):
                 "products": In(stream.Signature(product(config))),
                 "moves": In(stream.Signature(maximum_moves(config))),
                 "codes": In(stream.Signature(chunk_codes(config))),
+                **({"selectors": In(stream.Signature(chunk_selectors(config)))} if config.kv.bitmod else {}),
                 "passes": Out(stream.Signature(payloads.passes)),
                 "chunks": Out(stream.Signature(payloads.chunk(config))),
                 "scaled": Out(stream.Signature(product(config))),
@@ -144,13 +146,27 @@ class CodeFeed(wiring.Component):
             out.steady.eq(steady),
             ends.eq(self.chunks.valid & self.chunks.ready & row_ends & out.finished),
         ]
-        format_of(m, form, out.format, config.decoders)
+        format_of(m, form, out.format, config)
         with m.If(self.chunks.valid & self.chunks.ready):
             m.d.sync += place.eq(Mux(row_ends, 0, place + 1))
             with m.If(row_ends):
                 m.d.sync += block.eq(Mux(out.finished, 0, block + 1))
+        whole = self._select(m, form, active) if config.kv.bitmod else active
         m.d.comb += [
             out.codes.eq(self.codes.payload),
-            self.chunks.valid.eq(self.codes.valid & active),
-            self.codes.ready.eq(self.chunks.ready & active),
+            self.chunks.valid.eq(self.codes.valid & whole),
+            self.codes.ready.eq(self.chunks.ready & whole),
         ]
+
+    def _select(self, m: Module, form: data.View, active: Value) -> Signal:
+        """Selectors with the codes that have some; returns whether there is nothing to wait for but codes."""
+        selectors, out = self.selectors.payload, self.chunks.payload
+        whole = Signal()
+        m.d.comb += [
+            whole.eq(active & (self.selectors.valid | ~form.bitmod)),
+            self.selectors.ready.eq(self.chunks.ready & self.codes.valid & active & form.bitmod),
+            out.selectors.eq(Mux(form.bitmod, selectors.rows.as_value(), 0)),
+            out.lane_selectors.eq(selectors.lanes),
+            out.by_lane.eq(form.bitmod & selectors.by_lane),
+        ]
+        return whole

@@ -13,8 +13,8 @@ from amaranth.lib.wiring import In, Out
 from amaranth.utils import ceil_log2, exact_log2
 
 from golden.numbers import datatypes
-from golden.numbers.datatypes import LANE_BITS
-from hw.attention.page_datatypes import DATATYPES
+from golden.numbers.datatypes import LANE_BITS, DataType
+from hw.attention.page_datatypes import BITMOD_TYPES, DATATYPES
 from hw.attention.payloads import chunk_codes, code_page, dense_words
 from hw.config import Config, ConfigurationError
 from hw.kv.payloads import CODE_BITS, SHORTEST_GROUP, Coding, Side
@@ -89,6 +89,7 @@ class CodeMemory(wiring.Component):
         self._walk(m, written, free, place, fetches, advance)
 
         coding = Signal(Coding, reset_less=True)
+        bitmod: Value = Const(0, 1)
         of_key = Signal(reset_less=True)
         shift = Signal(range(BANKS), reset_less=True)
         present = Signal()
@@ -109,8 +110,12 @@ class CodeMemory(wiring.Component):
                 shift.eq(place),
             ]
             m.d.sync += self.codes.valid.eq(present)
+        if self.config.kv.bitmod:
+            bitmod = Signal(name="bitmod", reset_less=True)
+            with m.If(advance):
+                m.d.sync += bitmod.eq(self.pages.payload.bitmod)
         m.d.comb += advance.eq(~self.codes.valid | self.codes.ready)
-        lanes = self._select(m, granules, coding, shift)
+        lanes = self._select(m, granules, self._types(coding, bitmod), shift)
         self._order(m, lanes, of_key, advance)
         return m
 
@@ -179,7 +184,28 @@ class CodeMemory(wiring.Component):
                 with m.Else():
                     m.d.sync += place.eq(begin)
 
-    def _select(self, m: Module, granules: Sequence[Value], coding: Value, shift: Value) -> list[Value]:
+    def _types(self, coding: Value, bitmod: Value) -> dict[str, tuple[DataType, Value]]:
+        """Types whose codes lie differently in memory or in lanes, and whether the present ones are theirs.
+
+        BitMoD's codes of 4 bits lie as those of integers do, its codes of 3 bits have lanes of their own.
+        """
+        types: dict[str, tuple[DataType, Value]] = {}
+        for bits, dtype in DENSE_TYPES.items():
+            those = [entry for entry in DATATYPES if dense_bits(entry) == bits]
+            types[str(bits)] = dtype, Cat(coding == entry for entry in those).any()
+        if self.config.kv.bitmod:
+            own = BITMOD_TYPES[Coding.BITS3]
+            integers, of_three = types[str(own.bits)]
+            types |= {str(own.bits): (integers, of_three & ~bitmod), own.name: (own, of_three & bitmod)}
+        return types
+
+    def _select(
+        self,
+        m: Module,
+        granules: Sequence[Value],
+        types: dict[str, tuple[DataType, Value]],
+        shift: Value,
+    ) -> list[Value]:
         """The lanes of a chunk, out of the banks that its granules lie in."""
         window = []
         for number in range(_GROUP):
@@ -191,14 +217,12 @@ class CodeMemory(wiring.Component):
                 part.eq(Mux(upper, granules[number + _GROUP], granules[number])),
             ]
             window.append(part)
-        lines: dict[tuple[int, int], Signal] = {}
-        for bits in DENSE_TYPES:
-            those = [entry for entry in DATATYPES if dense_bits(entry) == bits]
-            for start in sorted({bits * number % _GROUP for number in range(_GROUP)}):
-                line = Signal(name=f"chunk_{bits}_{start}")
-                of_bits = Cat(coding == entry for entry in those).any()
-                m.d.comb += line.eq(of_bits & (shift[:-1] == start))
-                lines[bits, start] = line
+        lines: dict[tuple[DataType, int], Signal] = {}
+        for name, (dtype, present) in types.items():
+            for start in sorted({dtype.bits * number % _GROUP for number in range(_GROUP)}):
+                line = Signal(name=f"chunk_{name}_{start}")
+                m.d.comb += line.eq(present & (shift[:-1] == start))
+                lines[dtype, start] = line
         return [self._lane(number, granules, window, lines) for number in range(self.granule)]
 
     def _lane(
@@ -206,15 +230,15 @@ class CodeMemory(wiring.Component):
         number: int,
         granules: Sequence[Value],
         window: Sequence[Value],
-        lines: dict[tuple[int, int], Signal],
+        lines: dict[tuple[DataType, int], Signal],
     ) -> Value:
         """A code left-aligned in its byte."""
         sources: list[list[tuple[Value, Value]]] = [[] for _ in range(LANE_BITS)]
-        for (bits, start), line in lines.items():
-            banks = granules if bits > _GROUP else window
-            for lane_bit, wire in enumerate(lane_wires(DENSE_TYPES[bits])):
+        for (dtype, start), line in lines.items():
+            banks = granules if dtype.bits > _GROUP else window
+            for lane_bit, wire in enumerate(lane_wires(dtype)):
                 for bit in wire:
-                    granule, rest = divmod(bits * number + bit, self.granule)
+                    granule, rest = divmod(dtype.bits * number + bit, self.granule)
                     sources[lane_bit].append((line, banks[(start + granule) % len(banks)][rest]))
         return Cat(choose(*zip(*chosen, strict=True)) for chosen in sources)
 

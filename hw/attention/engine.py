@@ -29,6 +29,7 @@ from hw.attention.product_shape import of_columns
 from hw.attention.query_memory import QueryMemory
 from hw.attention.scale_feed import ScaleFeed
 from hw.attention.segment_feed import SegmentFeed
+from hw.attention.selector_memory import SelectorMemory
 from hw.attention.vector_feed import VectorFeed
 from hw.config import Config, ConfigurationError
 from hw.kv.page_reader import ERRORS
@@ -129,6 +130,10 @@ class Engine(wiring.Component):
             numbers.released.eq(scales.released),
         ]
         connect(m, code_memory.codes, codes.codes)
+        if config.kv.bitmod:
+            m.submodules.selectors = selectors = SelectorMemory(config)
+            connect(m, loader.selectors, selectors.words)
+            connect(m, selectors.chunks, codes.selectors)
         connect(m, codes.scaled, scales.products)
         connect(m, codes.values, segments.products)
         m.submodules.waiting_specials = specials = SyncFIFO(width=config.kv.queries, depth=AHEAD)

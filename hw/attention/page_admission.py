@@ -9,6 +9,7 @@ from amaranth.lib.wiring import In, Out
 
 from hw.attention.payloads import attention_page
 from hw.attention.product_shape import is_folded
+from hw.attention.selector_memory import selectors_fit
 from hw.config import Config
 from hw.kv.page_shape import group_length, is_legal
 from hw.kv.payloads import SHORTEST_GROUP, Axis, Coding, Side
@@ -30,10 +31,11 @@ def admitted_page(config: Config) -> data.StructLayout:
 class PageAdmission(wiring.Component):
     """Pass pages on, or what stands in for them; a register.
 
-    Refused is a page with an illegal format, with groups that the array cannot reduce, or with other channels
-    than its list. Those of a list are what its first page of keys says; if that is impossible, the most
-    there can be. A stand-in has codes of one bit in groups as short as can be, and no valid token: whatever
-    its words are, they are read as if they were that.
+    Refused is a page with an illegal format, with groups that the array cannot reduce or whose selectors
+    cannot be kept (``hw.attention.selector_memory``), or with other channels than its list. Those of a list
+    are what its first page of keys says; if that is impossible, the most there can be. A stand-in has codes
+    of one bit in groups as short as can be, and no valid token: whatever its words are, they are read as if
+    they were that.
 
     With ``kv.split_keys`` the first pages of keys that belong together say it, and refused is also one that
     continues and leaves no channels for those behind it. What stands in for it has as few as can be.
@@ -73,6 +75,8 @@ class PageAdmission(wiring.Component):
         else:
             channels = self._channels(m, taken, number)
             misfit = form.channels != channels
+        if config.kv.bitmod:
+            misfit = misfit | (form.bitmod & ~selectors_fit(form, config))
         m.d.comb += [
             self.pages.ready.eq(~self.admitted.valid | self.admitted.ready),
             taken.eq(self.pages.valid & self.pages.ready),
@@ -158,4 +162,5 @@ class PageAdmission(wiring.Component):
             form.channels.eq(channels),
             page.first.eq(1),
             page.last.eq(0),
+            *([form.bitmod.eq(0)] if self.config.kv.bitmod else []),
         ]

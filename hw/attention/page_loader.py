@@ -1,15 +1,16 @@
 """Page loader: pages from words to the memories of their numbers and codes, and which lists are damaged."""
 
-from amaranth.hdl import Module, Signal
+from amaranth.hdl import Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from hw.attention.code_writer import CodeWriter
 from hw.attention.page_admission import LISTS, PageAdmission, admitted_page
-from hw.attention.payloads import attention_page, code_page, dense_words, turn_of
+from hw.attention.payloads import attention_page, code_page, dense_words, selector_word, turn_of
 from hw.config import Config
 from hw.kv.page_reader import ERRORS, PageSplitter
+from hw.kv.page_shape import field_words
 from hw.kv.payloads import Side, word
 
 __all__ = ["PageLoader", "list_mark"]
@@ -34,6 +35,7 @@ class PageLoader(wiring.Component):
         pages, words (in streams): as of ``Engine``.
         number_pages, numbers (out streams): for ``NumberMemory``.
         code_pages, dense (out streams): for ``CodeMemory``.
+        selectors (out stream): for ``SelectorMemory``; with ``kv.bitmod``.
         marks (out stream): one a list, once its last page of values has been read.
         error_format, error_short, error_long, error_trits (out): one cycle for a page that is refused, for
             one that is not and has fewer or more words than its format says, and for a word with an illegal
@@ -50,6 +52,7 @@ class PageLoader(wiring.Component):
                 "numbers": Out(stream.Signature(word(config.memory_bits))),
                 "code_pages": Out(stream.Signature(code_page(config))),
                 "dense": Out(stream.Signature(dense_words(config))),
+                **({"selectors": Out(stream.Signature(selector_word(config)))} if config.kv.bitmod else {}),
                 "marks": Out(stream.Signature(list_mark(config))),
                 **dict.fromkeys(ERRORS, Out(1)),
             }
@@ -107,7 +110,11 @@ class PageLoader(wiring.Component):
             m.d.sync += begun.eq(1)
         with m.If(self.number_pages.ready & begun):
             m.d.sync += begun.eq(0)
-        connect(m, splitter.numbers, flipped(self.numbers))
+        if config.kv.bitmod:
+            m.d.comb += codes_of.bitmod.eq(page.form.bitmod)
+            self._select(m, splitter, page)
+        else:
+            connect(m, splitter.numbers, flipped(self.numbers))
         m.d.comb += [
             writer.words.payload.data.eq(splitter.codes.payload.data),
             writer.words.payload.last.eq(splitter.codes.payload.last),
@@ -118,6 +125,25 @@ class PageLoader(wiring.Component):
         m.d.comb += self.error_format.eq(admission.error_format)
         self._mark(m, splitter, writer, coming, begins, room)
         return m
+
+    def _select(self, m: Module, splitter: PageSplitter, page: data.View) -> None:
+        """Numbers; those of BitMoD's pages that follow the scales are selectors, and go to both memories."""
+        numbers, out = splitter.numbers, self.selectors.payload
+        place = Signal(len(field_words(page.form, self.config)) + 1)
+        selects = Signal()
+        m.d.comb += [
+            selects.eq(page.form.bitmod & (place >= field_words(page.form, self.config))),
+            self.numbers.payload.eq(numbers.payload),
+            self.numbers.valid.eq(numbers.valid & (~selects | self.selectors.ready)),
+            self.selectors.valid.eq(numbers.valid & selects & self.numbers.ready),
+            numbers.ready.eq(self.numbers.ready & (~selects | self.selectors.ready)),
+            out.data.eq(numbers.payload.data),
+            out.last.eq(numbers.payload.last),
+            *(out.page[name].eq(page.form[name]) for name in ("side", "axis", "group", "channels")),
+            out.page.last_turn.eq(turn_of(page.last_query, self.config)),
+        ]
+        with m.If(numbers.valid & numbers.ready):
+            m.d.sync += place.eq(Mux(numbers.payload.last, 0, place + 1))
 
     def _mark(
         self,

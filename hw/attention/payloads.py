@@ -9,7 +9,16 @@ from golden.numbers.datatypes import LANE_BITS
 from hw.attention.product_shape import most_parts
 from hw.config import Config
 from hw.kv.page_shape import entries
-from hw.kv.payloads import HALF_BITS, SHORTEST_GROUP, TOP_BITS, Coding, Side, page_format
+from hw.kv.payloads import (
+    HALF_BITS,
+    SELECTOR_BITS,
+    SHORTEST_GROUP,
+    TOP_BITS,
+    Axis,
+    Coding,
+    Side,
+    page_format,
+)
 
 __all__ = [
     "CENTRE_BITS",
@@ -120,6 +129,36 @@ def code_page(config: Config) -> data.StructLayout:
             "side": Side,
             "channels": form["channels"].shape,
             "last_turn": range(turns(config)),
+            **({"bitmod": 1} if config.kv.bitmod else {}),
+        }
+    )
+
+
+def selector_page(config: Config) -> data.StructLayout:
+    """What of a page's format says whose its selectors are; they are wanted once for each turn of queries."""
+    form = page_format(config)
+    return data.StructLayout(
+        {
+            "side": Side,
+            "axis": Axis,
+            **{name: form[name].shape for name in ("group", "channels")},
+            "last_turn": range(turns(config)),
+        }
+    )
+
+
+def selector_word(config: Config) -> data.StructLayout:
+    """A word of the selectors of ``page``; ``last`` closes them."""
+    return data.StructLayout({"data": config.memory_bits, "last": 1, "page": selector_page(config)})
+
+
+def chunk_selectors(config: Config) -> data.StructLayout:
+    """Selectors of a chunk of the array: ``by_lane`` those of its lanes, otherwise those of its rows."""
+    return data.StructLayout(
+        {
+            "rows": data.ArrayLayout(SELECTOR_BITS, config.rows),
+            "lanes": data.ArrayLayout(SELECTOR_BITS, config.lanes),
+            "by_lane": 1,
         }
     )
 

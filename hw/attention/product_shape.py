@@ -24,6 +24,7 @@ __all__ = [
     "most_outputs",
     "most_parts",
     "of_columns",
+    "outputs_of",
 ]
 
 
@@ -52,20 +53,21 @@ def inputs_of(form: data.View, config: Config) -> Value:
     return Mux(form.side == Side.KEY, channels(form), config.kv.page_tokens)
 
 
-def _outputs(form: data.View, config: Config) -> Value:
+def outputs_of(form: data.View, config: Config) -> Value:
+    """Outputs of all products of a query."""
     return Mux(form.side == Side.KEY, config.kv.page_tokens, channels(form))
 
 
 def last_part_of(form: data.View, config: Config) -> Value:
     """Number of the last product of a query."""
-    return Mux(is_folded(form), in_groups(form, _outputs(form, config)) - 1, 0)[
+    return Mux(is_folded(form), in_groups(form, outputs_of(form, config)) - 1, 0)[
         : bits_for(most_parts(config) - 1)
     ]
 
 
 def blocks_of(form: data.View, config: Config) -> Value:
     """Row blocks of a product."""
-    outputs = Mux(is_folded(form), group_length(form), _outputs(form, config))
+    outputs = Mux(is_folded(form), group_length(form), outputs_of(form, config))
     return outputs[exact_log2(config.rows) : bits_for(most_outputs(config))]
 
 

@@ -116,7 +116,8 @@ class Array(wiring.Component):
                 m.d.sync += captured.route.eq(route[-1])
         self._offer(m, capture, captured)
 
-        terms = [self._encoder(m, row, step) for row in range(config.rows)]
+        specials = self._lane_specials(m) if config.lane_selectors else None
+        terms = [self._encoder(m, row, step, specials) for row in range(config.rows)]
         for column in range(config.columns):
             multiples = share(m, f"multiples_{column}", Multiples(config))
             m.d.comb += [
@@ -180,7 +181,7 @@ class Array(wiring.Component):
         with m.If(capture):
             m.d.sync += valid.eq(1)
 
-    def _encoder(self, m: Module, row: int, step: Signal):
+    def _encoder(self, m: Module, row: int, step: Signal, specials: Signal | None):
         """Encoder of one row; returns its registered terms."""
         encoder = share(m, f"encoder_{row}", TermEncoder(self.config))
         chunk = self.chunks.payload
@@ -192,7 +193,17 @@ class Array(wiring.Component):
         ]
         if self.config.table:
             m.d.comb += encoder.term_table.eq(self.term_table)
+        if specials is not None:
+            m.d.comb += [encoder.by_lane.eq(chunk.by_lane), encoder.lane_specials.eq(specials)]
         return encoder.terms
+
+    def _lane_specials(self, m: Module) -> Signal:
+        """Special terms of groups that have a lane each, the same for all rows; 0 for other groups."""
+        chunk = self.chunks.payload
+        specials = Signal(data.ArrayLayout(payloads.term, self.config.lanes), name="lane_specials")
+        for special, selector in zip(specials, chunk.lane_selectors, strict=True):
+            m.d.comb += special.eq(Mux(chunk.by_lane, chunk.format.specials[selector].as_value(), 0))
+        return specials
 
     def _schedule(self, m: Module, issue: Signal, step: Signal, last_term: Signal) -> tuple[Signal, Signal]:
         """Common shift and group start, delayed to where the terms meet the accumulators."""

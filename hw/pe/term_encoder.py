@@ -41,6 +41,8 @@ class TermEncoder(wiring.Component):
         step (in): number of the term, the most significant digit first.
         terms (out): one term a lane.
         term_table (in): with ``table`` of the configuration; constant while its codes are there.
+        by_lane, lane_specials (in): with ``lane_selectors`` of the configuration: special terms are these,
+            which are 0 unless ``by_lane``, and not what ``selector`` says.
     """
 
     def __init__(self, config: Config) -> None:
@@ -53,8 +55,13 @@ class TermEncoder(wiring.Component):
                 "step": In(ceil_log2(MAXIMUM_TERMS)),
                 "terms": Out(data.ArrayLayout(payloads.term, config.lanes)),
                 **({"term_table": In(payloads.term_table)} if config.table else {}),
+                **(self._lane_ports() if config.lane_selectors else {}),
             }
         )
+
+    def _lane_ports(self) -> dict[str, wiring.Member]:
+        specials = data.ArrayLayout(payloads.term, self.config.lanes)
+        return {"by_lane": In(1), "lane_specials": In(specials)}
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
@@ -63,15 +70,25 @@ class TermEncoder(wiring.Component):
             m.d.comb += line.eq(self.format.decoder == number)
         special = Signal(payloads.term)
         m.d.comb += special.eq(self.format.specials[self.selector | self.step[0]])
+        specials = self._specials(m, special) if self.config.lane_selectors else [special] * len(self.codes)
         digits = self._table_digits(m) if self.config.table else []
-        for lane, code in enumerate(self.codes):
+        for lane, (code, own) in enumerate(zip(self.codes, specials, strict=True)):
             held = Signal(payloads.term, name=f"term_{lane}", reset_less=True)
-            term = self._term(m, lane, code, special, decoders)
+            term = self._term(m, lane, code, own, decoders)
             if digits:
                 term = Mux(decoders["table"], _of_code(m, lane, code[_DIGIT_BITS:], digits), term)
             m.d.sync += held.as_value().eq(term)
             m.d.comb += self.terms[lane].eq(held)
         return m
+
+    def _specials(self, m: Module, of_row: data.View) -> list[data.View]:
+        """Every lane's special term: its own or that of the row."""
+        specials = []
+        for lane, own in enumerate(self.lane_specials):
+            special = Signal(payloads.term, name=f"special_{lane}")
+            m.d.comb += special.eq(Mux(self.by_lane, 0, of_row.as_value()) | own.as_value())
+            specials.append(special)
+        return specials
 
     def _table_digits(self, m: Module) -> list[Value]:
         """Terms of the present digit of every code of the table, with the sign that the group has."""

@@ -73,6 +73,8 @@ class Cells:
         plain = form.kind != "affine" or form.signed or form.bits == 1
         self.centre = 0 if plain else 2 ** (form.bits - 1)
         self.largest = 1 if form.kind == "ternary" or form.bits == 1 else 2 ** (form.bits - 1)
+        if form.kind == "bitmod":
+            self.largest = {3: 12, 4: 16}[form.bits]  # a special value, in halves
 
     def line(self, t: int, c: int) -> tuple[Fraction, Fraction]:
         return Fraction(float(self.step[t, c])), Fraction(float(self.offset[t, c]))

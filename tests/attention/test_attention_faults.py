@@ -7,9 +7,9 @@ from hw.config import Config, preset
 from sim import runner
 
 TINY = preset("tiny").changed(attention=True)
-
-
 SPLIT = TINY.changed(kv=TINY.kv.model_copy(update={"channels": 64, "split_keys": True}))
+
+BITMOD = TINY.changed(kv=TINY.kv.model_copy(update={"channels": 80, "bitmod": True}))
 
 
 @pytest.mark.parametrize(
@@ -17,6 +17,7 @@ SPLIT = TINY.changed(kv=TINY.kv.model_copy(update={"channels": 64, "split_keys":
     [
         pytest.param(TINY, "verilator", 2, None, id="tiny-verilator"),
         pytest.param(SPLIT, "verilator", 2, None, id="split-verilator"),
+        pytest.param(BITMOD, "verilator", 1, None, id="bitmod-verilator"),
         pytest.param(TINY, "icarus", 0, "(?=.*together)(?=.*stalls=1)", id="tiny-icarus"),
     ],
     indirect=["simulator"],

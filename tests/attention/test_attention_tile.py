@@ -42,6 +42,16 @@ SPLIT_RATES = [
     (SMALL_VIDKV, ("ternary", 2, "token"), 1, 32, 1.84, 2, 2),
     (SMALL_VIDKV, ("ternary", 2, "token"), 4, 32, 1.99, 2, 1),
 ]
+RATES_OF_BITMOD = [
+    (128, "bitmod3", 3, FOLDED, 1, 12, 1.02, 2, 1),
+    (128, "bitmod3", 3, FOLDED, 4, 12, 1.02, 2, 1),
+    (128, "bitmod3", 3, RESCALED, 1, 12, 1.3, 2, 1),
+    (128, "bitmod3", 3, ("token", "token"), 1, 12, 1.02, 2, 1),
+    (128, "bitmod4", 4, FOLDED, 1, 12, 1.02, 2, 1),
+    (128, "bitmod4", 4, RESCALED, 1, 12, 1.02, 2, 1),
+    (128, "bitmod4", 4, ("token", "token"), 1, 12, 1.02, 2, 1),
+    (128, "bitmod4", 4, ("token", "token"), 4, 12, 1.55, 2, 1),
+]
 RATES_OF_COLUMNS = [
     (128, "native", 2, FOLDED, 4, 32, 1.05, 2, 1),
     (128, "native", 2, FOLDED, 8, 32, 1.15, 2, 1),
@@ -52,6 +62,11 @@ RATES_OF_COLUMNS = [
 def split(config: Config) -> Config:
     """The same for keys in several pages."""
     return config.changed(kv=config.kv.model_copy(update={"split_keys": True}))
+
+
+def of_bitmod(config: Config, **fields: object) -> Config:
+    """The same for pages of BitMoD's types too."""
+    return config.changed(kv=config.kv.model_copy(update={"bitmod": True, **fields}))
 
 
 def with_columns(config: Config, columns: int, turns: int = 2) -> Config:
@@ -110,6 +125,33 @@ def test_split_keys_of_other_shapes(name: str) -> None:
     runner.run(runner.Design.of_type(AttentionTile, config), BENCH, "verilator", parameters, chosen)
 
 
+def test_bitmod(simulator: str) -> None:
+    """Pages of BitMoD's types among others, by either axis."""
+    thorough = simulator == "verilator"
+    config = of_bitmod(TINY)
+    parameters = {"config": config.model_dump(), "lists": 28 if thorough else 1}
+    runner.run(
+        runner.Design.of_type(AttentionTile, config),
+        BENCH,
+        simulator,
+        parameters,
+        None if thorough else "stalls=6",
+    )
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        pytest.param(of_bitmod(EDGE), id="edge"),
+        pytest.param(of_bitmod(with_columns(TINY, 2)), id="columns", marks=pytest.mark.long),
+        pytest.param(of_bitmod(TINY, channels=64, split_keys=True), id="split", marks=pytest.mark.long),
+    ],
+)
+def test_bitmod_of_others(config: Config) -> None:
+    parameters, chosen = {"config": config.model_dump(), "lists": 6}, "stalls=[05]|reset"
+    runner.run(runner.Design.of_type(AttentionTile, config), BENCH, "verilator", parameters, chosen)
+
+
 @pytest.mark.parametrize("columns", [2, pytest.param(4, marks=pytest.mark.long)])
 def test_columns(columns: int) -> None:
     """Every column has queries of its own; lists of any count leave some columns without one."""
@@ -144,6 +186,14 @@ def test_rates_of_split_keys() -> None:
     """What the page about VidKV says."""
     config = split(EDGE)
     parameters = {"config": config.model_dump(), "lists": 1, "split_rates": SPLIT_RATES}
+    runner.run(runner.Design.of_type(AttentionTile, config), BENCH, "verilator", parameters, "throughput")
+
+
+@pytest.mark.slow
+def test_rates_of_bitmod() -> None:
+    """What the page about BitMoD's types on the cache says."""
+    config = of_bitmod(EDGE)
+    parameters = {"config": config.model_dump(), "lists": 1, "rates": RATES_OF_BITMOD}
     runner.run(runner.Design.of_type(AttentionTile, config), BENCH, "verilator", parameters, "throughput")
 
 

@@ -1,12 +1,14 @@
 """One decode step on a paged cache: against fractions, exact attention, engines that share the pages."""
 
+import itertools
+
 import numpy as np
 import pytest
 
 from golden.attention import attend, engine, page
 from golden.attention.decode import decode
 from golden.attention.scores import fold
-from golden.kv import schemes
+from golden.kv import bitmod, schemes
 from golden.kv.affine import Quantized
 from golden.kv.cache import PagedCache
 from golden.kv.formats import Format
@@ -42,6 +44,33 @@ def exact(cache: PagedCache, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def error(got: np.ndarray, wanted: np.ndarray) -> float:
     return float(np.sqrt(np.square(got - wanted).mean() / np.square(wanted).mean()))
+
+
+@pytest.mark.parametrize("rule", bitmod.TYPES)
+@pytest.mark.parametrize("axes", list(itertools.product(("token", "channel"), repeat=2)))
+def test_bitmod_close_to_exact_attention(rule: str, axes: tuple[str, str], rng: np.random.Generator) -> None:
+    """Pages of BitMoD's types by either axis, next to float64 on the values that they stand for."""
+    forms = [Format(rule, bitmod.TYPES[rule], axis, 32) for axis in axes]
+    keys, values = rng.standard_normal((2, 5, 32, 64)) * 2
+    keys[..., 3] += 8
+    q = rng.standard_normal((4, 64)).astype(np.float16)
+    pairs = [
+        [(form, form.quantize(part)) for form, part in zip(forms, pair, strict=True)]
+        for pair in zip(keys, values, strict=True)
+    ]
+    tops = [max(int(pair[side][0].largest_field(*pair[side][1][1:])) for pair in pairs) for side in (0, 1)]
+    read = [
+        np.concatenate([form.decode(own).astype(float) for form, own in side])
+        for side in zip(*pairs, strict=True)
+    ]
+    weights = np.exp(q.astype(float) @ read[0].T / np.sqrt(64))
+    wanted = weights @ read[1] / weights.sum(-1, keepdims=True)
+    for bits, most in (12, 5e-3), (14, 2e-3):
+        query, state = fold(q), engine.start(4, 64, tops[1])
+        for pair in pairs:
+            own = [page.read(*side) for side in pair]
+            state, _ = engine.step(state, query, *own, Numerics(bits), tops[0])
+        assert error(engine.finish(state, query).values, wanted) < most
 
 
 @pytest.mark.parametrize("name", NAMES)

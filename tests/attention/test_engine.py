@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from golden.attention import engine, page, sums, widths
 from golden.attention.scores import fold
+from golden.kv import bitmod
 from golden.kv.affine import Quantized
 from golden.kv.formats import DECODES, Format
 from golden.numbers.numerics import Numerics
@@ -18,6 +19,7 @@ RULES = [
     *(("native_symmetric", bits) for bits in (8, 4, 3, 2)),
     *((rule, 4) for rule in ("kivi", "quanto", "zipcache", "mikv")),
     *((rule, 1 if "sign" in rule else 2) for rule in DECODES),
+    *bitmod.TYPES.items(),
 ]
 FORMATS = [Format(rule, bits, axis, 16) for rule, bits in RULES for axis in ("token", "channel")]
 FORMATS += [Format("native", 4, "token", None), Format("native", 4, "channel", None)]

@@ -11,6 +11,7 @@ from golden.model.capture import keys_and_values, manual
 from golden.model.llama import Llama
 from hw.attention.code_feed import CodeFeed
 from hw.config import Config, ConfigurationError, KvConfig, preset
+from hw.core.core import Core
 from hw.kv.half_reader import HalfReader
 from hw.kv.page_writer import PageWriter
 from sim import runner
@@ -52,9 +53,16 @@ def test_read_pages(config: Config, simulator: str, chosen: str | None) -> None:
     runner.run(HalfReader(config), READER, simulator, {"config": config.model_dump()}, chosen)
 
 
-def test_attention_refuses_them() -> None:
-    with pytest.raises(ConfigurationError, match=r"^kv.bitmod must be false for attention$"):
-        CodeFeed(TINY)
+def test_who_refuses_them() -> None:
+    with pytest.raises(ConfigurationError, match=r"^kv.bitmod of a core must be false$"):
+        Core(TINY)
+    message = r"^rows 32 must be at most 16 for attention with kv.bitmod$"
+    with pytest.raises(ConfigurationError, match=message):
+        CodeFeed(preset("paper").changed(kv=TINY.kv.model_dump()))
+    message = r"^types must include bitmod3, bitmod4 for keys and values$"
+    types = tuple(name for name in TINY.types if not name.startswith("bitmod"))
+    with pytest.raises(ConfigurationError, match=message):
+        CodeFeed(TINY.changed(types=types))
 
 
 @pytest.mark.llm

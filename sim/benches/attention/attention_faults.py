@@ -15,7 +15,7 @@ import cocotb
 
 from golden.kv.pages import SIDES, PageLayout
 from hw.attention.payloads import SCORE_BITS, TOTAL_BITS
-from hw.kv.payloads import HALF_BITS, SHORTEST_GROUP, Axis, Side
+from hw.kv.payloads import HALF_BITS, SHORTEST_GROUP, Axis, Coding, Side
 from sim.benches.attention.attention_tile import (
     CONFIG,
     LISTS,
@@ -27,6 +27,7 @@ from sim.benches.attention.attention_tile import (
 from sim.benches.attention.query_lists import QueryList, random_patterns
 from sim.benches.kv import bad_pages
 from sim.benches.kv.bad_pages import SentPage, bad_page, impossible_forms, intact_page
+from sim.benches.kv.bitmod_pages import are_attended
 from sim.benches.kv.pages import form_fields, random_layout, words_of
 from sim.coverage import Coverage
 from sim.spacing import SPACINGS, every_pair, send_spaced
@@ -151,7 +152,8 @@ class SentList:
             self.expect(bench)
         for place in self.attention.pairs[number].places(side):
             page = self.pages[number, place]
-            bench.sources["pages"].send(self.attention.records(number, place) | {"form": page.form})
+            bitmod = {"bitmod": page.layout.format.kind == "bitmod"} if CONFIG.kv.bitmod else {}
+            bench.sources["pages"].send(self.attention.records(number, place) | {"form": bitmod | page.form})
             bench.sources["words"].send_all(page.word_beats())
 
 
@@ -205,6 +207,7 @@ def _misfit(layout: PageLayout, variant: int) -> SentPage:
     too_long = [group - 4 for group in groups if CONFIG.group < 1 << group <= 128]
     if form["side"] == Side.KEY:
         forms += (form | {"axis": Axis.TOKEN, "group": group, "channels": 1 << group} for group in too_long)
+    forms += _bitmod_misfits(form)
     others = [SHORTEST_GROUP * other for other in OTHERS if SHORTEST_GROUP * other != layout.channels]
     if variant % (len(forms) + 1) == len(forms):
         return intact_page(_layout(layout.side, None, others), CONFIG.memory_bits)
@@ -214,6 +217,18 @@ def _misfit(layout: PageLayout, variant: int) -> SentPage:
     count = (stand_in, 4 * whole, random.randint(1, whole), 1)[variant % 4]
     form = forms[variant % (len(forms) + 1)]
     return page._replace(form=form, words=(4 * page.words)[:count], kept=None, fault="error_format")
+
+
+def _bitmod_misfits(form: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Formats like this one but of BitMoD's types, where these do not exist or selectors are not in order."""
+    if not CONFIG.kv.bitmod:
+        return
+    own = form | {"bitmod": True, "magnitude": True, "coding": Coding.BITS3}
+    yield own | {"magnitude": False}
+    yield own | {"coding": Coding.BITS2}
+    for channels in OTHERS:
+        if not are_attended(CONFIG, channels):
+            yield own | {"axis": Axis.TOKEN, "group": 0, "channels": channels}
 
 
 def _with_bad_queries(length: int, fault: str) -> SentList:

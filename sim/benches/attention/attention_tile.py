@@ -30,6 +30,7 @@ from hw.attention.payloads import attention_page, query_beat, quotient, score_be
 from hw.config import Config
 from hw.kv.payloads import SHORTEST_GROUP, word
 from sim import context
+from sim.benches.kv.bitmod_pages import TYPES, attended_layout, bitmod_fields
 from sim.benches.kv.pages import FORMATS, KINDS, form_fields, random_elements, random_layout, words_of
 from sim.coverage import Coverage
 from sim.errors import ErrorCounter, ErrorPlan
@@ -64,6 +65,7 @@ RATED = (1, 4)
 coverage_rate = Coverage("attention_rate", {"count": RATED})
 coverage_lag = Coverage("attention_lag", {"lag": LAGS})
 coverage_causal = Coverage("attention_causal", {"causal": (False, True)})
+coverage_bitmod = Coverage("attention_bitmod", {"type": TYPES, "side": SIDES, "axis": AXES})
 coverage_parts = Coverage("attention_parts", {"parts": range(1, MOST_PARTS + 1)})
 coverage_kinds = Coverage(
     "attention_kinds", {"queries": tuple(dict.fromkeys(QUERIES)), "elements": ("normal", "others")}
@@ -146,7 +148,7 @@ class Attention:
         pair = self.pairs[number]
         keys = len(pair.places(0))
         return {
-            "form": form_fields(pair.layouts[place]),
+            "form": (bitmod_fields if CONFIG.kv.bitmod else form_fields)(pair.layouts[place]),
             "last_query": len(self.queries) - 1,
             "first": pair.first,
             "last": pair.last,
@@ -263,6 +265,13 @@ def random_parts(channels: int) -> list[int]:
     return [end - start for start, end in itertools.pairwise((0, *cuts, channels))]
 
 
+def random_form(side: str, axis: str) -> PageLayout:
+    """A page of any format."""
+    if CONFIG.kv.bitmod and random.random() < 0.6:
+        return attended_layout(CONFIG, random.choice(TYPES), (side, axis))
+    return random_layout(CONFIG, place=(side, axis))
+
+
 def random_pair(channels: int, kind: str, places: Sequence[str] | None = None) -> Pair:
     """A page of any formats; ``kind`` is that of its elements, ``places`` are the axes of keys and values."""
     layouts, quantized = [], []
@@ -270,7 +279,7 @@ def random_pair(channels: int, kind: str, places: Sequence[str] | None = None) -
     for number, count in (*((0, count) for count in parts), (1, channels)):
         side, axis = SIDES[number], places[number] if places else random.choice(AXES)
         while True:
-            layout = random_layout(CONFIG, place=(side, axis))
+            layout = random_form(side, axis)
             if layout.channels != count or (layout.format.group or 0) > CONFIG.group:
                 continue
             own = layout.format.quantize(random_elements(layout, kind))
@@ -281,7 +290,10 @@ def random_pair(channels: int, kind: str, places: Sequence[str] | None = None) -
             break
         layouts.append(layout)
         quantized.append(own)
-        coverage.hit(side=side, axis=axis, format=f"{layout.format.rule}{layout.format.bits}")
+        if layout.format.kind == "bitmod":
+            coverage_bitmod.hit(type=layout.format.rule, side=side, axis=axis)
+        else:
+            coverage.hit(side=side, axis=axis, format=f"{layout.format.rule}{layout.format.bits}")
     coverage_parts.hit(parts=len(parts))
     tokens = CONFIG.kv.page_tokens
     valid = random.choice(VALID)

@@ -13,7 +13,14 @@ from hw.config import Config
 from hw.kv.payloads import SELECTOR_BITS, SHORTEST_GROUP
 from sim.benches.kv.pages import fitting_groups, form_fields
 
-__all__ = ["TYPES", "bitmod_fields", "bitmod_layout", "values_of_every_choice"]
+__all__ = [
+    "TYPES",
+    "are_attended",
+    "attended_layout",
+    "bitmod_fields",
+    "bitmod_layout",
+    "values_of_every_choice",
+]
 
 TYPES = tuple(bitmod.TYPES)
 
@@ -37,6 +44,22 @@ def bitmod_layout(config: Config, name: str, place: tuple[str, str], short: bool
     channels, group = fitting[0] if short else random.choice(fitting)
     form = Format(name, bitmod.TYPES[name], axis, group)
     return PageLayout(form, side, tokens, channels, config.rows, config.lanes)
+
+
+def are_attended(config: Config, groups: int) -> bool:
+    """Whether attention takes tokens of so many groups: it writes whole ones at once, or parts of one."""
+    step = config.memory_bits // 32
+    return groups % step == 0 or step % groups == 0
+
+
+def attended_layout(config: Config, name: str, place: tuple[str, str]) -> PageLayout:
+    """A page of a type that attention takes."""
+    while True:
+        layout = bitmod_layout(config, name, place)
+        group = layout.format.group or layout.channels
+        groups = layout.channels // group if layout.format.axis == "token" else 1
+        if group <= config.group and are_attended(config, groups):
+            return layout
 
 
 def values_of_every_choice(layout: PageLayout, off: int) -> NDArray[np.float16]:
