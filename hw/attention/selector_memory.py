@@ -39,9 +39,16 @@ def _banks(config: Config) -> int:
 
 
 def _depth(config: Config) -> int:
-    """Words of a page in a bank: of one with the most groups, rounded up to a power of two."""
-    groups = config.kv.page_tokens // SHORTEST_GROUP * config.kv.channels
-    return 1 << ceil_log2(groups // _banks(config))
+    """Words of a page in a bank: of one with the most groups by either axis, rounded up to a power of two."""
+    tokens, banks = config.kv.page_tokens, _banks(config)
+    by_token = tokens // banks << ceil_log2(_token_words(config))
+    by_channel = -(-(tokens // SHORTEST_GROUP * config.kv.channels) // (banks * _per_step(config)))
+    return 1 << ceil_log2(max(by_token, by_channel))
+
+
+def _token_words(config: Config) -> int:
+    """Most words of a token."""
+    return -(-(config.kv.channels // SHORTEST_GROUP) // _per_step(config))
 
 
 def selectors_fit(form: data.View, config: Config) -> Value:
@@ -96,14 +103,14 @@ class SelectorMemory(wiring.Component):
         page_ends = Signal()
         count = Signal(range(config.kv.channels // SHORTEST_GROUP + 1))  # selectors of an item
         item = Signal(range(config.kv.page_tokens // SHORTEST_GROUP * config.kv.channels))
-        place = Signal.like(count)  # within the item
+        group = Signal.like(count, name="written_group")  # within the item
         slot = Signal(range(_PAGES))
         item_ends = Signal()
         m.d.comb += [
             count.eq(Mux(word.page.axis == Axis.TOKEN, groups_of_token(word.page), 1)),
             word_ends.eq(active & (number == _STEPS - 1)),
             page_ends.eq(word_ends & word.last),
-            item_ends.eq(place + step >= count),
+            item_ends.eq(group + step >= count),
             self.words.ready.eq((~active | word_ends) & (pages.w_level + page_ends < _PAGES)),
             pages.w_data.eq(word.page),
             pages.w_en.eq(page_ends),
@@ -112,7 +119,7 @@ class SelectorMemory(wiring.Component):
             m.d.sync += [
                 number.eq(number + 1),
                 word.data.eq(word.data >> SELECTOR_BITS * step),
-                place.eq(Mux(item_ends, 0, place + step)),
+                group.eq(Mux(item_ends, 0, group + step)),
             ]
         sizes = [1 << log for log in range(exact_log2(step) + 1)]
         kinds = []  # how many selectors of an item a step has, one-hot
@@ -128,10 +135,12 @@ class SelectorMemory(wiring.Component):
             m.d.sync += active.eq(0)
         with m.If(self.words.valid & self.words.ready):
             m.d.sync += [word.eq(self.words.payload), active.eq(1)]
-        address = self._address(m, "written", word.page.axis, item, place)
+        address, own_place = self._address(m, "written", word.page.axis, item, group)
+        # A word has some selectors of a token, or one selector of channels that lie apart.
+        places = Mux(word.page.axis == Axis.TOKEN, Const(-1, step), 1 << own_place)[:step]
         low = item[: exact_log2(len(banks))]
         for bank_number, bank in enumerate(banks):
-            write = bank.write_port()
+            write = bank.write_port(granularity=SELECTOR_BITS)
             enable: Value = Const(0, 1)
             content: Value = Const(0, SELECTOR_BITS * step)
             for size, kind in zip(sizes, kinds, strict=True):
@@ -139,22 +148,26 @@ class SelectorMemory(wiring.Component):
                 start = bank_number % items * size * SELECTOR_BITS
                 enable = enable | (kind & (low[exact_log2(items) :] == bank_number // items))
                 own = word.data[start : start + size * SELECTOR_BITS]
-                content = content | Mux(kind, own, 0)
+                content = content | Mux(kind, own.replicate(items), 0)
             m.d.comb += [
                 write.addr.eq(Cat(address, slot)),
                 write.data.eq(content),
-                write.en.eq(active & enable),
+                write.en.eq(Mux(active & enable, places, 0)),
             ]
 
-    def _address(self, m: Module, name: str, axis: Value, item: Value, place: Value) -> Signal:
-        """Where an item's selector of a group lies in its bank, among those of its page."""
+    def _address(self, m: Module, name: str, axis: Value, item: Value, place: Value) -> tuple[Signal, Signal]:
+        """Word of an item's selector of a group in its bank, among those of its page, and place in it."""
         config = self.config
         rest = item[exact_log2(_banks(config)) :]
-        most = -(-(config.kv.channels // SHORTEST_GROUP) // _per_step(config))  # words of a token
-        within = place[exact_log2(_per_step(config)) :][: ceil_log2(most)]
+        low = exact_log2(_per_step(config))
+        within = place[low:][: ceil_log2(_token_words(config))]
         address = Signal(exact_log2(_depth(config)), name=f"{name}_address")
-        m.d.comb += address.eq(Mux(axis == Axis.TOKEN, Cat(within, rest), rest))
-        return address
+        own_place = Signal(low, name=f"{name}_place")
+        m.d.comb += [
+            address.eq(Mux(axis == Axis.TOKEN, Cat(within, rest), rest[low:])),
+            own_place.eq(Mux(axis == Axis.TOKEN, place, rest)),
+        ]
+        return address, own_place
 
     def _read(self, m: Module, banks: Sequence[memory.Memory], pages: SyncFIFO) -> None:
         """Chunk after chunk, turn after turn."""
@@ -165,20 +178,20 @@ class SelectorMemory(wiring.Component):
         token = Signal(range(config.kv.page_tokens))
         channel = Signal(range(config.kv.channels))
         item = Signal(range(config.kv.page_tokens // SHORTEST_GROUP * config.kv.channels), name="read_item")
-        place = Signal(range(config.kv.channels // SHORTEST_GROUP + 1), name="read_place")
+        group = Signal(range(config.kv.channels // SHORTEST_GROUP + 1), name="read_group")
         by_token = page.axis == Axis.TOKEN
         m.d.comb += [
             page.eq(pages.r_data),
             advance.eq(~self.chunks.valid | self.chunks.ready),
             item.eq(Mux(by_token, token, in_groups(page, token) * channels(page) + channel)),
-            place.eq(Mux(by_token, in_groups(page, channel), 0)),
+            group.eq(Mux(by_token, in_groups(page, channel), 0)),
         ]
         self._walk(m, page, pages, advance, token, channel, slot)
         low = Signal(exact_log2(len(banks)), reset_less=True)
         within = Signal(exact_log2(_per_step(config)), reset_less=True)
         by_lane = Signal(reset_less=True)
         present = Signal()
-        address = self._address(m, "read", page.axis, item, place)
+        address, place = self._address(m, "read", page.axis, item, group)
         found = []
         for bank in banks:
             read = bank.read_port()
