@@ -118,7 +118,7 @@ def test_split_keys(simulator: str) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["columns", "edge"])
+@pytest.mark.parametrize("name", ["columns", pytest.param("edge", marks=pytest.mark.long)])
 def test_split_keys_of_other_shapes(name: str) -> None:
     config = split(with_columns(TINY, 2) if name == "columns" else EDGE)
     parameters, chosen = {"config": config.model_dump(), "lists": 6}, "stalls=[0356]|rising|terms|reset"
@@ -142,7 +142,7 @@ def test_bitmod(simulator: str) -> None:
 @pytest.mark.parametrize(
     "config",
     [
-        pytest.param(of_bitmod(EDGE), id="edge"),
+        pytest.param(of_bitmod(EDGE), id="edge", marks=pytest.mark.long),
         pytest.param(of_bitmod(with_columns(TINY, 2)), id="columns", marks=pytest.mark.long),
         pytest.param(of_bitmod(TINY, channels=64, split_keys=True), id="split", marks=pytest.mark.long),
     ],
@@ -181,7 +181,7 @@ def test_rates() -> None:
     runner.run(runner.Design.of_type(AttentionTile, EDGE), BENCH, "verilator", parameters, "throughput")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_rates_of_split_keys() -> None:
     """What the page about VidKV says."""
     config = split(EDGE)
@@ -189,7 +189,7 @@ def test_rates_of_split_keys() -> None:
     runner.run(runner.Design.of_type(AttentionTile, config), BENCH, "verilator", parameters, "throughput")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_rates_of_bitmod() -> None:
     """What the page about BitMoD's types on the cache says."""
     config = of_bitmod(EDGE)
