@@ -92,30 +92,21 @@ def test_rejects(columns: int) -> None:
         Engine(TINY.changed(attention=True, columns=columns))
 
 
-def test_tiny(simulator: str) -> None:
+def many_lists(config: Config, simulator: str) -> None:
+    """All benches; with Icarus, which is slow, one list among random stalls."""
     thorough = simulator == "verilator"
-    parameters = {"config": TINY.model_dump(), "lists": 28 if thorough else 1}
-    runner.run(
-        runner.Design.of_type(AttentionTile, TINY),
-        BENCH,
-        simulator,
-        parameters,
-        None if thorough else "stalls=6",
-    )
+    parameters, chosen = {"config": config.model_dump(), "lists": 28 if thorough else 1}, "stalls=6"
+    design = runner.Design.of_type(AttentionTile, config)
+    runner.run(design, BENCH, simulator, parameters, None if thorough else chosen)
+
+
+def test_tiny(simulator: str) -> None:
+    many_lists(TINY, simulator)
 
 
 def test_split_keys(simulator: str) -> None:
     """Pages of some of the channels each, whose scores are added."""
-    thorough = simulator == "verilator"
-    config = split(TINY.changed(kv=TINY.kv.model_copy(update={"channels": 64})))
-    parameters = {"config": config.model_dump(), "lists": 28 if thorough else 1}
-    runner.run(
-        runner.Design.of_type(AttentionTile, config),
-        BENCH,
-        simulator,
-        parameters,
-        None if thorough else "stalls=6",
-    )
+    many_lists(split(TINY.changed(kv=TINY.kv.model_copy(update={"channels": 64}))), simulator)
 
 
 @pytest.mark.parametrize("name", ["columns", pytest.param("edge", marks=pytest.mark.long)])
@@ -127,16 +118,7 @@ def test_split_keys_of_other_shapes(name: str) -> None:
 
 def test_bitmod(simulator: str) -> None:
     """Pages of BitMoD's types among others, by either axis."""
-    thorough = simulator == "verilator"
-    config = of_bitmod(TINY)
-    parameters = {"config": config.model_dump(), "lists": 28 if thorough else 1}
-    runner.run(
-        runner.Design.of_type(AttentionTile, config),
-        BENCH,
-        simulator,
-        parameters,
-        None if thorough else "stalls=6",
-    )
+    many_lists(of_bitmod(TINY), simulator)
 
 
 @pytest.mark.parametrize(
