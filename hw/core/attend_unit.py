@@ -93,6 +93,10 @@ class AttendUnit(wiring.Component):
         """Outputs to come."""
         self.own = Signal(range(most + 1))
         """Those of the present head, all of them."""
+        self.is_own = Signal()
+        """The output that comes is one of these."""
+        self.fails = Signal()
+        """The present head has failed, as far as is known."""
         self.turns = Signal()
         """The head whose header has come becomes the present one."""
         self.begins = Signal()
@@ -111,26 +115,25 @@ class AttendUnit(wiring.Component):
         asked, taken = self._read(m)
         good = Signal()  # so far, for the output that comes
         written = self._write(m, good)
-        is_own = self._count(m, written.valid)
+        self._count(m, written.valid)
         self._control(m, asked)
-        self._judge(m, taken, written.error, is_own, good)
+        self._judge(m, taken, written.error, good)
         return m
 
-    def _count(self, m: Module, written: Value) -> Value:
-        """Outputs to come; returns whether the one that comes is of the present head."""
+    def _count(self, m: Module, written: Value) -> None:
+        """Outputs to come, and whose."""
         size = self.units << exact_log2(UNIT)
-        own = self.own
+        m.d.comb += self.is_own.eq(self.left <= self.own)
         m.d.sync += [
             self.units.eq(m.submodules.header.head.channels * self.command.queries),
             self.left.eq(self.left + Mux(self.begins, size, 0) - written),
         ]
         with m.If(self.turns):
-            m.d.sync += own.eq(0)
+            m.d.sync += self.own.eq(0)
         with m.If(self.begins):
-            m.d.sync += own.eq(size)
-        return self.left <= own
+            m.d.sync += self.own.eq(size)
 
-    def _judge(self, m: Module, taken: Value, error: Value, is_own: Value, good: Signal) -> None:
+    def _judge(self, m: Module, taken: Value, error: Value, good: Signal) -> None:
         """What was wrong with memory, with pages, and with which head; ``taken``: a word that is no header's.
 
         Outputs of a head never come before the last of its words; those of two heads at most are to come.
@@ -143,12 +146,13 @@ class AttendUnit(wiring.Component):
             faulty.eq(self.status != Status.DONE),
             m.submodules.records.stop.eq(faulty),
             pages.stop.eq(faulty),
-            good.eq(~bad_before & ~(is_own & (self.bad | faulty))),
+            self.fails.eq(self.bad | faulty),
+            good.eq(~bad_before & ~(self.is_own & self.fails)),
             self.done.payload.status.eq(Mux(bad_before | (self.bad & ~faulty), Status.BAD_PAGE, self.status)),
         ]
         m.d.sync += [
-            self.bad.eq(self.bad | pages.bad | (error & is_own)),
-            bad_before.eq(bad_before | (error & ~is_own)),
+            self.bad.eq(self.bad | pages.bad | (error & self.is_own)),
+            bad_before.eq(bad_before | (error & ~self.is_own)),
         ]
         with m.If(self.turns):
             m.d.sync += [self.bad.eq(0), bad_before.eq(bad_before | self.bad | error)]
@@ -164,9 +168,7 @@ class AttendUnit(wiring.Component):
         command, header, halves = self.command, m.submodules.header, m.submodules.halves
         records, pages = m.submodules.records, m.submodules.page_list
         queried = Signal()  # the present head's queries have been taken
-        fails = Signal()  # the present head has, as far as is known
         m.d.comb += [
-            fails.eq(self.bad | (self.status != Status.DONE)),
             *(part.start.eq(self.begins) for part in (halves, pages)),
             records.start.eq(self.begins & (header.closed != 0)),
             header.lines.payload.eq(command.head),
@@ -190,9 +192,9 @@ class AttendUnit(wiring.Component):
             with m.State("header"), m.If(header.finished):
                 m.next = "turn"
             with m.State("turn"):
-                with m.If(fails):
+                with m.If(self.fails):
                     m.next = "outputs"
-                with m.Elif(self.left <= self.own):
+                with m.Elif(self.is_own):
                     m.d.comb += self.turns.eq(1)
                     m.next = "check"
             with m.State("check"):
@@ -203,7 +205,7 @@ class AttendUnit(wiring.Component):
                     m.next = "work"
             with m.State("work"), m.If(queried & records.idle & pages.idle):
                 m.next = "rest"
-                with m.If(~fails & (command.heads != 1)):
+                with m.If(~self.fails & (command.heads != 1)):
                     m.d.sync += self._following()
                     m.next = "ask"
             with m.State("rest"), m.If(~asked):
