@@ -9,6 +9,7 @@ bytes: its id, its status (``Status`` in bits 7:0), bytes written to memory, and
 
 A command whose ``mask`` and ``phase`` do not fit the sequence's position, ``position & mask != phase``, does
 nothing and is complete with the status ``SKIPPED``, so that the commands of every token are the same bytes.
+So is one with ``unprompted`` where the prompt has the next token, which then need not be worked out.
 
 A command with ``beside`` may begin while the MATVEC in front of it still multiplies, if it is a NOP, GATHER,
 APPEND, CLOSE or VECTOR, and the MATVEC's results go to scratch memory: it must neither read those results nor
@@ -151,6 +152,7 @@ COMMON = (
     Field("stop", 0, 9, 1, "After an error execute nothing more until started again."),
     Field("wait_results", 0, 10, 1, "Begin when everything written before has been answered."),
     Field("beside", 0, 11, 1, "May begin while the MATVEC before it multiplies."),
+    Field("unprompted", 0, 12, 1, "Skipped where the prompt has the next token."),
     Field("id", 1, 0, 32, "Copied to the completion."),
     Field("mask", 2, 0, 16, "Bits of the position that count."),
     Field("phase", 2, 16, 16, "What they must be."),

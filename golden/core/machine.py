@@ -111,7 +111,7 @@ class Machine:
         status, written, identity = problem(command), 0, int(np.frombuffer(command, "<u4")[1])
         if status is None:
             fields = decode(command)
-            if self.position & fields["mask"] != fields["phase"]:
+            if self._is_skipped(fields):
                 status = Status.SKIPPED
             else:
                 status, written = self._operations[Opcode(fields["opcode"])](fields)
@@ -120,6 +120,10 @@ class Machine:
         self.memory[place : place + COMPLETION_BYTES] = record
         self.executed += 1
         return status
+
+    def _is_skipped(self, fields: Fields) -> bool:
+        given = self.position + 1 < self.sequence["prompt"]
+        return self.position & fields["mask"] != fields["phase"] or bool(fields["unprompted"] and given)
 
     def _inside(self, line: int, length: int) -> bool:
         return line * LINE_BYTES + length <= len(self.memory)

@@ -13,7 +13,7 @@ Scratch memory::
     wide     queries, keys and values; or gate and up
 """
 
-from itertools import product
+from itertools import pairwise, product
 from typing import NamedTuple
 
 import numpy as np
@@ -120,7 +120,7 @@ class _Writer:
         self.gather(name, weights.astype("<f4"), self.places.row, IndexKind.FIRST, beside)
 
     def norm(
-        self, source: int, destination: int, elements: int, segment: int, mean: int, beside: int = 0
+        self, source: int, destination: int, elements: int, segment: int, mean: int, **flags: int
     ) -> None:
         """Segments of a vector, each normalised by the mean of ``mean`` elements times the row."""
         self.vector(
@@ -132,13 +132,13 @@ class _Writer:
             segment=segment,
             epsilon=_bits(self.model.epsilon),
             reciprocal=_bits(1 / mean),
-            beside=beside,
+            **flags,
         )
 
-    def stream_norm(self) -> None:
+    def stream_norm(self, **flags: int) -> None:
         """The residual stream, normalised; its row is there."""
         width = self.model.width
-        self.norm(self.places.x, self.places.normed, width, width, width)
+        self.norm(self.places.x, self.places.normed, width, width, width, **flags)
 
     def bias(self, name: str, bias: NDArray[np.float32] | None, place: int, beside: int = 0) -> None:
         """Numbers added to a matrix's products, as many at a time as there is room for."""
@@ -201,13 +201,14 @@ class _Writer:
         self.bias(f"{name}.kv", layer.biases.get("kv"), own, beside=1)
         self.turn(f"{name}.k_norm", norms[1], own, keys, beside=1)
         lines = self.cache(number, layer)
+        (pitch,) = {after - before for before, after in pairwise(lines)} or {0}  # the same for all
         self.bias(f"{name}.q", layer.biases.get("q"), places.wide)
         self.turn(f"{name}.q_norm", norms[0], places.wide, queries)
         self.program.add(
             Opcode.ATTEND,
             head=lines[0],
             heads=len(lines),
-            pitch=lines[-1] - lines[-2] if len(lines) > 1 else 0,
+            pitch=pitch,
             source=places.wide,
             destination=places.wide,
             queries=model.heads // model.kv_heads,
@@ -221,7 +222,7 @@ class _Writer:
         model, channels = self.model, self.model.channels
         if norm is not None:
             self.row(name, norm, beside=1)
-            self.norm(place, place, elements, channels, model.used_channels, beside)
+            self.norm(place, place, elements, channels, model.used_channels, beside=beside)
         turn = self.places.turn
         self.vector(Function.ROTARY, place, place, elements, operand=turn, segment=channels, beside=beside)
 
@@ -264,6 +265,8 @@ def assemble(
 ) -> Image:
     """The image of a model, with ``sequences`` sequences of at most ``limit`` tokens that take turns.
 
+    Logits are worked out where the prompt has no further token, and for its last one.
+
     Raises:
         ValueError: the model does not fit the core; the message says what does not.
     """
@@ -277,9 +280,10 @@ def assemble(
     writer.row("layer0.attention_norm", model.layers[0].attention_norm)
     for number, layer in enumerate(model.layers):
         writer.layer(number, layer)
-    writer.stream_norm()
+    writer.stream_norm(unprompted=1)
     results = builder.reserve("logits", 4 * model.output.shape[0]) if logits else 0
-    writer.matvec("output", model.output, places.normed, arg_max=1, logits=int(logits), results=results)
+    kept = {"arg_max": 1, "logits": int(logits), "results": results}
+    writer.matvec("output", model.output, places.normed, unprompted=1, **kept)
     program.add(Opcode.ADVANCE, interrupt=1, wait_results=1)
     count = len(program.commands)
     for number in range(1, sequences):

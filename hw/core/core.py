@@ -102,6 +102,7 @@ class Core(wiring.Component):
             fetch.tail.eq(bank.tail),
             units["begin"].model.eq(bank.model),
             fetch.position.eq(units["begin"].position),
+            fetch.prompted.eq(units["begin"].prompted),
             fetch.completed.eq(dispatcher.completed),
             completions.line.eq(bank.completion_line),
             completions.size.eq(bank.ring_size),

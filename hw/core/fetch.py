@@ -60,7 +60,8 @@ class Fetch(wiring.Component):
     the read mover goes, whatever executes.
 
     A command is looked at by itself (``golden.core.commands.problem``), then ``mask`` and ``phase`` are
-    compared with ``position``; the status that comes with it says whether it is to be executed. One that
+    compared with ``position``, and ``unprompted`` with ``prompted``; the status that comes with it says
+    whether it is to be executed. One that
     could not be read is NOP with the flags ``interrupt`` and ``stop``, and status ``OUTSIDE`` or
     ``BUS_ERROR``. One command waits on ``commands``, and the one behind it is decided meanwhile; at most
     ``GIVEN`` that were given out are not complete. After a BEGIN or an ADVANCE that is to be executed none is
@@ -77,7 +78,7 @@ class Fetch(wiring.Component):
         enable (in): ask for commands of the ring.
         line, size (in): of the ring, constant while enabled and afterwards.
         tail (in): commands given so far, modulo 2^32.
-        position (in): of the sequence, as it is when a BEGIN or ADVANCE completes.
+        position, prompted (in): of the sequence, as they are when a BEGIN or ADVANCE completes.
         completed (in): the oldest command given out is complete, for a cycle, behind its acceptance.
         requests (out stream), words (in stream): a client of the read mover.
         commands (out stream): see ``fetched``.
@@ -93,6 +94,7 @@ class Fetch(wiring.Component):
                 "size": In(32),
                 "tail": In(32),
                 "position": In(32),
+                "prompted": In(1),
                 "completed": In(1),
                 "requests": Out(stream.Signature(read_request())),
                 "words": In(stream.Signature(read_word(config))),
@@ -192,7 +194,9 @@ class Fetch(wiring.Component):
         incomplete = Signal(range(GIVEN + 1))
         m.d.sync += incomplete.eq(incomplete + gives - self.completed)
         m.d.comb += [
-            fits.eq((self.position[:16] & view.mask) == view.phase),
+            fits.eq(
+                ((self.position[:16] & view.mask) == view.phase) & ~(view.unprompted & self.prompted)
+            ),
             moves.eq((view.opcode == Opcode.BEGIN.value) | (view.opcode == Opcode.ADVANCE.value)),
         ]
         free = ~self.commands.valid | self.commands.ready

@@ -42,6 +42,7 @@ class SequenceUnit(wiring.Component):
         model (in): identity of the model whose sequences may be taken up.
         requests (out stream), words (in stream), writes (out stream): memory.
         position, token (out): of the present sequence; they stay while other commands work.
+        prompted (out): its prompt has the token behind that; likewise.
     """
 
     def __init__(self, config: Config) -> None:
@@ -58,6 +59,7 @@ class SequenceUnit(wiring.Component):
                 "writes": Out(stream.Signature(write_request(config))),
                 "position": Out(_WORD),
                 "token": Out(_WORD),
+                "prompted": Out(1),
             }
         )
 
@@ -68,7 +70,12 @@ class SequenceUnit(wiring.Component):
         fields = {name: line.word_select(place, _WORD) for name, place in _PLACES.items()}
         status = Signal(Status)
         written = Signal(4)  # words of 32 bits
-        m.d.comb += [self.done.payload.status.eq(status), self.done.payload.bytes.eq(written << 2)]
+        following = Signal(_WORD)
+        m.d.comb += [
+            self.done.payload.status.eq(status),
+            self.done.payload.bytes.eq(written << 2),
+            following.eq(self.position + 1),
+        ]
         with m.FSM(name="sequence"):
             with m.State("idle"):
                 m.d.comb += [self.begin.ready.eq(1), self.advance.ready.eq(~self.begin.valid)]
@@ -78,8 +85,11 @@ class SequenceUnit(wiring.Component):
                     m.next = "ask_line"
                 with m.Elif(self.advance.valid):
                     m.next = "decide"
-            self._begin(m, line, sequence, fields, status)
-            self._advance(m, line, sequence, fields, status, written)
+            self._begin(m, line, following, sequence, fields, status)
+            self._advance(m, following, sequence, fields, status, written)
+            with m.State("settle"):
+                m.d.sync += self.prompted.eq(following < fields["prompt"])
+                m.next = "done"
             with m.State("done"):
                 m.d.comb += self.done.valid.eq(1)
                 with m.If(self.done.ready):
@@ -115,7 +125,13 @@ class SequenceUnit(wiring.Component):
                     m.next = following
 
     def _begin(
-        self, m: Module, line: Signal, sequence: Signal, fields: dict[str, Value], status: Signal
+        self,
+        m: Module,
+        line: Signal,
+        following: Signal,
+        sequence: Signal,
+        fields: dict[str, Value],
+        status: Signal,
     ) -> None:
         tokens = Signal(8 * LINE_BYTES, reset_less=True)
         with m.State("ask_line"):
@@ -131,6 +147,7 @@ class SequenceUnit(wiring.Component):
                 m.d.sync += status.eq(Status.IDENTITY)
                 m.next = "done"
         with m.State("take_tokens"):
+            m.d.sync += self.prompted.eq(following < fields["prompt"])
             self._collect(m, tokens, status, "take_token")
         with m.State("take_token"):
             m.d.sync += self.token.eq(tokens.word_select(self.position[:_PLACE_BITS], _WORD))
@@ -150,17 +167,15 @@ class SequenceUnit(wiring.Component):
     def _advance(
         self,
         m: Module,
-        line: Signal,
+        following: Signal,
         sequence: Signal,
         fields: dict[str, Value],
         status: Signal,
         written: Signal,
     ) -> None:
-        following = Signal(_WORD)
         full = Signal()
         stops = Signal()
         place = Signal(_PLACE_BITS)
-        m.d.comb += following.eq(self.position + 1)
         with m.State("decide"):
             m.d.sync += [
                 full.eq(following >= fields["limit"]),
@@ -194,4 +209,4 @@ class SequenceUnit(wiring.Component):
             self._write(m, sequence, place, following)
             with m.If(self.writes.ready):
                 m.d.sync += [written.eq(written + 1), self.position.eq(following)]
-                m.next = "done"
+                m.next = "settle"

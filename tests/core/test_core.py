@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from golden.checkpoint import Checkpoint
 from golden.compile import compiled
 from golden.core import geometry
-from golden.core.commands import COMMAND_BYTES, COMMON, LINE_BYTES, OPERATIONS, Field, Opcode, Status
+from golden.core.commands import COMMAND_BYTES, COMMON, LINE_BYTES, OPERATIONS, Field, Opcode, Status, encode
 from golden.core.image import Image
 from golden.core.machine import Machine
 from golden.core.state import HEAD, SEQUENCE
@@ -247,6 +247,43 @@ def test_bus_errors(library: Path, image: Image, part: str, response: Response) 
     settle(driver)
     statuses = ended(driver)
     assert set(statuses) - {Status.DONE, Status.SKIPPED} == {Status.BUS_ERROR}
+    driver.simulation.close()
+
+
+def test_a_prompt_needs_no_logits(library: Path, image: Image) -> None:
+    """Within a prompt the output layer is left out, with its words; for its last token it is not."""
+    machine = Machine(image.with_prompt([*_TOKENS, 9]), image.symbols, geometry.get("tiny"))
+    driver = started(library, image, machine.memory)
+    output = Bad(image).command(Opcode.MATVEC, -1)
+    words = []
+    for skipped in (True, True, False, False):
+        before = driver.simulation.counters.read_words
+        driver.submit(image.symbols.commands)
+        driver.wait(_CYCLES)
+        words.append(driver.simulation.counters.read_words - before)
+        assert (Status.SKIPPED in ended(driver)[-3:]) is skipped
+        machine.run_token()
+        assert np.array_equal(image.symbols.without_cycles(driver.memory), machine.memory)
+    most = Bad(image).get(output, field(Opcode.MATVEC, "words"))
+    assert words == [words[2] - most, words[2] - most, words[2], words[2]]
+    driver.simulation.close()
+
+
+def test_a_prompt_is_known_behind_advance(library: Path, image: Image) -> None:
+    """Without BEGIN, whose place a command has that is skipped within the prompt."""
+    machine = Machine(image.with_prompt([*_TOKENS, 9]), image.symbols, geometry.get("tiny"))
+    driver = started(library, image, machine.memory)
+    command = np.frombuffer(encode(Opcode.NOP, unprompted=1), np.uint8)
+    first = []
+    for _ in range(4):
+        driver.submit(image.symbols.commands)
+        driver.wait(_CYCLES)
+        machine.run_token()
+        first.append(ended(driver)[0])
+        assert np.array_equal(image.symbols.without_cycles(driver.memory), machine.memory)
+        for memory in (driver.memory, machine.memory):
+            memory[image.symbols.ring * LINE_BYTES :][:COMMAND_BYTES] = command
+    assert first == [Status.DONE, Status.SKIPPED, Status.DONE, Status.DONE]
     driver.simulation.close()
 
 

@@ -105,12 +105,14 @@ def qwen_image(qwen: Checkpoint) -> Image:
 def error_of_logits(image: Image, model: Llama, ids: list[int]) -> float:
     """Relative error of the logits of every position, beside a model in float32 with the same weights."""
     symbols = image.symbols
-    machine = Machine(image.with_prompt(ids), symbols, geometry.get(symbols.preset))
+    machine = Machine(image.with_prompt(ids[:1]), symbols, geometry.get(symbols.preset))
     wanted = model.logits(model.hidden(ids))
     assert symbols.logits is not None
     logits = machine.words[16 * symbols.logits :][: symbols.vocabulary].view("<f4")
+    tokens = machine.words[16 * symbols.tokens :]
     found = []
-    for _ in ids:
+    for place, token in enumerate(ids):  # the host's own ones, as no logits are made within a prompt
+        tokens[place] = token
         machine.run_token()
         found.append(logits.copy())
     error = float(np.sqrt(np.square(found - wanted).mean() / np.square(wanted).mean()))

@@ -35,7 +35,7 @@ def good_command(opcode: Opcode | None = None, fits: bool | None = None) -> byte
 
     Args:
         opcode: a certain one.
-        fits: whether its phase fits whatever the position is.
+        fits: whether its phase fits whatever the position is, and no prompt matters.
     """
     if opcode is None:
         opcode = random.choice([*Opcode, *MOVES, Opcode.MATVEC])
@@ -52,6 +52,7 @@ def good_command(opcode: Opcode | None = None, fits: bool | None = None) -> byte
         "id": random.getrandbits(32),
         "wait_results": random.getrandbits(1),
         "beside": random.getrandbits(1),
+        "unprompted": int(fits is None and random.random() < 0.3),
     }
     return encode(opcode, mask=mask, phase=phase, **values)
 
@@ -85,7 +86,7 @@ class Ring:
         self.line = random.randrange(1 << 20)
         self.slots: list[tuple[bytes, str]] = [(bytes(64), "good")] * size
         self.sent = self.completed = 0
-        self.position = random.getrandbits(20)
+        self.position, self.prompted = random.getrandbits(20), random.getrandbits(1)
         self.held, self.most = False, GIVEN
         self._chosen = situation(stalls)
         self.program: deque[tuple[bytes, str]] = deque()
@@ -93,10 +94,12 @@ class Ring:
         self.received: deque[dict[str, Any]] = deque()
         self.packets: list[dict[str, int]] = []
         self._left: int | None = None
-        self._write = {name: domain.writer(name) for name in ("tail", "position", "completed", "enable")}
+        names = "tail", "position", "prompted", "completed", "enable"
+        self._write = {name: domain.writer(name) for name in names}
         domain.writer("line")(self.line)
         domain.writer("size")(size)
         self._write["position"](self.position)
+        self._write["prompted"](self.prompted)
         self._write["enable"](1)
         chosen = situation(stalls)
         requests = StreamSink(
@@ -178,7 +181,8 @@ class Ring:
         if wanted is None:
             fields = decode(command)
             fits = self.position & fields["mask"] == fields["phase"]
-            wanted = Status.DONE if fits else Status.SKIPPED
+            skipped = not fits or (fields["unprompted"] and self.prompted)
+            wanted = Status.SKIPPED if skipped else Status.DONE
             opcodes.hit(opcode=Opcode(fields["opcode"]).name, status=wanted.name)
             if wanted is Status.DONE and fields["opcode"] == Opcode.MATVEC:
                 self.packets.append({"line": fields["packet"], "words": fields["words"]})
@@ -188,8 +192,9 @@ class Ring:
         self.completed += 1
         self._write["completed"](1)
         if got["status"].value == Status.DONE and got["bits"] & 0xFF in MOVES:
-            self.position = random.getrandbits(20)
+            self.position, self.prompted = random.getrandbits(20), random.getrandbits(1)
             self._write["position"](self.position)
+            self._write["prompted"](self.prompted)
 
     def restart(self) -> None:
         self.received.clear()
