@@ -1,6 +1,7 @@
 """Place and route on an FPGA with nextpnr: the clock that a design really reaches."""
 
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -15,6 +16,10 @@ FAMILIES = {
     "ecp5": (optional.NEXTPNR, ("--85k", "--package", "CABGA756", "--lpf-allow-unconstrained"), "synth_ecp5"),
 }
 """By family: nextpnr, the device's options, Yosys' command."""
+PINS = {"ecp5": 365}
+"""Of the package."""
+_HARNESS = "placed"
+_PORT = re.compile(r"^  (input|output) (?:\[(\d+):0\] )?(\w+) ?;", re.MULTILINE)
 
 
 class PlaceError(RuntimeError):
@@ -35,7 +40,8 @@ def place(verilog: str, top: str, family: str, period: float, folder: Path) -> T
     """Place and route a design on the largest device of a family.
 
     Args:
-        verilog: the design; each of its ports takes a pin.
+        verilog: the design. Each of its ports takes a pin; where they are more than the package has, they
+            end at registers that are shifted (``harness``).
         top: name of its top module.
         family: one of FAMILIES.
         period: clock period in ns to work towards.
@@ -48,6 +54,8 @@ def place(verilog: str, top: str, family: str, period: float, folder: Path) -> T
     """
     part, device, command = FAMILIES[family]
     program = part.need("place and route")
+    if sum(width for _, width, _ in _ports(verilog, top)) > PINS[family]:
+        verilog, top = verilog + harness(verilog, top), _HARNESS
     script = f"read_verilog -sv design.v\nchformal -remove\n{command} -top {top} -json place.json\n"
     yosys.run(script, folder, {"design.v": verilog}, "place")
     options = ("--freq", f"{1000 / period:g}", "--json", "place.json", "--report", "placed.json")
@@ -59,6 +67,7 @@ def place(verilog: str, top: str, family: str, period: float, folder: Path) -> T
         text=True,
         check=False,
     )
+    (folder / "place.log").write_text(run.stdout + run.stderr)
     if run.returncode:
         errors = [line for line in run.stderr.splitlines() if line.startswith("ERROR")]
         raise PlaceError(f"nextpnr: {errors[0] if errors else f'exit status {run.returncode}'}")
@@ -70,3 +79,47 @@ def place(verilog: str, top: str, family: str, period: float, folder: Path) -> T
     paths = [path["path"] for path in report["critical_paths"] if "async" not in path["from"] + path["to"]]
     start, end = (paths[0][0]["from"]["cell"], paths[0][-1]["to"]["cell"]) if paths else ("", "")
     return Timing("nextpnr", round(shortest, 3), round(period - shortest, 4), start, end)
+
+
+def _ports(verilog: str, top: str) -> list[tuple[str, int, str]]:
+    """Direction, width and name of the ports of a module as Yosys writes it."""
+    body = re.search(rf"^module {top}\(.*?^endmodule", verilog, re.MULTILINE | re.DOTALL)
+    if body is None:
+        raise PlaceError(f"{top} is no module of the design")
+    return [(way, int(last or 0) + 1, name) for way, last, name in _PORT.findall(body[0])]
+
+
+def harness(verilog: str, top: str) -> str:
+    """A module with few pins around a design: registers in front of every input and behind every output.
+
+    Inputs are a shift register; outputs are taken by another one, which is shifted out. So the clock that is
+    reached is that between registers, and what a neighbour on the same device would meet.
+
+    Args:
+        verilog: the design, with the clock ``clk``.
+        top: name of its top module.
+    """
+    ports = [port for port in _ports(verilog, top) if port[2] != "clk"]
+    sizes = {way: sum(width for each, width, _ in ports if each == way) for way in ("input", "output")}
+    places = dict.fromkeys(sizes, 0)
+    pins = [".clk(clk)"]
+    for way, width, name in ports:
+        first = places[way]
+        pins.append(f".{name}({'given' if way == 'input' else 'found'}[{first + width - 1}:{first}])")
+        places[way] += width
+    inputs, outputs = sizes.values()
+    return f"""
+module {_HARNESS}(input clk, input shifted, input take, output last);
+  reg [{inputs - 1}:0] given;
+  reg [{outputs - 1}:0] kept;
+  reg taken;
+  wire [{outputs - 1}:0] found;
+  assign last = kept[{outputs - 1}];
+  always @(posedge clk) begin
+    given <= {{given, shifted}};
+    taken <= take;
+    kept <= taken ? found : {{kept, 1'b0}};
+  end
+  {top} design({", ".join(pins)});
+endmodule
+"""

@@ -17,7 +17,7 @@ from golden.core.machine import Machine, continuation
 from golden.model import tokenizer
 from hw.config import preset
 from sim import decode
-from sim.core import Counters, Simulation, Step, Timing, build_core, memory_bytes
+from sim.core import Counters, Session, Simulation, Step, Timing, build_core, memory_bytes
 
 PROMPT = "once upon a time there was"
 
@@ -173,3 +173,44 @@ def test_text_behind_that_of_golden(continued, tiny_file: Checkpoint, capsys: py
     printed = capsys.readouterr().out
     assert printed.startswith(tokenizer.of(tiny_file).decode(said[-2:]))
     assert printed.endswith("[2 tokens: text as golden's, memory as golden's]\n")
+
+
+def continued_on_the_core(
+    checkpoint: Checkpoint, core: str, prompt: str, plain: bool, behind: int, tokens: int, spread: int
+) -> list[Counters]:
+    """What memory sees of each token behind so many; text and all memory are golden's."""
+    ids = generate.prompt_ids(tokenizer.of(checkpoint), prompt, plain)[0]
+    image = compiled(str(checkpoint.path), "bitmod4", "int8", "native4_paged", core, behind + tokens + 1)
+    machine = Machine(image.with_prompt(ids), image.symbols, geometry.get(core))
+    for _ in range(behind):
+        machine.run_token()
+    timing = Timing(latency=100, spread=spread)
+    with Simulation(build_core(preset(core)), memory_bytes(image), timing=timing) as simulation:
+        session = Session(simulation, image, machine.memory)
+        steps = [session.step() for _ in range(tokens)]
+        assert [step.token for step in steps] == [machine.run_token() for _ in range(tokens)]
+        assert np.array_equal(image.symbols.without_cycles(session.memory), machine.memory)
+    return [step.passed for step in steps]
+
+
+@pytest.mark.parametrize(
+    ("behind", "tokens", "most"), [pytest.param(0, 204, 110_400, marks=pytest.mark.long), (62, 3, 90_000)]
+)
+def test_stories(stories_file: Checkpoint, behind: int, tokens: int, most: int) -> None:
+    """stories260K behind so many tokens of golden's; no token takes longer than that.
+
+    Of the whole text, the last one does (docs/core.md); of the short one, the one in which pages close.
+    """
+    passed = continued_on_the_core(stories_file, "tiny", "Once upon a time", False, behind, tokens, 0)
+    print([own.cycles for own in passed])
+    assert max(own.cycles for own in passed) <= most
+
+
+@pytest.mark.llm
+@pytest.mark.long
+def test_smollm2_takes_memory_s_words(smollm2_file: Checkpoint) -> None:
+    """Behind 64 tokens, on memory that answers after 50 to 150 cycles."""
+    prompt = "The capital of France is Paris. The capital of Italy is"
+    (passed,) = continued_on_the_core(smollm2_file, "edge", prompt, True, 64, 1, 50)
+    print(passed)
+    assert (passed.read_words + passed.write_words) / passed.cycles > 0.929

@@ -425,8 +425,14 @@ def test_place_and_route_is_for_some_fpgas(others, refusal, monkeypatch):
 
 
 @pytest.mark.skipif(not optional.NEXTPNR.found(), reason=optional.NEXTPNR.missing("placing"))
-def test_placed_designs_have_a_period(tmp_path):
+@pytest.mark.parametrize(("pins", "used"), [(73, 73), (72, 4)])
+def test_placed_designs_have_a_period(tmp_path, monkeypatch, pins, used):
+    """With more ports than there are pins, between registers that are shifted."""
+    monkeypatch.setitem(place.PINS, "ecp5", pins)
     found = measure(Store(), "store", "ecp5", 5.0, placed=True, keep=tmp_path)
+    utilization = json.loads((tmp_path / "ecp5" / "placed.json").read_text())["utilization"]
+    assert utilization["TRELLIS_IO"]["used"] == used
+    assert utilization["DP16KD"]["used"] == 1
     (path, *_) = json.loads((tmp_path / "ecp5" / "placed.json").read_text())["critical_paths"]
     assert found.timing.min_period == pytest.approx(sum(step["delay"] for step in path["path"]), abs=2e-3)
     assert found.timing.source == "nextpnr"
