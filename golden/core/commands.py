@@ -210,7 +210,7 @@ OPERATIONS = (
     Operation(
         Opcode.CLOSE,
         "The oldest page of a KV head's window becomes a page of the cache, if it is due.",
-        (_HEAD, _SIDE),
+        (_HEAD, _SIDE, Field("ahead", 5, 8, 8, "Tokens by which it comes before the page is due.")),
     ),
     Operation(
         Opcode.ATTEND,

@@ -12,7 +12,7 @@ from golden.kv.pages import PageLayout
 from golden.kv.schemes import Scheme
 from golden.kv.window import copy_bytes
 
-__all__ = ["add_head"]
+__all__ = ["add_head", "closing_turns"]
 
 
 def add_head(
@@ -32,9 +32,11 @@ def add_head(
         The header's line.
 
     Raises:
-        ValueError: the scheme has no window.
+        ValueError: the scheme has no window, or keeps no token in it.
     """
     tokens, residual = geometry.page_tokens, scheme.residual
+    if not residual:
+        raise ValueError("scheme of a core must keep a token in the window")
     layouts = [
         _layout(form, side, geometry, channels)
         for form, side in zip((scheme.key, scheme.value), ("key", "value"), strict=True)
@@ -44,7 +46,7 @@ def add_head(
     starts = [0, *map(int, np.cumsum(parts))]
     blocks = -(-(residual + tokens - 1) // tokens)  # that the window lies in at most
     slots = 1 << (blocks - 1).bit_length()
-    pages = max(0, limit - residual) // tokens
+    pages = max(0, limit - residual + closing_turns(scheme, geometry) - 1) // tokens
     header = {
         "window": builder.reserve(f"{name}.window", starts[-1] * slots * LINE_BYTES),
         "pitch": starts[-1],
@@ -75,6 +77,11 @@ def add_head(
     own = [state.encoded(header, state.HEAD, LINE_BYTES)]
     own += [state.encoded(record, state.RECORD, state.RECORD_BYTES) for record in records]
     return builder.add(name, b"".join(own))
+
+
+def closing_turns(scheme: Scheme, geometry: Geometry) -> int:
+    """Tokens at which a page can close: its own have all come before, and attention reads it at the last."""
+    return min(geometry.page_tokens, scheme.residual)
 
 
 def _layout(form: Format | None, side: str, geometry: Geometry, channels: int) -> PageLayout:

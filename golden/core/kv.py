@@ -87,7 +87,7 @@ def _own_bytes(layout: PageLayout, place: int) -> tuple[NDArray[np.bool_], NDArr
 
 
 def close(memory: Memory, fields: dict[str, int], position: int, shape: KvShape) -> tuple[Status, int]:
-    """The oldest page of the window to the cache, if it is due.
+    """The oldest page of the window to the cache, if it is due so many tokens later.
 
     Args:
         memory: uint8, changed in place.
@@ -98,7 +98,7 @@ def close(memory: Memory, fields: dict[str, int], position: int, shape: KvShape)
     Returns:
         Status, and bytes written: 0 where nothing was due.
     """
-    side = fields["side"]
+    side, position = fields["side"], (position + fields["ahead"]) % 2**32
     try:
         head = read_head(memory, fields, position, shape)
         number = head.closed - 1

@@ -13,7 +13,7 @@ Scratch memory::
     wide     queries, keys and values; or gate and up
 """
 
-from itertools import pairwise, product
+from itertools import chain, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -22,11 +22,10 @@ from numpy.typing import NDArray
 from golden.core import state
 from golden.core.commands import LINE_BYTES, UNIT, Function, IndexKind, Opcode
 from golden.core.geometry import Geometry
-from golden.core.head_image import add_head
+from golden.core.head_image import add_head, closing_turns
 from golden.core.image import Builder, Image, Symbols, line_count
 from golden.core.model import Layer, Model, some_rows, stacked
 from golden.core.ring import Program
-from golden.kv.schemes import Scheme
 from golden.weights import layout
 from golden.weights.quantized import QuantizedWeights
 
@@ -49,13 +48,30 @@ class _Places(NamedTuple):
 
 
 class _Writer:
-    """Puts a model into an image, part by part, with the commands that use it."""
+    """Puts a model into an image, part by part, with the commands that use it.
+
+    Attributes:
+        heads: lines of the headers of each layer's.
+    """
 
     def __init__(self, model: Model, geometry: Geometry, limit: int) -> None:
         self.model, self.geometry, self.limit = model, geometry, limit
         self.builder, self.program = Builder(), Program()
-        self.heads: list[tuple[int, str, Scheme]] = []
         self.places = self._scratch()
+        self.heads = [self._heads(number, layer) for number, layer in enumerate(model.layers)]
+
+    def _heads(self, number: int, layer: Layer, prefix: str = "") -> list[int]:
+        """Those of a layer."""
+        model, scheme = self.model, layer.scheme
+        names = (f"{prefix}layer{number}.head{place}" for place in range(model.kv_heads))
+        rest = self.geometry, model.channels, self.limit
+        return [add_head(self.builder, name, scheme, *rest) for name in names]
+
+    def heads_of(self, sequence: int) -> dict[int, int]:
+        """Heads of another sequence, by the lines of those of the first one."""
+        prefix = f"sequence{sequence}."
+        others = (self._heads(number, layer, prefix) for number, layer in enumerate(self.model.layers))
+        return dict(zip(chain(*self.heads), chain(*others), strict=True))
 
     def _scratch(self) -> _Places:
         model = self.model
@@ -158,34 +174,33 @@ class _Writer:
         self.row(following, row, beside=int(bias is None))
         self.vector(Function.ADD, places.x, places.x, width, operand=places.normed)
 
-    def head(self, name: str, scheme: Scheme) -> int:
-        """What memory has of a KV head; returns its header's line."""
-        return add_head(self.builder, name, scheme, self.geometry, self.model.channels, self.limit)
+    def closes(self, number: int) -> None:
+        """Pages of a layer: those of a head close when no other's do, as far as there are tokens for all.
 
-    def cache(self, number: int, layer: Layer) -> list[int]:
-        """Keys and values of a token to the cache; returns lines of the heads, which are evenly spaced."""
+        A page's last token came before the present one, and attention reads the page ``ahead`` tokens later.
+        """
+        scheme, size = self.model.layers[number].scheme, self.geometry.page_tokens
+        for place, line in enumerate(self.heads[number], number * self.model.kv_heads):
+            ahead = place % closing_turns(scheme, self.geometry)
+            own = {"head": line, "ahead": ahead, "beside": 1}
+            own |= {"mask": size - 1, "phase": (scheme.residual - 1 - ahead) % size}
+            for side in range(2):
+                self.program.add(Opcode.CLOSE, side=side, **own)
+
+    def appends(self, number: int) -> None:
+        """Keys and values of a token to a layer's windows, when what closing them wrote is there."""
         model, keys = self.model, self.places.wide + self.model.heads * self.model.channels
         values = keys + model.kv_heads * model.channels
-        size, residual = self.geometry.page_tokens, layer.scheme.residual
-        lines = []
-        for head in range(model.kv_heads):
-            name = f"layer{number}.head{head}"
-            lines.append(self.head(name, layer.scheme))
-            self.heads.append((lines[-1], name, layer.scheme))
+        for place, line in enumerate(self.heads[number]):
             for side, first in enumerate((keys, values)):
-                source = first + head * model.channels
-                self.program.add(Opcode.APPEND, head=lines[-1], source=source, side=side, beside=1)
-        for place, (line, side) in enumerate(product(lines, range(2))):
-            self.program.add(
-                Opcode.CLOSE,
-                head=line,
-                side=side,
-                wait_results=int(place == 0),
-                mask=size - 1,
-                phase=(residual - 1) % size,
-                beside=1,
-            )
-        return lines
+                self.program.add(
+                    Opcode.APPEND,
+                    head=line,
+                    source=first + place * model.channels,
+                    side=side,
+                    wait_results=int(place == side == 0),
+                    beside=1,
+                )
 
     def attention(self, number: int, layer: Layer) -> None:
         """Queries, keys, values, and what the queries find in the cache.
@@ -200,7 +215,10 @@ class _Writer:
         self.matvec(f"{name}.q", layer.q, places.normed, destination=places.wide, rows=queries)
         self.bias(f"{name}.kv", layer.biases.get("kv"), own, beside=1)
         self.turn(f"{name}.k_norm", norms[1], own, keys, beside=1)
-        lines = self.cache(number, layer)
+        if number == 0:
+            self.closes(number)
+        self.appends(number)
+        lines = self.heads[number]
         (pitch,) = {after - before for before, after in pairwise(lines)} or {0}  # the same for all
         self.bias(f"{name}.q", layer.biases.get("q"), places.wide)
         self.turn(f"{name}.q_norm", norms[0], places.wide, queries)
@@ -227,7 +245,10 @@ class _Writer:
         self.vector(Function.ROTARY, place, place, elements, operand=turn, segment=channels, beside=beside)
 
     def gates(self, number: int, layer: Layer) -> None:
-        """The vector that goes down: most of it is made while the array works out the rest's factors."""
+        """The vector that goes down: most of it is made while the array works out the rest's factors.
+
+        While it works out the first ones, pages of the next layer close.
+        """
         wide, hidden = self.places.wide, self.model.hidden
         most = hidden - -(-hidden // (_REST * UNIT)) * UNIT
         parts = [rows for rows in (slice(0, most), slice(most, hidden)) if rows.stop > rows.start]
@@ -237,6 +258,8 @@ class _Writer:
             weights = stacked(some_rows(layer.gate, rows), some_rows(layer.up, rows))
             count = weights.shape[0]
             self.matvec(name, weights, self.places.normed, destination=first, rows=count)
+            if place == 0 and number + 1 < len(self.heads):
+                self.closes(number + 1)
         for place, rows in enumerate(parts):
             first, count = wide + 2 * rows.start, rows.stop - rows.start
             beside = int(place + 1 < len(parts))
@@ -287,8 +310,7 @@ def assemble(
     program.add(Opcode.ADVANCE, interrupt=1, wait_results=1)
     count = len(program.commands)
     for number in range(1, sequences):
-        lines = {line: writer.head(f"sequence{number}.{name}", own) for line, name, own in writer.heads}
-        program.again(count, lines | {sequence: sequence + number})
+        program.again(count, writer.heads_of(number) | {sequence: sequence + number})
     ring = builder.add("ring", b"".join(program.commands))
     identity = builder.identity()
     completions = builder.reserve("completions", 16 * sequences * count)

@@ -56,13 +56,15 @@ class CloseUnit(wiring.Component):
         m.submodules.closer = PageCloser(config)
         m.submodules.lines = lines = LineWrites(config)
         command = Signal(operands(Opcode.CLOSE))
+        due = Signal(32)  # the position at which attention reads the page
+        m.d.sync += due.eq(self.position + command.ahead)
         record = Signal(page_fields())
         form = Signal(page_format(config))
         bits = Signal(16)
         ended = self.done.payload
         status = Signal(Status)
         m.d.comb += [
-            header.position.eq(self.position),
+            header.position.eq(due),
             header.lines.payload.eq(self.commands.payload.head),
             header.block.eq(header.closed - 1),
             records.head.eq(command.head),

@@ -194,9 +194,7 @@ class Fetch(wiring.Component):
         incomplete = Signal(range(GIVEN + 1))
         m.d.sync += incomplete.eq(incomplete + gives - self.completed)
         m.d.comb += [
-            fits.eq(
-                ((self.position[:16] & view.mask) == view.phase) & ~(view.unprompted & self.prompted)
-            ),
+            fits.eq(((self.position[:16] & view.mask) == view.phase) & ~(view.unprompted & self.prompted)),
             moves.eq((view.opcode == Opcode.BEGIN.value) | (view.opcode == Opcode.ADVANCE.value)),
         ]
         free = ~self.commands.valid | self.commands.ready

@@ -53,7 +53,7 @@ def test_every_token_is_a_decode_step(name: str, rng: np.random.Generator) -> No
         for number, head in enumerate(heads):
             for side in range(2):
                 scratch[48:80] = sides[side, number, position]
-                fields = {"head": head.line, "source": 48, "side": side}
+                fields = {"head": head.line, "source": 48, "side": side, "ahead": 0}
                 assert kv.append(memory, scratch, fields, position, SHAPE)[0] == Status.DONE
                 assert kv.close(memory, fields, position, SHAPE)[0] == Status.DONE
         scratch[:256] = queries[:, :, position].ravel()
@@ -61,6 +61,27 @@ def test_every_token_is_a_decode_step(name: str, rng: np.random.Generator) -> No
         fields |= {"source": 0, "destination": 256}
         assert kv.attend(memory, scratch, fields, position, SHAPE) == (Status.DONE, 0)
         assert scratch[256:].tolist() == outputs.ravel().tolist()
+
+
+@pytest.mark.parametrize("ahead", [1, 17, 31])
+def test_pages_close_ahead(ahead: int, rng: np.random.Generator) -> None:
+    """In a window of 32 tokens: at every token at which one is due they are what they are without."""
+    scheme, count = SOME["paged"], 128
+    memory = rng.integers(0, 256, 1 << 17, np.uint8)
+    head = head_of(memory, scheme, count, 5)
+    other, closed = memory.copy(), []
+    for position in range(count):
+        scratch = rng.standard_normal(512).astype(np.float32)
+        for side in range(2):
+            for own, early in ((memory, 0), (other, ahead)):
+                fields = {"head": head.line, "source": 48, "side": side, "ahead": early}
+                if early:  # before the present token is there
+                    closed.append((position, kv.close(own, fields, position, SHAPE)[1] > 0))
+                assert kv.append(own, scratch, fields, position, SHAPE)[0] == Status.DONE
+                if not early:
+                    assert kv.close(own, fields, position, SHAPE)[0] == Status.DONE
+        assert (position + 1) % 32 or (memory == other).all()
+    assert [position for position, found in closed[::2] if found] == [63 - ahead, 95 - ahead, 127 - ahead]
 
 
 @pytest.mark.parametrize(("rule", "bits"), FORMATS)
@@ -105,6 +126,7 @@ def test_bad_headers(name: str, values: tuple[int, ...], rng: np.random.Generato
             "source": 0,
             "side": 0,
             "destination": 0,
+            "ahead": 0,
             "queries": 1,
             "heads": 1,
             "pitch": 0,
@@ -126,6 +148,7 @@ def test_outside(rng: np.random.Generator) -> None:
         "source": 0,
         "side": 1,
         "destination": 0,
+        "ahead": 0,
         "queries": 4,
         "heads": 1,
         "pitch": 0,

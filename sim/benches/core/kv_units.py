@@ -186,7 +186,7 @@ class Bench:
     ) -> tuple[Status, int]:
         """What golden makes of memory and scratch memory."""
         if unit == "close":
-            return kv.close(memory, fields, position, SHAPE)
+            return kv.close(memory, {"ahead": 0} | fields, position, SHAPE)
         return (kv.append if unit == "append" else kv.attend)(memory, scratch, fields, position, SHAPE)
 
     def draw(self, hard: bool = False) -> None:
@@ -200,24 +200,25 @@ class Bench:
             kind = rng.random(count)
             self.scratch[:] = np.select([kind < 0.05, kind < 0.8], [patterns, between], self.scratch)
 
-    def fill(self, head: Head, tokens: int) -> None:
-        """Tokens as golden appends them, and closes their pages."""
+    def fill(self, head: Head, tokens: int, ahead: int = 0) -> None:
+        """Tokens as golden appends them, and closes their pages so far ahead."""
         for position in range(tokens):
             self.draw()
             for side in range(2):
-                fields = {"head": head.line, "source": 32 * side, "side": side}
+                fields = {"head": head.line, "source": 32 * side, "side": side, "ahead": ahead}
                 kv.append(self.memory, self.scratch, fields, position, SHAPE)
                 kv.close(self.memory, fields, position, SHAPE)
         self.draw()
 
-    async def token(self, head: Head, position: int, queries: int) -> None:
+    async def token(self, head: Head, position: int, queries: int, ahead: int = 0) -> None:
         """Append, close and attend."""
         units = CONFIG.core.scratch // UNIT
         size = head.channels // UNIT
         for unit in ("append", "close"):
             for side in range(2):
-                source = {"source": UNIT * random.randint(0, units - size)} if unit == "append" else {}
-                assert not await self.check(unit, position, head=head.line, side=side, **source)
+                source = UNIT * random.randint(0, units - size)
+                own = {"source": source} if unit == "append" else {"ahead": ahead}
+                assert not await self.check(unit, position, head=head.line, side=side, **own)
         source, destination = (UNIT * random.randint(0, units - queries * size) for _ in range(2))
         places = {"source": source, "destination": destination}
         assert not await self.check(
@@ -248,16 +249,18 @@ async def whole_sequence(dut: Any) -> None:
 @cocotb.test()
 @cocotb.parametrize(stalls=SITUATIONS)
 async def stalls_on_every_port(dut: Any, stalls: str) -> None:
-    """Tokens at which pages close and others, with windows of several lengths."""
+    """Tokens at which pages close, ahead or not, and others, with windows of several lengths."""
     bench = await start(dut, stalls)
     residual = random.choice((0, 1, 5, PAGE, PAGE + 9))
     position = residual + PAGE * random.randint(1, 2) - 1
     channels = 32 * random.randint(1, CONFIG.kv.channels // 32)
     head = new_head(bench, channels, residual, position + 2)
-    bench.fill(head, position)
+    ahead = random.randint(0, max(min(PAGE, residual) - 1, 0))
+    bench.fill(head, position - ahead, ahead)
     for later in range(2):
         bench.draw()
-        await bench.token(head, position + later, random.randint(1, CONFIG.kv.queries))
+        queries = random.randint(1, CONFIG.kv.queries)
+        await bench.token(head, position - ahead + later, queries, ahead)
 
 
 def some_heads(bench: Bench, count: int, tokens: int) -> tuple[list[Head], int]:
