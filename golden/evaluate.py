@@ -5,7 +5,9 @@
 
 Without ``--text`` a llama model reads Python's own manual, or with ``--text self`` what it would write itself
 (samples of 255 tokens at temperature 1, at most 64). Whisper hears the sounds of ``--text FILE.wav ..`` (16
-bits, mono, 16,000 samples a second): the tokens that it would say in full precision are scored.
+bits, mono, 16,000 samples a second): the tokens that it would say in full precision are scored, and ``--kv``
+is the scheme of the 1,500 frames of its cross-attention, all there before the first token (plain formats and
+VidKV); its own tokens stay as they are.
 
 With ``--attention A`` caches are read with the attention engine's exact numerics, bit for bit those of
 ``golden.attention``; without it in float32. On a busy machine OPENBLAS_NUM_THREADS=1 makes that faster.

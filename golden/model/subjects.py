@@ -1,7 +1,8 @@
 """Subjects of an evaluation: a model and what it reads, cut into windows.
 
 A window is a piece of a text, a sample of the model itself, or a sound. For sounds the predicted tokens are
-the full-precision model's own transcript, and the divergence from its distribution is kept beside the loss.
+the full-precision model's own transcript, and the divergence from its distribution is kept beside the loss. A
+scheme is that of the frames it hears; its own tokens, at most a hundred, stay as they are.
 """
 
 import hashlib
@@ -144,11 +145,13 @@ class Sounds:
         model = Whisper(self.checkpoint, setting.linear(note, self._importance, self.checkpoint.__getitem__))
 
         def cross(heads: int, channels: int) -> Memory:
-            return setting.memory(heads, channels, causal=False)
+            own = setting.frames(heads, channels, len(self.start))
+            made(own)
+            return own
 
         def read() -> Iterator[Window]:
             for sound, said, base in zip(self.spectrograms, self.transcripts, self._base, strict=True):
-                memories = model.memories(model.encode(sound), setting.memory, cross)
+                memories = model.memories(model.encode(sound), cross=cross)
                 hidden = model.hidden([*self.start, *said[:-1]], memories)[len(self.start) - 1 :]
                 own = log_softmax(model.logits(hidden))
                 loss = -own[np.arange(len(said)), said].mean(dtype=np.float64)

@@ -61,6 +61,8 @@ _VIDKV: dict[str, System] = {
     "vidkv_protect40_random": VidKV(protect=40, ranking="random"),
     "vidkv_published_protect20": VidKV(decode="published", protect=20),
     "vidkv_published_protect40": VidKV(decode="published", protect=40),
+    "vidkv_published_protect20_random": VidKV(decode="published", protect=20, ranking="random"),
+    "vidkv_published_protect40_random": VidKV(decode="published", protect=40, ranking="random"),
 }
 """Codes of 1.5 bits of keys and 1.58 of values, 1.66 where a token in five is protected."""
 
