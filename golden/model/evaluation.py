@@ -84,6 +84,11 @@ class Setting:
         return replace(RECIPES[name], **self.changes)
 
     @property
+    def full_precision(self) -> bool:
+        """Whether linear layers are as stored and multiply float32."""
+        return (self.weights, self.activations) == ("none", "fp32")
+
+    @property
     def calibrated(self) -> bool:
         """Whether its weights depend on a text to calibrate with."""
         return self.recipe is not None and self.recipe.calibrated

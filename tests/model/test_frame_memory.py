@@ -23,7 +23,7 @@ from golden.systems.registry import get
 pytestmark = pytest.mark.quick
 
 HEADS, CHANNELS, TOKENS, PROMPT = 2, 32, 204, 2
-VIDKV = ["vidkv", "vidkv_plain", "vidkv_published", "vidkv_quarter", "vidkv_protect20"]
+VIDKV = ["vidkv", "vidkv_plain", "vidkv_kept", "vidkv_published", "vidkv_quarter", "vidkv_protect20"]
 
 
 def frames(rng: np.random.Generator) -> np.ndarray:
@@ -46,7 +46,7 @@ def compressed(name: str, keys: np.ndarray, values: np.ndarray, query: np.ndarra
     weights = np.exp(np.einsum("nhd,htd->hnt", query, keys) / np.sqrt(CHANNELS))
     drawn = (weights / weights.sum(-1, keepdims=True)).sum((0, 1))
     marks = np.isin(np.arange(TOKENS), np.argsort(-drawn)[: vidkv.protected_count(TOKENS, 0.2)])
-    own = vidkv.quantize_keys(keys, mask, transform=system.transform, decode=system.decode)
+    own = vidkv.quantize_keys(keys, mask, transform=system.transform, decode=system.key_decode)
     other = vidkv.quantize_values(values, 0.7, system.decode, protected=marks if system.protect else None)
     return own.decompress(), other.decompress()
 

@@ -32,7 +32,7 @@ class VidKV:
     Attributes:
         fraction: of the channels that have 2 bits; 0.5 is "1.5 bits".
         transform: whether the other channels are transformed.
-        decode: "scaled" or "published", of keys and of values.
+        decode: "scaled" or "published", of keys and of values; or "kept", of values, with keys "scaled".
         protect: per cent of the tokens whose values have 2 bits.
         ranking: by which they are chosen, a name in ``golden.systems.layers.rankings.RANKINGS``.
         gamma: threshold of trits in mean magnitudes.
@@ -46,6 +46,11 @@ class VidKV:
     ranking: str = "mean"
     gamma: float = 0.7
     prompt: int = 64
+
+    @property
+    def key_decode(self) -> str:
+        """Decoding of keys."""
+        return "scaled" if self.decode == "kept" else self.decode
 
     def fits(self, channels: int) -> bool:
         """Whether heads of so many channels can be stored: all can."""
@@ -69,7 +74,7 @@ class VidKV:
         mask = vidkv.channel_mask(keys.astype(np.float16), self.fraction)
         marks = self._most_drawn(weights) if self.protect else None
         return (
-            vidkv.quantize_keys(keys, mask, transform=self.transform, decode=self.decode),
+            vidkv.quantize_keys(keys, mask, transform=self.transform, decode=self.key_decode),
             vidkv.quantize_values(values, self.gamma, self.decode, protected=marks),
         )
 
@@ -125,7 +130,7 @@ class _Layer(Layer):
         """Quantise the keys of 32 tokens, and the values of a class that is complete."""
         system = self._system
         keys = vidkv.quantize_keys(
-            self.keys[:, tokens], self._mask, transform=system.transform, decode=system.decode
+            self.keys[:, tokens], self._mask, transform=system.transform, decode=system.key_decode
         )
         self.keys[:, tokens] = keys.decompress()
         # The mask is the layer's, once.
