@@ -116,7 +116,7 @@ def _reading(options: argparse.Namespace) -> _Reading:
         )
         subject = Sounds(checkpoint, signals, calibration=others)
         count = sum(map(len, subject.transcripts))
-        what = f"{len(signals)} sounds"
+        name, what = options.model, f"{len(signals)} sounds"
     else:
         checkpoint = open_checkpoint(locate(options.model))
         channels = configuration.read(checkpoint).channels  # a model that does not run is refused at once
@@ -130,7 +130,7 @@ def _reading(options: argparse.Namespace) -> _Reading:
         calibration = cache(partial(_calibration, checkpoint, options))
         subject = Text(checkpoint, parts, channels, calibration, scored)
         count = sum(map(len, parts))
-    name = f"{checkpoint.path.parent.name}/{checkpoint.path.name}"
+        name = f"{checkpoint.path.parent.name}/{checkpoint.path.name}"
     return _Reading(subject, f"{name}, {what}, {count} tokens")
 
 
