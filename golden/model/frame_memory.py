@@ -39,17 +39,19 @@ def store(scheme: Scheme | VidKV) -> Store:
 
 def _pages(scheme: Scheme, keys: Array, values: Array, weights: Array) -> Frames:
     """The last page is filled up with the newest frame, and counts as a whole one."""
-    sides = ((scheme.key, keys), (scheme.value, values))
-    decoded = [restored(form, scheme.page, x) for form, x in sides]
     heads, tokens, channels = keys.shape
     stored = 2 * heads * -(-tokens // scheme.page) * scheme.page * channels
-    return Frames(*decoded, round(stored * scheme.bits_per_element(channels)))
+    return Frames(
+        restored(scheme.key, scheme.page, keys),
+        restored(scheme.value, scheme.page, values),
+        round(stored * scheme.bits_per_element(channels)),
+    )
 
 
 def _vidkv(system: VidKV, keys: Array, values: Array, weights: Array) -> Frames:
-    sides = system.compress(keys, values, weights)
-    bits = sum(side.bits_per_element for side in sides) * keys.size
-    return Frames(*(side.decompress() for side in sides), round(bits))
+    own, other = system.compress(keys, values, weights)
+    bits = (own.bits_per_element + other.bits_per_element) * keys.size
+    return Frames(own.decompress(), other.decompress(), round(bits))
 
 
 class FrameMemory(Plain):
