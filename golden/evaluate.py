@@ -5,7 +5,9 @@
 
 Without ``--text`` a llama model reads Python's own manual, or with ``--text self`` what it would write itself
 (samples of 255 tokens at temperature 1, at most 64). Whisper hears the sounds of ``--text FILE.wav ..`` (16
-bits, mono, 16,000 samples a second): the tokens that it would say in full precision are scored.
+bits, mono, 16,000 samples a second): the tokens that it would say in full precision are scored, and ``--kv``
+is the scheme of the 1,500 frames of its cross-attention, all there before the first token (plain formats and
+VidKV); its own tokens stay as they are.
 
 With ``--attention A`` caches are read with the attention engine's exact numerics, bit for bit those of
 ``golden.attention``; without it in float32. On a busy machine OPENBLAS_NUM_THREADS=1 makes that faster.
@@ -114,7 +116,7 @@ def _reading(options: argparse.Namespace) -> _Reading:
         )
         subject = Sounds(checkpoint, signals, calibration=others)
         count = sum(map(len, subject.transcripts))
-        what = f"{len(signals)} sounds"
+        name, what = options.model, f"{len(signals)} sounds"
     else:
         checkpoint = open_checkpoint(locate(options.model))
         channels = configuration.read(checkpoint).channels  # a model that does not run is refused at once
@@ -128,7 +130,7 @@ def _reading(options: argparse.Namespace) -> _Reading:
         calibration = cache(partial(_calibration, checkpoint, options))
         subject = Text(checkpoint, parts, channels, calibration, scored)
         count = sum(map(len, parts))
-    name = f"{checkpoint.path.parent.name}/{checkpoint.path.name}"
+        name = f"{checkpoint.path.parent.name}/{checkpoint.path.name}"
     return _Reading(subject, f"{name}, {what}, {count} tokens")
 
 

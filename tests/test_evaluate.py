@@ -379,6 +379,20 @@ def test_whisper(whisper_file: Checkpoint) -> None:
     assert 0 < found[2] < 0.001 < found[3]
 
 
+@pytest.mark.llm
+def test_vidkv_of_whisper(whisper_file: Checkpoint) -> None:
+    """1,500 frames of real keys and values: the order of divergences, and the bits of all of them."""
+    sounds = Sounds(whisper_file, [chirp()], most=12)
+    names = ("native4_paged", "native2_paged", "vidkv_kept", "vidkv_published")
+    found = {name: measure(sounds, Setting(kv=name)) for name in names}
+    native4, native2, kept, published = (one.divergence for one in found.values())
+    assert 0 < native4 < min(native2, kept) < max(native2, kept) < published
+    assert [round(one.kv_bits, 2) for one in found.values()] == [5.01, 3.01, 2.44, 2.19]
+    keys, values = zip(*(one.frame_errors for one in found.values()), strict=True)
+    assert keys[0] < keys[1] < keys[2] < 0.02 < keys[3]
+    assert values[2] < values[1] < 0.2 < 1 < values[3]
+
+
 @pytest.mark.quick
 def test_sampling(tiny_llama: Llama) -> None:
     """Seeded, of the model's own probability, and without a seed the likeliest."""

@@ -19,7 +19,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").rglob("*.md"))]
 TEXT = "\n\n".join(path.read_text() for path in PAGES)
 LIBRARIES = ("nangate45.lib", "sky130hd.lib", "cells.lib")
-PLACEHOLDERS = ("wikitext2/test.txt", "FILE.toml", "SPACE.toml", "FILE.json")
+PLACEHOLDERS = ("speech/*.wav", "wikitext2/test.txt", "FILE.toml", "SPACE.toml", "FILE.json")
 MODEL = "stories260K.bin"
 """A file that nothing installs; without it its commands say so."""
 

@@ -1,6 +1,6 @@
 """Pictures of cache systems, what each loses over its bits: ``python docs/images/draw_systems.py``.
 
-It draws the three files of ``docs/figures`` that the pages of the systems quote. ``FILE.json ...`` behind it
+It draws the four files of ``docs/figures`` that the pages of the systems quote. ``FILE.json ...`` behind it
 are any others that ``golden.evaluate --table --out`` wrote; each becomes a picture of its name, in ``--out``
 or in this folder.
 """
@@ -13,7 +13,7 @@ from golden.model import pictures
 from golden.model.evaluation import Result, Setting
 
 FOLDER = Path(__file__).parent
-NAMES = ("systems-smollm2", "systems-stories260k", "evictions-stories260k")
+NAMES = ("systems-smollm2", "systems-stories260k", "systems-whisper", "evictions-stories260k")
 FILES = [FOLDER.parent / f"figures/{name}.json" for name in NAMES]
 
 

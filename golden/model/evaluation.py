@@ -18,6 +18,7 @@ from golden.kv.schemes import Scheme
 from golden.model.attention import Memory, Plain
 from golden.model.calibration import Importance
 from golden.model.engine_memory import EngineMemory
+from golden.model.frame_memory import FrameMemory, store
 from golden.model.kv_schemes import QuantizedMemory
 from golden.model.linear import Factory, dense
 from golden.model.operations import CORE, FLOAT, Operations
@@ -27,6 +28,8 @@ from golden.model.system_memory import SystemMemory
 from golden.numbers.numerics import Numerics
 from golden.systems import registry
 from golden.systems.kvtuner.tables import Layered
+from golden.systems.layers import Layer
+from golden.systems.layers.vidkv import VidKV
 
 __all__ = ["Result", "Setting", "Subject", "Window", "evaluate"]
 
@@ -81,6 +84,11 @@ class Setting:
         return replace(RECIPES[name], **self.changes)
 
     @property
+    def full_precision(self) -> bool:
+        """Whether linear layers are as stored and multiply float32."""
+        return (self.weights, self.activations) == ("none", "fp32")
+
+    @property
     def calibrated(self) -> bool:
         """Whether its weights depend on a text to calibrate with."""
         return self.recipe is not None and self.recipe.calibrated
@@ -128,21 +136,18 @@ class Setting:
         width = {"fp32": None, "fp16": "fp16"}.get(self.activations, self.activations)
         return int(width) if width and width.isdecimal() else width
 
-    def memory(
-        self, heads: int, channels: int, causal: bool = True, place: tuple[int, int] | None = None
-    ) -> Memory:
+    def memory(self, heads: int, channels: int, place: tuple[int, int] | None = None) -> Memory:
         """A layer's memory of keys and values.
 
         Args:
             heads, channels: of the cache.
-            causal: whether a query sees no later key.
             place: number of the layer, and how many there are; a table of layers needs it.
 
         Raises:
             ValueError: a scheme that does not fit, or a table of another number of layers.
         """
         if self.kv == "none":
-            return Plain(heads, channels, causal)
+            return Plain(heads, channels)
         scheme = registry.get(self.kv)
         if isinstance(scheme, Layered):
             if place is None or place[1] != len(scheme.layers):
@@ -150,14 +155,31 @@ class Setting:
                 raise ValueError(f"table {self.kv!r} of {len(scheme.layers)} layers must fit: {layers}")
             scheme = scheme.layers[place[0]]
         if not isinstance(scheme, Scheme):
-            if not causal or self.attention is not None:
-                raise ValueError(f"cache system {self.kv!r} must read causal attention, in float32")
+            if self.attention is not None:
+                raise ValueError(f"cache system {self.kv!r} must read attention in float32")
             return SystemMemory(scheme.layer(heads, channels))
         if self.attention is not None:
-            if not causal:
-                raise ValueError("the attention engine's numerics must be those of causal attention")
             return EngineMemory(heads, channels, scheme, Numerics(int(self.attention)))
-        return QuantizedMemory(heads, channels, scheme, causal)
+        return QuantizedMemory(heads, channels, scheme)
+
+    def frames(self, heads: int, channels: int, prompt: int) -> Memory:
+        """A layer's memory of frames that are all there before the first query.
+
+        Args:
+            heads, channels: of the cache.
+            prompt: how many of the first queries may choose frames.
+
+        Raises:
+            ValueError: a scheme that decides token by token or layer by layer, or the engine's numerics.
+        """
+        if self.attention is not None:
+            raise ValueError("the attention engine's numerics must be those of causal attention")
+        if self.kv == "none":
+            return Plain(heads, channels, causal=False)
+        scheme = registry.get(self.kv)
+        if not isinstance(scheme, Scheme | VidKV):
+            raise ValueError(f"cache {self.kv!r} of frames must be one of plain formats or VidKV")
+        return FrameMemory(heads, channels, store(scheme), prompt)
 
 
 @dataclass(frozen=True)
@@ -172,6 +194,8 @@ class Result:
             system that of all elements, evicted ones too, at the end of the windows.
         prepared, seconds: time to make the layers, and to read.
         memory: largest resident memory of the process so far, in bytes.
+        frame_errors: relative squared errors of keys and values of quantised frames, mean of layers and
+            sounds; None without any.
     """
 
     setting: Setting
@@ -181,6 +205,7 @@ class Result:
     prepared: float
     seconds: float
     memory: int
+    frame_errors: tuple[float, float] | None = None
 
     @property
     def tokens(self) -> int:
@@ -248,7 +273,9 @@ def evaluate(
     Raises:
         ValueError: a recipe or scheme does not fit the model.
     """
-    begin, bits, layers, cached = time.monotonic(), [0.0, 0], [], [0.0, 0]
+    begin, bits, cached = time.monotonic(), [0.0, 0], [0.0, 0]
+    layers: list[Layer | FrameMemory] = []
+    errors: list[tuple[float, float]] = []
 
     def note(q: Quantized) -> None:
         size = math.prod(q.shape)
@@ -258,6 +285,8 @@ def evaluate(
     def made(memory: Memory) -> None:
         if isinstance(memory, SystemMemory):
             layers.append(memory.layer)
+        if isinstance(memory, FrameMemory):
+            layers.append(memory)
 
     read = subject.prepare(setting, note, made)
     middle, found = time.monotonic(), []
@@ -265,6 +294,7 @@ def evaluate(
         found.append(window)
         cached[0] += sum(layer.bits for layer in layers)
         cached[1] += sum(layer.closed_elements for layer in layers)
+        errors += [layer.errors for layer in layers if isinstance(layer, FrameMemory)]
         layers.clear()
         if step is not None:
             step(found)
@@ -276,12 +306,21 @@ def evaluate(
         round(middle - begin, 3),
         round(time.monotonic() - middle, 3),
         resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        _means(errors),
     )
 
 
 def _cache_bits(setting: Setting, channels: int, bits: float, elements: int) -> float | None:
-    """Bits of an element: what a scheme has for each, or what was counted."""
+    """Bits of an element: what was counted, or what a scheme has for each."""
+    if elements:
+        return bits / elements
     scheme = None if setting.kv == "none" else registry.get(setting.kv)
-    if isinstance(scheme, Scheme | Layered):
-        return scheme.bits_per_element(channels)
-    return bits / elements if elements else None
+    return scheme.bits_per_element(channels) if isinstance(scheme, Scheme | Layered) else None
+
+
+def _means(errors: Sequence[tuple[float, float]]) -> tuple[float, float] | None:
+    """Of keys and of values."""
+    if not errors:
+        return None
+    keys, values = np.mean(errors, 0).tolist()
+    return keys, values

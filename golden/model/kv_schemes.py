@@ -33,11 +33,10 @@ class QuantizedMemory(Plain):
     Args:
         heads, channels: of the cache.
         scheme: how.
-        causal: a query sees the keys up to its own token; otherwise all, all quantised.
     """
 
-    def __init__(self, heads: int, channels: int, scheme: Scheme, causal: bool = True) -> None:
-        super().__init__(heads, channels, causal)
+    def __init__(self, heads: int, channels: int, scheme: Scheme) -> None:
+        super().__init__(heads, channels)
         self.scheme = scheme
         self._quantized_keys = self._quantized_values = self.keys
         self._recent_keys = self._recent_values = self.keys  # as queries find them until they are quantised
@@ -63,9 +62,6 @@ class QuantizedMemory(Plain):
 
     def read(self, query: Array, first: int, window: int | None = None) -> Array:
         """Outputs [H, R, n, D] of queries, as of ``Plain``."""
-        if not self.causal:
-            weights = softmax(scores(query, self._quantized_keys))
-            return weighted(weights, self._quantized_values)
         last = first + query.shape[2]
         old_keys, old_values = self.scheme.quantized(np.arange(first, last))
         low, high = old_keys.min(), old_keys.max()

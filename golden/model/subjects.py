@@ -1,7 +1,8 @@
 """Subjects of an evaluation: a model and what it reads, cut into windows.
 
 A window is a piece of a text, a sample of the model itself, or a sound. For sounds the predicted tokens are
-the full-precision model's own transcript, and the divergence from its distribution is kept beside the loss.
+the full-precision model's own transcript, and the divergence from its distribution is kept beside the loss. A
+scheme is that of the frames it hears; its own tokens, at most a hundred, stay as they are.
 """
 
 import hashlib
@@ -106,9 +107,8 @@ class Sounds:
         self.spectrograms = [spectrogram(signal) for signal in signals]
         model = Whisper(checkpoint)
         self.channels = model.channels
-        self.transcripts, self._base = zip(
-            *(self._listen(model, one) for one in self.spectrograms), strict=True
-        )
+        self._frames = [model.encode(one) for one in self.spectrograms]
+        self.transcripts, self._base = zip(*(self._listen(model, one) for one in self._frames), strict=True)
 
     def __len__(self) -> int:
         return len(self.spectrograms)
@@ -123,9 +123,9 @@ class Sounds:
             "calibration": calibration if setting.calibrated else None,
         }
 
-    def _listen(self, model: Whisper, sound: Array) -> tuple[list[int], Array]:
+    def _listen(self, model: Whisper, frames: Array) -> tuple[list[int], Array]:
         """Greedy transcript with its end, and the logarithm of each token's distribution."""
-        memories = model.memories(model.encode(sound))
+        memories = model.memories(frames)
         new, said, rows = list(self.start), [], []
         while len(said) < self.most and (not said or said[-1] != self.end):
             rows.append(log_softmax(model.logits(model.hidden(new, memories)[-1:]))[0])
@@ -144,11 +144,14 @@ class Sounds:
         model = Whisper(self.checkpoint, setting.linear(note, self._importance, self.checkpoint.__getitem__))
 
         def cross(heads: int, channels: int) -> Memory:
-            return setting.memory(heads, channels, causal=False)
+            own = setting.frames(heads, channels, len(self.start))
+            made(own)
+            return own
 
         def read() -> Iterator[Window]:
-            for sound, said, base in zip(self.spectrograms, self.transcripts, self._base, strict=True):
-                memories = model.memories(model.encode(sound), setting.memory, cross)
+            heard = self._frames if setting.full_precision else map(model.encode, self.spectrograms)
+            for frames, said, base in zip(heard, self.transcripts, self._base, strict=True):
+                memories = model.memories(frames, cross=cross)
                 hidden = model.hidden([*self.start, *said[:-1]], memories)[len(self.start) - 1 :]
                 own = log_softmax(model.logits(hidden))
                 loss = -own[np.arange(len(said)), said].mean(dtype=np.float64)
@@ -161,7 +164,7 @@ class Sounds:
         def run(watching: Factory) -> None:
             model = Whisper(self.checkpoint, watching)
             for sound in self.calibration:
-                self._listen(model, sound)
+                self._listen(model, model.encode(sound))
 
         _check(self.calibration)
         return mean_squares(run)

@@ -52,15 +52,17 @@ _TYPES: dict[str, Scheme] = {
 _VIDKV: dict[str, System] = {
     "vidkv": VidKV(),
     "vidkv_plain": VidKV(transform=False),
+    "vidkv_quarter": VidKV(fraction=0.25),
+    "vidkv_kept": VidKV(decode="kept"),
+    "vidkv_kept_plain": VidKV(transform=False, decode="kept"),
     "vidkv_published": VidKV(decode="published"),
     "vidkv_published_plain": VidKV(transform=False, decode="published"),
-    "vidkv_quarter": VidKV(fraction=0.25),
-    "vidkv_protect20": VidKV(protect=20),
-    "vidkv_protect40": VidKV(protect=40),
-    "vidkv_protect20_random": VidKV(protect=20, ranking="random"),
-    "vidkv_protect40_random": VidKV(protect=40, ranking="random"),
-    "vidkv_published_protect20": VidKV(decode="published", protect=20),
-    "vidkv_published_protect40": VidKV(decode="published", protect=40),
+    **{
+        f"vidkv{name}_protect{share}{chance}": VidKV(decode=decode, protect=share, ranking=ranking)
+        for name, decode in (("", "scaled"), ("_kept", "kept"), ("_published", "published"))
+        for share in (20, 40)
+        for chance, ranking in (("", "mean"), ("_random", "random"))
+    },
 }
 """Codes of 1.5 bits of keys and 1.58 of values, 1.66 where a token in five is protected."""
 

@@ -25,6 +25,11 @@ CHANCE = {
     **{name: f"{name}_random" for name in ("mikv", "mikv4", "mikv4_paged", "zipvl", "zipcache")},
     **dict.fromkeys(("h2o", "snapkv", "kvcrush", "kvcrush_snapkv", "kvcrush_refresh"), "evict_random"),
     **dict.fromkeys(("h2o_block", "kvcrush_block"), "evict_block_random"),
+    **{
+        f"vidkv{name}_protect{share}": f"vidkv{name}_protect{share}_random"
+        for name in ("", "_kept", "_published")
+        for share in (20, 40)
+    },
 }
 """What draws as many tokens at random."""
 KINDS = {"static timing", "gate level", "place and route", "simulation", "model"}
@@ -185,16 +190,21 @@ def rows_of_systems() -> list[tuple[str, str, list[str]]]:
 
 
 def difference(own: dict[str, Any], base: dict[str, Any]) -> tuple[float, float]:
-    """Mean difference of the loss over windows, all of as many tokens, and its standard error."""
+    """Mean difference of the loss over all tokens, and its standard error over windows."""
     pairs = list(zip(own["windows"], base["windows"], strict=True))
-    assert len({count for pair in pairs for count, *_ in pair}) == 1
-    found = [one[1] - other[1] for one, other in pairs]
-    return statistics.fmean(found), statistics.stdev(found) / math.sqrt(len(found))
+    assert all(one[0] == other[0] for one, other in pairs)
+    counts, found = [one[0] for one, _ in pairs], [one[1] - other[1] for one, other in pairs]
+    mean = statistics.fmean(found, counts)
+    squares = [(count * (value - mean)) ** 2 for count, value in zip(counts, found, strict=True)]
+    return mean, math.sqrt(sum(squares) * len(found) / (len(found) - 1)) / sum(counts)
 
 
 @pytest.mark.parametrize(("page", "name", "cells"), rows_of_systems(), ids=str)
 def test_a_row_of_cache_systems(page: str, name: str, cells: list[str]) -> None:
-    """Bits, what a scheme loses, and what it loses less than as many tokens drawn at random."""
+    """Bits, what a scheme loses, and what it loses less than as many tokens drawn at random.
+
+    Of frames also the perplexity, and the relative squared errors of keys and values.
+    """
     schemes = {row["setting"]["kv"]: row for row in written(name)["results"]}
     scheme = cells[0].strip("`*")
     own = schemes[scheme]
@@ -205,11 +215,16 @@ def test_a_row_of_cache_systems(page: str, name: str, cells: list[str]) -> None:
     for cell, values in wanted:
         for text, value in zip(cell.strip("*").split(" +- "), values, strict=True):
             assert is_shown(text.lstrip("+"), value), (cell, values)
+    if len(cells) > 4:
+        windows = own["windows"]
+        loss = statistics.fmean([mean for _, mean, _ in windows], [count for count, *_ in windows])
+        for cell, value in zip(cells[4:], (math.exp(loss), *own["frame_errors"]), strict=True):
+            assert is_shown(cell, value), (cell, value)
 
 
 def test_all_systems_are_measured() -> None:
     pages = [page for page, *_ in rows_of_systems()]
-    assert {"kvcrush.md", "mikv.md", "zipvl.md"} <= {*pages}
+    assert {"kvcrush.md", "mikv.md", "vidkv.md", "zipvl.md"} <= {*pages}
 
 
 def test_the_ladder_of_tokens_a_second() -> None:
@@ -274,7 +289,13 @@ def test_the_published_tables_of_kvtuner(tmp_path: Path, capsys: pytest.CaptureF
 
 
 @pytest.mark.parametrize(
-    "name", ["systems-smollm2.json", "systems-stories260k.json", "evictions-stories260k.json"]
+    "name",
+    [
+        "systems-smollm2.json",
+        "systems-stories260k.json",
+        "systems-whisper.json",
+        "evictions-stories260k.json",
+    ],
 )
 def test_pictures_of_systems_name_every_scheme(name: str, tmp_path: Path) -> None:
     """Once, beside nothing else; and the page shows a picture of that name."""

@@ -265,7 +265,7 @@ def test_versions_hash_what_numbers_depend_on(tmp_path: Path, monkeypatch) -> No
 
 def test_sounds(tiny_file: Checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:
     """Samples that are heard, those to calibrate with where it matters, and how long a transcript may be."""
-    monkeypatch.setattr(subjects, "Whisper", lambda checkpoint: SimpleNamespace(channels=8))
+    monkeypatch.setattr(subjects, "Whisper", lambda checkpoint: SimpleNamespace(channels=8, encode=np.copy))
     monkeypatch.setattr(Sounds, "_listen", lambda self, model, sound: ([1], np.zeros((1, 2))))
     signal, other = np.zeros(1600), np.sin(np.arange(1600))
 

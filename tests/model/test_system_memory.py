@@ -68,4 +68,4 @@ def test_command_line(tiny_file: Checkpoint, capsys: pytest.CaptureFixture[str],
     assert evaluate.main([*arguments, "--kv", "mikv", "evict_random"]) == 0
     assert "evict_random" in capsys.readouterr().out
     problem = refusal(evaluate.main, [*arguments, "--kv", "mikv", "--attention", "12"])[1]
-    assert "cache system 'mikv' must read causal attention, in float32" in problem
+    assert "cache system 'mikv' must read attention in float32" in problem

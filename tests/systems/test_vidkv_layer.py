@@ -10,7 +10,7 @@ from golden.systems.registry import get
 pytestmark = pytest.mark.quick
 
 HEADS, CHANNELS, TOKENS = 2, 16, 200
-NAMES = ["vidkv", "vidkv_plain", "vidkv_published", "vidkv_protect20", "vidkv_protect40_random"]
+NAMES = ["vidkv", "vidkv_plain", "vidkv_published", "vidkv_kept_protect20", "vidkv_protect40_random"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -39,7 +39,7 @@ def test_what_queries_find(name: str, rng: np.random.Generator) -> None:
             best = sorted(new, key=lambda t, now=time: -scores[t] / (now - t))[:count]
             protected = np.concatenate([protected, np.isin(new, best)])
     whole = vidkv.quantize_keys(
-        keys[:, :closed], mask, transform=system.transform, decode=system.decode
+        keys[:, :closed], mask, transform=system.transform, decode=system.key_decode
     ).decompress()
     np.testing.assert_array_equal(layer.keys[:, :closed], whole)
     if system.ranking == "random":

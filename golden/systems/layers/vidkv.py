@@ -4,8 +4,12 @@ Nothing is quantised before the ``prompt`` is complete; the ranges of its keys c
 Afterwards every 32 tokens that leave the window, the 32 newest, are a group. Of them those that drew the most
 attention until then are protected, ``protect`` per cent of all so far: the paper's dot product with the
 embeddings of a question needs a picture. A class's values wait as float16 until 32 of them are there.
+
+Tokens that are all there at once (``VidKV.compress``) are a prompt as the paper has it: their ranges choose
+the channels, groups begin at the first token, and what fills none stays float16.
 """
 
+import zlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +18,7 @@ from numpy.typing import NDArray
 from golden.systems import vidkv
 from golden.systems.layers.layer import Array, Layer
 from golden.systems.layers.rankings import RANKINGS
-from golden.systems.vidkv import GROUP
+from golden.systems.vidkv import GROUP, QuantizedKeys, QuantizedValues
 
 __all__ = ["VidKV"]
 
@@ -28,7 +32,7 @@ class VidKV:
     Attributes:
         fraction: of the channels that have 2 bits; 0.5 is "1.5 bits".
         transform: whether the other channels are transformed.
-        decode: "scaled" or "published", of keys and of values.
+        decode: "scaled" or "published", of keys and of values; or "kept", of values, with keys "scaled".
         protect: per cent of the tokens whose values have 2 bits.
         ranking: by which they are chosen, a name in ``golden.systems.layers.rankings.RANKINGS``.
         gamma: threshold of trits in mean magnitudes.
@@ -43,6 +47,11 @@ class VidKV:
     gamma: float = 0.7
     prompt: int = 64
 
+    @property
+    def key_decode(self) -> str:
+        """Decoding of keys."""
+        return "scaled" if self.decode == "kept" else self.decode
+
     def fits(self, channels: int) -> bool:
         """Whether heads of so many channels can be stored: all can."""
         return channels > 0
@@ -50,6 +59,38 @@ class VidKV:
     def layer(self, heads: int, channels: int) -> Layer:
         """An empty layer."""
         return _Layer(heads, channels, self)
+
+    def compress(self, keys: Array, values: Array, weights: Array) -> tuple[QuantizedKeys, QuantizedValues]:
+        """Quantise tokens that are all there.
+
+        Args:
+            keys, values: float32 ``[H, T, D]``, rounded to float16.
+            weights: float32 ``[H, R, n, T]``, what n queries drew from all of them; the most drawn ones are
+                protected, as many as ``protected_count`` says.
+
+        Raises:
+            ValueError: a ranking that needs an order of tokens, or what the quantisers refuse.
+        """
+        mask = vidkv.channel_mask(keys.astype(np.float16), self.fraction)
+        marks = self._most_drawn(weights) if self.protect else None
+        return (
+            vidkv.quantize_keys(keys, mask, transform=self.transform, decode=self.key_decode),
+            vidkv.quantize_values(values, self.gamma, self.decode, protected=marks),
+        )
+
+    def _most_drawn(self, weights: Array) -> NDArray[np.bool_]:
+        """The protected ones of T tokens."""
+        if self.ranking == "random":
+            # What was seen seeds the draws, so that layers and sounds differ and runs do not.
+            drawn = np.random.default_rng(zlib.crc32(weights.tobytes())).random(weights.shape[-1])
+        elif self.ranking in ("sum", "mean"):
+            drawn = weights.mean((0, 1, 2), dtype=np.float64)  # all queries see all tokens
+        else:
+            raise ValueError(f"ranking {self.ranking!r} of tokens without order must be sum, mean or random")
+        chosen = np.zeros(len(drawn), bool)
+        count = vidkv.protected_count(len(drawn), self.protect / 100)
+        chosen[np.argsort(-drawn, kind="stable")[:count]] = True
+        return chosen
 
 
 class _Layer(Layer):
@@ -89,7 +130,7 @@ class _Layer(Layer):
         """Quantise the keys of 32 tokens, and the values of a class that is complete."""
         system = self._system
         keys = vidkv.quantize_keys(
-            self.keys[:, tokens], self._mask, transform=system.transform, decode=system.decode
+            self.keys[:, tokens], self._mask, transform=system.transform, decode=system.key_decode
         )
         self.keys[:, tokens] = keys.decompress()
         # The mask is the layer's, once.

@@ -32,7 +32,7 @@ What circuits work out: ``real_fft``, the transform in fixed point, and ``ranges
 
 from golden.systems.vidkv.groups import GROUP
 from golden.systems.vidkv.keys import QuantizedKeys, channel_mask, quantize_keys, transform
-from golden.systems.vidkv.protection import protected_tokens
+from golden.systems.vidkv.protection import protected_count, protected_tokens
 from golden.systems.vidkv.values import QuantizedValues, quantize_values
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "QuantizedKeys",
     "QuantizedValues",
     "channel_mask",
+    "protected_count",
     "protected_tokens",
     "quantize_keys",
     "quantize_values",

@@ -7,7 +7,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from golden.systems.vidkv.groups import GROUP
 
-__all__ = ["protected_tokens"]
+__all__ = ["protected_count", "protected_tokens"]
+
+
+def protected_count(tokens: int, p: float) -> int:
+    """How many of so many tokens are a share p of them, 0..1, in whole groups but for very few tokens."""
+    return min(tokens, max(GROUP, floor(tokens * p / GROUP) * GROUP))
 
 
 def protected_tokens(
@@ -17,7 +22,7 @@ def protected_tokens(
 
     Args:
         visual, text: finite reals ``[N, E]`` and ``[M, E]``, embeddings before the first layer; M at least 1.
-        p: share of the visual tokens, 0..1: min(N, max(32, floor(N p / 32) 32)) of them, ties to the lowest.
+        p: share of the visual tokens, 0..1: ``protected_count`` of them, ties to the lowest.
         system_tokens: how many tokens stand before the visual ones.
         drop_last: the last 32 in the order of tokens are left away, as the authors' code does.
 
@@ -36,7 +41,7 @@ def protected_tokens(
         raise ValueError(f"p {p} must be 0..1 and system_tokens {system_tokens} at least 0")
     # Row by row in one order, so that tokens of equal embeddings have equal scores.
     scores = (seen * asked.sum(0)).sum(1)
-    count = min(len(seen), max(GROUP, floor(len(seen) * p / GROUP) * GROUP))
+    count = protected_count(len(seen), p)
     chosen = np.sort(np.argsort(-scores, kind="stable")[:count])
     if drop_last:
         chosen = chosen[: max(count - GROUP, 0)]
