@@ -31,6 +31,7 @@ _SAID = {
     "kivi": "KIVI",
     "kvcrush": "KVCrush",
     "kvtuner": "KVTuner's rule",
+    ".toml": "KVTuner, bits by layer",
     "mikv": "MiKV",
     "native": "native, the circuits' rule",
     "q": "GGUF",
@@ -106,7 +107,7 @@ class _Point(NamedTuple):
         """Name it; activations of full precision go without saying."""
         said, activations = getattr(result.setting, name), result.setting.activations
         found = _FAMILY.match(said)
-        beginning = found[0] if found else said
+        beginning = ".toml" if said.endswith(".toml") else found[0] if found else said
         family, chance = _SAID.get(beginning, beginning), said.endswith(_CHANCE)
         full = said if activations == "fp32" else f"{said} A{activations.removeprefix('fp')}"
         bits, lost = getattr(result, _AXES[name][0]), result.against(base)
