@@ -32,7 +32,7 @@ class Format:
     """One way to quantise keys or values.
 
     Attributes:
-        rule: a name in ``golden.kv.rules.RULES``, in ``DECODES`` or in ``golden.kv.bitmod.TYPES``, or "table".
+        rule: a name in ``golden.kv.rules.RULES``, ``DECODES`` or ``golden.kv.bitmod.TYPES``, or "table".
         bits: width of a code: 1, 2, 3, 4 or 8; 1 for signs, 2 for trits, 3 and 4 for bitmod3 and bitmod4, 4
             for a table.
         axis: "token", groups of channels of one token, or "channel", groups of tokens of one channel.
@@ -221,12 +221,13 @@ class Format:
         """Values [..., T, D] in float16, as ``hw.kv.dequantiser`` has them: one rounding, to nearest even.
 
         Above the range of float16 they are its largest numbers. A zero is +0: a product of a code and a
-        scale, or twice one, is never -0, so that its sum with an offset is not either; trits and tables, whose
-        scales may be negative, have the offset +0.
+        scale, or twice one, is never -0, so that its sum with an offset is not either; trits and tables,
+        whose scales may be negative, have the offset +0.
 
         The sum is exact in float64 if scale and zero are finite float16, the scale not negative but of a
-        table, and the rule is ``native``, BitMoD's, signs, trits or a table: in units of 2^-24 an offset is an integer below 2^40 and a
-        product one below 2^48 (40 bits and 8), so that their sum stays below 2^49.
+        table, and the rule is ``native``, BitMoD's, signs, trits or a table: in units of 2^-24 an offset is
+        an integer below 2^40 and a product one below 2^48 (40 bits and 8), so that their sum stays below
+        2^49.
 
         Raises:
             ValueError: a rule whose metadata are wider than float16.

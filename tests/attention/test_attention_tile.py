@@ -52,6 +52,14 @@ RATES_OF_BITMOD = [
     (128, "bitmod4", 4, ("token", "token"), 1, 12, 1.02, 2, 1),
     (128, "bitmod4", 4, ("token", "token"), 4, 12, 1.55, 2, 1),
 ]
+RATES_OF_TABLES = [
+    (128, "table", 4, FOLDED, 1, 12, 1.02, 2, 1),
+    (128, "table", 4, FOLDED, 4, 12, 1.02, 2, 1),
+    (128, "table", 4, RESCALED, 1, 12, 1.02, 2, 1),
+    (128, "table", 4, RESCALED, 4, 12, 1.15, 2, 1),
+    (128, "table", 4, ("token", "token"), 1, 12, 1.02, 2, 1),
+    (128, "table", 4, ("token", "token"), 4, 12, 1.02, 2, 1),
+]
 RATES_OF_COLUMNS = [
     (128, "native", 2, FOLDED, 4, 32, 1.05, 2, 1),
     (128, "native", 2, FOLDED, 8, 32, 1.15, 2, 1),
@@ -67,6 +75,11 @@ def split(config: Config) -> Config:
 def of_bitmod(config: Config, **fields: object) -> Config:
     """The same for pages of BitMoD's types too."""
     return config.changed(kv=config.kv.model_copy(update={"bitmod": True, **fields}))
+
+
+def of_tables(config: Config, **fields: object) -> Config:
+    """The same for pages of tables too."""
+    return config.changed(kv=config.kv.model_copy(update={"table": True, **fields}))
 
 
 def with_columns(config: Config, columns: int, turns: int = 2) -> Config:
@@ -134,6 +147,25 @@ def test_bitmod_of_others(config: Config) -> None:
     runner.run(runner.Design.of_type(AttentionTile, config), BENCH, "verilator", parameters, chosen)
 
 
+def test_tables(simulator: str) -> None:
+    """Pages of tables among others, by either axis; other tables are loaded between lists."""
+    many_lists(of_tables(TINY), simulator)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        pytest.param(of_tables(EDGE), id="edge", marks=pytest.mark.long),
+        pytest.param(of_tables(with_columns(TINY, 2)), id="columns", marks=pytest.mark.long),
+        pytest.param(of_tables(TINY, channels=64, split_keys=True), id="split", marks=pytest.mark.long),
+        pytest.param(of_tables(TINY, bitmod=True), id="bitmod", marks=pytest.mark.long),
+    ],
+)
+def test_tables_of_others(config: Config) -> None:
+    parameters, chosen = {"config": config.model_dump(), "lists": 8}, "stalls=[056]|reset"
+    runner.run(runner.Design.of_type(AttentionTile, config), BENCH, "verilator", parameters, chosen)
+
+
 @pytest.mark.parametrize("columns", [2, pytest.param(4, marks=pytest.mark.long)])
 def test_columns(columns: int) -> None:
     """Every column has queries of its own; lists of any count leave some columns without one."""
@@ -176,6 +208,14 @@ def test_rates_of_bitmod() -> None:
     """What the page about BitMoD's types on the cache says."""
     config = of_bitmod(EDGE)
     parameters = {"config": config.model_dump(), "lists": 1, "rates": RATES_OF_BITMOD}
+    runner.run(runner.Design.of_type(AttentionTile, config), BENCH, "verilator", parameters, "throughput")
+
+
+@pytest.mark.long
+def test_rates_of_tables() -> None:
+    """What the page about tables on the cache says."""
+    config = of_tables(EDGE)
+    parameters = {"config": config.model_dump(), "lists": 1, "rates": RATES_OF_TABLES}
     runner.run(runner.Design.of_type(AttentionTile, config), BENCH, "verilator", parameters, "throughput")
 
 
