@@ -105,10 +105,10 @@ def test_rejects(columns: int) -> None:
         Engine(TINY.changed(attention=True, columns=columns))
 
 
-def many_lists(config: Config, simulator: str) -> None:
+def many_lists(config: Config, simulator: str, lists: int = 28) -> None:
     """All benches; with Icarus, which is slow, one list among random stalls."""
     thorough = simulator == "verilator"
-    parameters, chosen = {"config": config.model_dump(), "lists": 28 if thorough else 1}, "stalls=6"
+    parameters, chosen = {"config": config.model_dump(), "lists": lists if thorough else 1}, "stalls=6"
     design = runner.Design.of_type(AttentionTile, config)
     runner.run(design, BENCH, simulator, parameters, None if thorough else chosen)
 
@@ -149,7 +149,7 @@ def test_bitmod_of_others(config: Config) -> None:
 
 def test_tables(simulator: str) -> None:
     """Pages of tables among others, by either axis; other tables are loaded between lists."""
-    many_lists(of_tables(TINY), simulator)
+    many_lists(of_tables(TINY), simulator, 16)
 
 
 @pytest.mark.parametrize(

@@ -471,7 +471,7 @@ async def any_pages(dut: Any, stalls: str) -> None:
         if CONFIG.kv.table and (tables is None or random.random() < 0.7):
             tables, kinds = random_tables()
             await bench.load(tables)
-            for side, kind in zip(SIDES, kinds, strict=True):
+            for side, kind in kinds.items():
                 coverage_tables.hit(side=side, table=kind)
         lists = []
         for number in range(min(random.randint(1, 8), left)):

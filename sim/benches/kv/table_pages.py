@@ -1,5 +1,6 @@
 """Pages of tables of 16 values for the benches of ``hw.attention``, and tables of every kind."""
 
+import itertools
 import random
 from collections.abc import Callable, Mapping
 
@@ -35,10 +36,13 @@ TABLES: Mapping[str, Callable[[], Table]] = {
 """Kinds of tables; of "digits" the low digit has its ends and the high one its carries."""
 
 
-def random_tables() -> tuple[Tables, list[str]]:
-    """A table of keys and one of values, and of which kinds they are."""
-    kinds = [random.choice(list(TABLES)) for _ in SIDES]
-    return {side: TABLES[kind]() for side, kind in zip(SIDES, kinds, strict=True)}, kinds
+_kinds = {side: itertools.cycle(random.sample(list(TABLES), len(TABLES))) for side in SIDES}
+
+
+def random_tables() -> tuple[Tables, Mapping[str, str]]:
+    """A table of keys and one of values, and of which kinds they are: each in turn."""
+    kinds = {side: next(own) for side, own in _kinds.items()}
+    return {side: TABLES[kind]() for side, kind in kinds.items()}, kinds
 
 
 def table_layout(config: Config, values: Table, place: tuple[str, str]) -> PageLayout:
