@@ -60,20 +60,22 @@ class PageTables(wiring.Component):
         ahead = Signal(range(_MOST_PAGES + 1))  # pages of keys whose values have not passed
         place = Signal(range(len(Side) * TABLE_ROWS))
         passes = Signal()
-        keys_pass = Signal()
-        values_pass = Signal()
         loads = Signal()
+        stops = Signal()
         taken = Signal()
+        # A page counts a cycle after it has passed, since what takes it says so late in its cycle.
+        counted = Signal()
+        keys_counted = Signal()
+        values_counted = Signal()
         of_value = page.form.side == Side.VALUE
         whole = ~page.continues if config.kv.split_keys else 1
         m.d.comb += [
-            loads.eq(place.any() | (self.values.valid & ~ahead.any())),
+            loads.eq(place.any() | (self.values.valid & ~ahead.any() & ~counted)),
+            stops.eq(loads | (self.values.valid & counted) | (under_way == _MOST_PAGES)),
             self.passed.payload.eq(page),
-            self.passed.valid.eq(self.pages.valid & ~loads & (under_way < _MOST_PAGES)),
-            self.pages.ready.eq(self.passed.ready & ~loads & (under_way < _MOST_PAGES)),
+            self.passed.valid.eq(self.pages.valid & ~stops),
+            self.pages.ready.eq(self.passed.ready & ~stops),
             passes.eq(self.passed.valid & self.passed.ready),
-            keys_pass.eq(passes & ~of_value & whole),
-            values_pass.eq(passes & of_value),
             self.values.ready.eq(loads & ~under_way.any()),
             taken.eq(self.values.valid & self.values.ready),
             tables.values.payload.eq(self.values.payload),
@@ -81,8 +83,11 @@ class PageTables(wiring.Component):
             self.terms.eq(Mux(self.side == Side.VALUE, *reversed(tables.terms))),
         ]
         m.d.sync += [
-            under_way.eq(under_way + passes - self.sent),
-            ahead.eq(ahead + keys_pass - values_pass),
+            counted.eq(passes),
+            keys_counted.eq(passes & ~of_value & whole),
+            values_counted.eq(passes & of_value),
+            under_way.eq(under_way + counted - self.sent),
+            ahead.eq(ahead + keys_counted - values_counted),
         ]
         with m.If(taken):
             m.d.sync += place.eq(place + 1)

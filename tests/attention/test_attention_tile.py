@@ -149,7 +149,7 @@ def test_bitmod_of_others(config: Config) -> None:
 
 def test_tables(simulator: str) -> None:
     """Pages of tables among others, by either axis; other tables are loaded between lists."""
-    many_lists(of_tables(TINY), simulator, 16)
+    many_lists(of_tables(TINY), simulator, 12)
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def test_bitmod(cached: Layers, bits: int) -> None:
 @pytest.mark.parametrize("side", [0, 1])
 @pytest.mark.parametrize("axis", ["token", "channel"])
 def test_tables(cached: Layers, side: int, axis: str) -> None:
-    """At 4.5 bits IQ4_NL, which is turned, is better than NF4, and by token better than `native`."""
+    """At 4.5 bits, groups of 32 against 64: by token better than `native`; keys by channel have offsets."""
     forms = {name: Format("table", 4, axis, 32, table=values) for name, values in TABLES.items()} | {
         "native": Format("native", 4, axis, 64)
     }
@@ -95,5 +95,8 @@ def test_tables(cached: Layers, side: int, axis: str) -> None:
         )
         for name, form in forms.items()
     }
-    assert found["iq4_nl"] < found["nf4"]
-    assert axis == "channel" or found["iq4_nl"] < found["native"]
+    tables, native = [found[name] for name in TABLES], found["native"]
+    if axis == "token":
+        assert max(tables) < 0.85 * native
+    elif side == 0:
+        assert native < 0.5 * min(tables)

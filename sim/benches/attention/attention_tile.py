@@ -209,6 +209,8 @@ class Bench:
             for name, shape in OUTPUTS.items()
         }
         self.wanted = dict.fromkeys(OUTPUTS, 0)
+        self.first_page = self.last_page = 0
+        """Pages up to the first one of what was sent last, and up to its last one."""
         if CONFIG.kv.table:
             self.tables_offered = domain.reader("tables_valid")
         self.errors = ErrorCounter(domain, ERRORS)
@@ -221,13 +223,17 @@ class Bench:
         self.boards[name].expect(value, unknown)
         self.wanted[name] += 1
 
-    async def load(self, tables: Tables) -> None:
+    async def load(self, tables: Tables, waits: bool = True) -> None:
         """Tables for the pages that are sent from now on.
 
-        These may be offered before the last value is taken. Those sent before have no keys without values.
+        These may be offered before the last value is taken. Those sent before have no keys without values;
+        ``waits`` until all of them have been taken, not only the first page of what ``send`` sent last.
         """
-        await self.sources["pages"].drained()
-        source = self.sources["tables"]
+        pages, source = self.sources["pages"], self.sources["tables"]
+        if waits:
+            await pages.drained()
+        while pages.sent < self.first_page:
+            await self.domain.cycles(1)
         before = source.sent
         source.send_all(value for side in SIDES for value in tables[side])
         wanted = before + random.choice((0, 1, len(SIDES) * TABLE_ROWS))
@@ -237,8 +243,10 @@ class Bench:
     def send(self, attentions: Sequence[Attention], lag: int = 1, run: int = 1) -> None:
         """Lists whose pages follow each other without a pause, and what must come of them."""
         pages = [(one, number) for one in attentions for number in range(len(one.pairs))]
+        self.first_page = self.last_page + 1
         for (one, number), side in array_order(pages, lag, run):
             for place in one.pairs[number].places(side):
+                self.last_page += 1
                 self.sources["pages"].send(one.records(number, place))
                 words = one.pairs[number].words(place)
                 self.sources["words"].send_all(
@@ -282,6 +290,7 @@ class Bench:
         await self.domain.reset()
         self.boards = {name: Scoreboard(name, shape) for name, shape in OUTPUTS.items()}
         self.wanted = {name: sink.count for name, sink in self.sinks.items()}
+        self.first_page = self.last_page = self.sources["pages"].sent
 
     async def finish(self, spacing: str = SPACINGS[0], **errors: int) -> None:
         """Wait for everything expected, see that nothing else comes, and compare the errors."""
@@ -470,7 +479,7 @@ async def any_pages(dut: Any, stalls: str) -> None:
     while left > 0:
         if CONFIG.kv.table and (tables is None or random.random() < 0.7):
             tables, kinds = random_tables()
-            await bench.load(tables)
+            await bench.load(tables, random.random() < 0.5)
             for side, kind in kinds.items():
                 coverage_tables.hit(side=side, table=kind)
         lists = []
