@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from amaranth.back import rtlil
 
 from golden.checkpoint import Checkpoint
 from golden.model import tokenizer
@@ -14,8 +15,11 @@ from golden.systems.vidkv import real_fft
 from golden.systems.vidkv.ranges import hardware_mask
 from hw import verilog
 from hw.attention.attention_tile import AttentionTile
-from hw.attention.engine import Engine
+from hw.attention.engine import Engine, members
 from hw.config import Config, ConfigurationError, preset
+from hw.core.core import Core
+from hw.kv.payloads import page_format
+from hw.pe.term_encoder import TermEncoder
 from sim import runner
 
 TINY, EDGE = preset("tiny"), preset("edge")
@@ -150,6 +154,18 @@ def test_bitmod_of_others(config: Config) -> None:
 def test_tables(simulator: str) -> None:
     """Pages of tables among others, by either axis; other tables are loaded between lists."""
     many_lists(of_tables(TINY), simulator, 12)
+
+
+@pytest.mark.quick
+def test_who_has_tables() -> None:
+    """Neither port nor gate without ``kv.table``; other blocks of pages have none, the core refuses it."""
+    for config, has in ((TINY, False), (of_tables(TINY), True)):
+        attention = config.changed(attention=True)
+        assert ("tables" in members(attention)) == has
+        assert ("term_table" in rtlil.convert(TermEncoder(attention))) == has
+        assert "table" not in page_format(config).members
+    with pytest.raises(ConfigurationError, match=r"^kv.table of a core must be false$"):
+        Core(of_tables(TINY))
 
 
 @pytest.mark.parametrize(
