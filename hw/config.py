@@ -20,10 +20,21 @@ from golden.numbers.reach import reach
 from golden.numbers.scales import FORMATS, OFFSET_MANTISSA_BITS, ScaleFormat
 from golden.weights.presets import PRESETS
 
-__all__ = ["Config", "ConfigurationError", "CoreConfig", "KvConfig", "load", "preset", "presets", "problem"]
+__all__ = [
+    "TABLE_TYPE",
+    "Config",
+    "ConfigurationError",
+    "CoreConfig",
+    "KvConfig",
+    "load",
+    "preset",
+    "presets",
+    "problem",
+]
 
 
-_TABLE = datatypes.table("table", (127,) * datatypes.TABLE_ROWS, "any values within -127..127")
+TABLE_TYPE = datatypes.table("table", (127,) * datatypes.TABLE_ROWS, "any values within -127..127")
+"""Of whatever is loaded."""
 
 
 class ConfigurationError(ValueError):
@@ -41,6 +52,8 @@ class KvConfig(BaseModel):
             array there are at least two for each.
         engines: attention engines, each with a tile of its own, that share the pages of a head.
         bitmod: pages may be of BitMoD's data types; the core makes no such pages and refuses it.
+        table: pages that attention reads may have codes of 16 values that are loaded at run time, of keys and
+            of values (``hw.attention.page_tables``); such pages come from a host, and the core refuses it.
         split_keys: keys may come to attention in several pages, each of some of the channels, whose scores
             are added; the core makes no such pages.
     """
@@ -53,6 +66,7 @@ class KvConfig(BaseModel):
     queries: Literal[2, 4, 8, 16] = 8
     engines: Literal[1, 2, 4, 8] = 1
     bitmod: bool = False
+    table: bool = False
     split_keys: bool = False
 
     @field_validator("channels")
@@ -167,7 +181,7 @@ class Config(BaseModel):
     @cached_property
     def datatypes(self) -> tuple[datatypes.DataType, ...]:
         """The supported data types."""
-        return (*(datatypes.get(name) for name in self.types), *((_TABLE,) if self.table else ()))
+        return (*(datatypes.get(name) for name in self.types), *((TABLE_TYPE,) if self.term_table else ()))
 
     @cached_property
     def decoders(self) -> tuple[str, ...]:
@@ -201,6 +215,16 @@ class Config(BaseModel):
     def lane_selectors(self) -> bool:
         """Whether chunks may have a selector for each lane: attention on pages of BitMoD's types."""
         return self.attention and self.kv.bitmod
+
+    @property
+    def page_tables(self) -> bool:
+        """Whether pages may be of tables: those that attention reads."""
+        return self.attention and self.kv.table
+
+    @property
+    def term_table(self) -> bool:
+        """Whether the array has a type of 16 values that are loaded at run time."""
+        return self.table or self.page_tables
 
     @property
     def group_lengths(self) -> tuple[int, ...]:

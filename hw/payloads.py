@@ -176,10 +176,11 @@ def group_scales(config: Config) -> data.StructLayout:
 
     A group adds ``(scale * (P + zero_point * S)) >> scale_distance`` and, when ``has_offset``,
     ``(offset * S) >> offset_distance`` to its output. ``reach`` bounds those terms: |term| < 2**reach.
+    Scales of pages of a table may be negative.
     """
     row = data.StructLayout(
         {
-            "scale": MANTISSA_BITS,
+            "scale": signed(MANTISSA_BITS + 1) if config.page_tables else MANTISSA_BITS,
             "scale_distance": DISTANCE_BITS,
             "zero_point": signed(config.zero_point_bits),
             "offset": signed(MANTISSA_BITS + 1),

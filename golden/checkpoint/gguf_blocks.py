@@ -37,11 +37,7 @@ Bytes = NDArray[np.uint8]
 Codes = NDArray[np.integer]
 """Type checkers lose the width of uint8 in arithmetic with constants."""
 
-IQ4_NL = datatypes.table(
-    "iq4_nl",
-    (-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113),
-    "GGUF's IQ4_NL",
-)
+IQ4_NL = datatypes.table("iq4_nl", datatypes.IQ4_NL, "GGUF's IQ4_NL")
 
 
 def _half(pair: Bytes) -> NDArray[np.float32]:

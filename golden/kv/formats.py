@@ -1,7 +1,7 @@
 """KV formats: which rule quantises keys or values, at how many bits and in which groups.
 
 Whatever the rule, an element of a group is ``integer * step + offset``: an unsigned code (affine rules,
-signs), a trit or a value of BitMoD's, times a step, plus an offset. Attention needs nothing else.
+signs), a trit, a value of BitMoD's or of a table, times a step, plus an offset. Attention needs nothing else.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from golden.kv import affine, bitmod, codings, magnitudes, sign, ternary
+from golden.kv import affine, bitmod, codings, magnitudes, sign, table, ternary
 from golden.kv.affine import Quantized
 from golden.kv.rules import RULES
 from golden.numbers import datatypes, floats
@@ -32,11 +32,14 @@ class Format:
     """One way to quantise keys or values.
 
     Attributes:
-        rule: a name in ``golden.kv.rules.RULES``, in ``DECODES`` or in ``golden.kv.bitmod.TYPES``.
-        bits: width of a code: 1, 2, 3, 4 or 8; 1 for signs, 2 for trits, 3 and 4 for bitmod3 and bitmod4.
+        rule: a name in ``golden.kv.rules.RULES``, ``DECODES`` or ``golden.kv.bitmod.TYPES``, or "table".
+        bits: width of a code: 1, 2, 3, 4 or 8; 1 for signs, 2 for trits, 3 and 4 for bitmod3 and bitmod4, 4
+            for a table.
         axis: "token", groups of channels of one token, or "channel", groups of tokens of one channel.
         group: elements of a group, 16..128; None for all channels of a token, or all tokens of a page.
         gamma: threshold of trits in mean magnitudes, 0..255/256.
+        table: of the rule "table", the integers within -127..127 that its 16 codes stand for
+            (``golden.kv.table`` has some); None for all others.
 
     Raises:
         ValueError: a value out of range; the message names the field.
@@ -47,9 +50,10 @@ class Format:
     axis: str = "token"
     group: int | None = 32
     gamma: float = 0.7
+    table: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
-        rules = (*RULES, *DECODES, *bitmod.TYPES)
+        rules = (*RULES, *DECODES, *bitmod.TYPES, "table")
         if self.rule not in rules:
             raise ValueError(f"rule {self.rule!r} must be one of {', '.join(rules)}")
         if not affine.is_integer(self.bits) or self.bits not in self._widths:
@@ -59,12 +63,18 @@ class Format:
             raise ValueError(f"axis {self.axis!r} must be one of {', '.join(affine.AXES)}")
         affine.check_group(self.group)
         ternary.gamma_units(self.gamma)
+        if self.rule == "table":
+            object.__setattr__(self, "table", table.checked(self.table))
+        elif self.table is not None:
+            raise ValueError(f"table of rule {self.rule!r} must be None")
 
     @property
     def kind(self) -> str:
-        """One of affine, sign, ternary and bitmod."""
+        """One of affine, sign, ternary, bitmod and table."""
         if self.rule in bitmod.TYPES:
             return "bitmod"
+        if self.rule == "table":
+            return "table"
         return "affine" if self.rule in RULES else DECODES[self.rule][0]
 
     @property
@@ -72,7 +82,8 @@ class Format:
         """Bits that the rule has."""
         if self.kind == "affine":
             return tuple(bits for bits in affine.BITS if bits >= RULES[self.rule].least_bits)
-        return (bitmod.TYPES.get(self.rule, 1 if self.kind == "sign" else 2),)
+        own = {"sign": 1, "ternary": 2, "table": table.BITS}
+        return (bitmod.TYPES[self.rule] if self.kind == "bitmod" else own[self.kind],)
 
     @property
     def signed(self) -> bool:
@@ -89,8 +100,8 @@ class Format:
 
     @property
     def selector_bits(self) -> int:
-        """Bits of a group's selector in a page."""
-        return self.dtype.selector_bits
+        """Bits of a group's selector in a page; tables are turned by the sign of the scale instead."""
+        return self.dtype.selector_bits if self.kind == "bitmod" else 0
 
     @property
     def coding(self) -> codings.Coding:
@@ -100,6 +111,8 @@ class Format:
     @property
     def dtype(self) -> datatypes.DataType:
         """Data type of the array that holds the integers; those of n bits carry the zero point 2^(n-1)."""
+        if self.table is not None:
+            return datatypes.table(self.rule, self.table)
         if self.kind in ("ternary", "bitmod"):
             return datatypes.get(self.rule if self.kind == "bitmod" else "ternary")
         if self.bits == 1:
@@ -132,6 +145,8 @@ class Format:
             return affine.quantize(x, self.bits, self.axis, self.group, self.rule)
         if self.kind == "bitmod":
             return bitmod.quantize(x, self.rule, self.axis, self.group)
+        if self.table is not None:
+            return table.quantize(x, self.table, self.axis, self.group)
         if self.kind == "sign":
             return sign.quantize(x, self.axis, self.group)
         return ternary.quantize(x, self.axis, self.group, self.gamma, DECODES[self.rule][1])
@@ -146,13 +161,15 @@ class Format:
             if zero is None:
                 raise ValueError(f"rule {self.rule!r} must have selectors")
             return bitmod.integers(codes, self.spread(zero, *codes.shape[-2:]), self.rule)
+        if self.table is not None:
+            return np.array(self.table, np.int16)[codes]
         if self.signed:
             return codes.astype(np.int16) - (1 << self.bits - 1)
         return (ternary.TRITS[codes] if self.kind == "ternary" else codes).astype(np.int16)
 
     def line(self, scale: NDArray, zero: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Step and offset of every group, float64, in the shape of ``scale``."""
-        if self.signed or self.kind == "bitmod":
+        if self.signed or self.kind in ("bitmod", "table"):
             step = scale.astype(np.float64)
             return step, np.zeros_like(step)
         if self.kind == "affine":
@@ -204,12 +221,13 @@ class Format:
         """Values [..., T, D] in float16, as ``hw.kv.dequantiser`` has them: one rounding, to nearest even.
 
         Above the range of float16 they are its largest numbers. A zero is +0: a product of a code and a
-        scale, or twice one, is never -0, so that its sum with an offset is not either; trits have the offset
-        +0.
+        scale, or twice one, is never -0, so that its sum with an offset is not either; trits and tables,
+        whose scales may be negative, have the offset +0.
 
-        The sum is exact in float64 if scale and zero are finite float16, the scale not negative, and the rule
-        is ``native``, BitMoD's, signs or trits: in units of 2^-24 an offset is an integer below 2^40 and a
-        product one below 2^48 (40 bits and 8), so that their sum stays below 2^49.
+        The sum is exact in float64 if scale and zero are finite float16, the scale not negative but of a
+        table, and the rule is ``native``, BitMoD's, signs, trits or a table: in units of 2^-24 an offset is
+        an integer below 2^40 and a product one below 2^48 (40 bits and 8), so that their sum stays below
+        2^49.
 
         Raises:
             ValueError: a rule whose metadata are wider than float16.

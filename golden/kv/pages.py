@@ -8,8 +8,8 @@ field      bits                     order and meaning
 =========  =======================  ==========================================================================
 scale      16 (32: hqq, kvquant)    one float a group; absent for ``ternary_published``
            for each group
-zero       as scale                 one float a group; absent for the ``_symmetric`` rules, signs, trits and
-                                    BitMoD's types
+zero       as scale                 one float a group; absent for the ``_symmetric`` rules, signs, trits,
+                                    BitMoD's types and tables
 selector   2 for each group         number of the group's special value; only BitMoD's types have it, and the
                                     last byte is filled up with zeros
 codes      b P D, or five trits     chunk by chunk; of a chunk all codes of its first token, then of the next
@@ -25,7 +25,8 @@ The outputs of a key page are its tokens, those of a value page its channels:
 * values: chunks of ``lanes`` tokens x ``rows`` channels, all tokens of the first ``rows`` channels first.
 
 Unsigned codes of 2, 3, 4 and 8 bits lie there as the array's codes for the integer ``code - 2^(bits - 1)``
-(data types ``int2_asym`` to ``int8_asym``), signs, trits and BitMoD's codes as they are.
+(data types ``int2_asym`` to ``int8_asym``), signs, trits, BitMoD's codes and those of a table as they are.
+The entries of a table are not in the page: whoever reads it has them from elsewhere.
 
 Worked example: keys, P = 32, D = 2, rule native, 2 bits, axis channel, group 32, 8 rows, 2 lanes. Channel 0
 is 0, 1, 2, 3 eight times over (scale 1, zero 0), channel 1 is 0.5 everywhere (scale 0, zero 0.5). The codes

@@ -33,10 +33,12 @@ import numpy as np
 
 __all__ = [
     "FIXED_MAGNITUDES",
+    "IQ4_NL",
     "LANE_BITS",
     "MAXIMUM_TERMS",
     "PROGRAMMABLE_MAGNITUDES",
     "SPECIALS",
+    "TABLE_LARGEST",
     "TABLE_ROWS",
     "DataType",
     "Term",
@@ -49,11 +51,14 @@ LANE_BITS = 8
 MAXIMUM_TERMS = 3
 SPECIALS = 4
 TABLE_ROWS = 16
+TABLE_LARGEST = 127
 FIXED_MAGNITUDES = (0, 1, 2, 3, 4, 6, 8, 12)
 PROGRAMMABLE_MAGNITUDES = ((5, 10), (7, 16))
 _DIGIT_BITS = 4
 _OCTAL_BITS = 3
 _RADIX_16 = ("integer", "table")
+IQ4_NL = (-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113)
+"""Values of GGUF's IQ4_NL, for ``table``."""
 
 
 class Term(NamedTuple):
@@ -130,7 +135,12 @@ class DataType:
 
     @cached_property
     def largest(self) -> int:
-        """Largest magnitude of any value, in integer units."""
+        """Largest magnitude of any value, in integer units; of a table what any table may have.
+
+        A circuit's sums have the same places whatever is loaded.
+        """
+        if self.decoder == "table":
+            return TABLE_LARGEST
         return max(abs(v) for v in (*self.specials, *(v for v in self.integers if v is not None)))
 
     def values(self, selector: int = 0) -> np.ndarray:
@@ -283,7 +293,7 @@ def table(name: str, values: Sequence[int], source: str = "") -> DataType:
     Raises:
         ValueError: not 16 values within -127..127.
     """
-    if len(values) != TABLE_ROWS or max(map(abs, values)) > 127:
+    if len(values) != TABLE_ROWS or max(map(abs, values)) > TABLE_LARGEST:
         raise ValueError(f"values {tuple(values)} of {name} must be 16 within -127..127")
     return DataType(name, 4, 2, "table", tuple(values), specials=(1, -1), source=source)
 

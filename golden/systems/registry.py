@@ -9,6 +9,7 @@ from pathlib import Path
 from golden.kv import schemes
 from golden.kv.formats import Format
 from golden.kv.schemes import SCHEMES, WINDOW, Scheme
+from golden.kv.table import TABLES
 from golden.systems import kvtuner
 from golden.systems.kvtuner.tables import Layered
 from golden.systems.layers.kvcrush import KVCrush
@@ -27,13 +28,18 @@ _RELEASED = KVCrush(by="block", ranking="mean", anchor="random")
 
 
 def _typed(key: str, key_axis: str, value: str, bits: int) -> Scheme:
-    """Keys and values of data types at equal bits: ``native`` in groups of 64, 4.5, BitMoD of 32, 4.56."""
-    sides = ((key, key_axis), (value, "token"))
-    key_format, value_format = (
-        Format(name, bits, axis, 64) if name == "native" else Format(f"{name}{bits}", bits, axis, 32)
-        for name, axis in sides
-    )
-    return Scheme(key_format, value_format, "paged", 32, WINDOW)
+    """Keys and values of data types at equal bits.
+
+    ``native`` in groups of 64 has 4.5, BitMoD in groups of 32 4.56, a table 4.5.
+    """
+    sides = (_format(key, bits, key_axis), _format(value, bits, "token"))
+    return Scheme(*sides, "paged", 32, WINDOW)
+
+
+def _format(name: str, bits: int, axis: str) -> Format:
+    if name in TABLES:
+        return Format("table", bits, axis, 32, table=TABLES[name])
+    return Format(name, bits, axis, 64) if name == "native" else Format(f"{name}{bits}", bits, axis, 32)
 
 
 _TYPES: dict[str, Scheme] = {
@@ -48,6 +54,17 @@ _TYPES: dict[str, Scheme] = {
     )
 }
 """BitMoD's types beside ``native``; "_token": keys too in groups of a token's channels."""
+
+_TABLES: dict[str, Scheme] = {
+    form.format(name): _typed(key.format(name), axis, name, 4)
+    for name in TABLES
+    for form, key, axis in (
+        ("{}", "{}", "channel"),
+        ("native4_{}", "native", "channel"),
+        ("{}_token", "{}", "token"),
+    )
+}
+"""Tables of 16 values, by the same names."""
 
 _VIDKV: dict[str, System] = {
     "vidkv": VidKV(),
@@ -93,6 +110,7 @@ SYSTEMS: dict[str, Scheme | System] = {
     "kvcrush4_block": replace(_RELEASED, bits=4),
     **_VIDKV,
     **_TYPES,
+    **_TABLES,
 }
 """The systems' schemes by name; a number is the bits of the important tokens, or of all that are kept."""
 

@@ -30,8 +30,8 @@ class AttentionTile(wiring.Component):
     at least one page, the same queries and the same ``top``. What they find is merged, engine 0 first.
 
     Members:
-        queries, pages, words (in streams), scores, found (out streams): as of ``Engine``; with several
-            engines ``queries_0`` and so on.
+        queries, pages, words, tables (in streams), scores, found (out streams): as of ``Engine``; with
+            several engines ``queries_0`` and so on.
         error_format, error_short, error_long, error_trits, error_query (out): as of ``Engine``.
         outputs (out stream): attention outputs, query by query of each list; ``error`` marks those of a list
             with a bad page or bad queries, of any engine.
@@ -42,12 +42,13 @@ class AttentionTile(wiring.Component):
         count = config.kv.engines
         self.suffixes = [f"_{number}" for number in range(count)] if count > 1 else [""]
         ports = members(config)
+        self.inputs = (*_INPUTS, "tables") if config.page_tables else _INPUTS
         super().__init__(
             {
                 **{
                     name + suffix: ports[name]
                     for suffix in self.suffixes
-                    for name in (*_INPUTS, *_OUTPUTS, *_ERRORS)
+                    for name in (*self.inputs, *_OUTPUTS, *_ERRORS)
                 },
                 "outputs": Out(stream.Signature(quotient)),
             }
@@ -77,8 +78,10 @@ class AttentionTile(wiring.Component):
         for name in ("results", "dots"):
             connect(m, getattr(tile, name), getattr(engine, name))
         m.d.comb += tile.settled.eq(engine.settled)
+        if self.config.page_tables:
+            m.d.comb += tile.term_table.eq(engine.term_table)
         m.d.comb += [getattr(self, name + suffix).eq(getattr(engine, name)) for name in _ERRORS]
-        for name in _INPUTS:
+        for name in self.inputs:
             connect(m, flipped(getattr(self, name + suffix)), getattr(engine, name))
         for name in _OUTPUTS:
             connect(m, getattr(engine, name), flipped(getattr(self, name + suffix)))

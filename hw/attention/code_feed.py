@@ -34,6 +34,7 @@ class CodeFeed(wiring.Component):
         scaled (out stream): every product, for the scales of those that are rescaled.
         values (out stream): those of values.
         sent (out): all codes of a page have left.
+        side (out): of the page whose chunks leave; with ``kv.table``.
     """
 
     def __init__(self, config: Config) -> None:
@@ -51,6 +52,7 @@ class CodeFeed(wiring.Component):
                 "scaled": Out(stream.Signature(product(config))),
                 "values": Out(stream.Signature(value_product(config))),
                 "sent": Out(1),
+                **({"side": Out(Side)} if config.page_tables else {}),
             }
         )
         self._MustUse__used = False
@@ -68,6 +70,8 @@ class CodeFeed(wiring.Component):
         with m.Elif(ends):
             m.d.sync += active.eq(0)
         m.d.comb += self.sent.eq(ends & current.last)
+        if config.page_tables:
+            m.d.comb += self.side.eq(current.page.form.side)
         self._chunks(m, current.page.form, active, steady, ends)
         return m
 

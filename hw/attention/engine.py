@@ -4,11 +4,12 @@ Meaning: ``golden.attention.engine``. It works on one KV head at a time, with th
 page; the queries of the head read a page together.
 """
 
-from amaranth.hdl import Module, Mux, Shape, Signal
+from amaranth.hdl import Module, Mux, Shape, Signal, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out, connect, flipped
 
+from golden.numbers.datatypes import LANE_BITS
 from hw import payloads
 from hw.attention.code_feed import CodeFeed
 from hw.attention.code_memory import CodeMemory
@@ -17,6 +18,7 @@ from hw.attention.columns import Columns
 from hw.attention.folding import Folding
 from hw.attention.number_memory import READERS, NumberMemory
 from hw.attention.page_loader import PageLoader
+from hw.attention.page_tables import PageTables
 from hw.attention.payloads import (
     attention_page,
     divisor,
@@ -56,12 +58,17 @@ def members(config: Config) -> dict[str, wiring.Member]:
         "results": In(stream.Signature(payloads.result(config))),
         "dots": In(stream.Signature(payloads.column_dots(config))),
         "settled": Out(1),
+        **(_table_members() if config.page_tables else {}),
         "divisors": Out(stream.Signature(divisor)),
         "sums": Out(stream.Signature(value_sum)),
         "scores": Out(stream.Signature(score_beat)),
         "found": Out(stream.Signature(softmax_state(config))),
         **dict.fromkeys((*ERRORS, "error_query"), Out(1)),
     }
+
+
+def _table_members() -> dict[str, wiring.Member]:
+    return {"tables": In(stream.Signature(signed(LANE_BITS))), "term_table": Out(payloads.term_table)}
 
 
 class Engine(wiring.Component):
@@ -84,6 +91,10 @@ class Engine(wiring.Component):
         words (in stream): their words, ``last`` closes a page's.
         beats, passes, chunks, scales, channels (out streams), results, dots (in streams), settled (out): the
             tile's.
+        tables (in stream): with ``kv.table``, 16 integers within -127..127 for the codes of keys, that of
+            code 0 first, then 16 for those of values. Between lists: taken where every page of keys that was
+            taken had its values behind it, once all of these have been worked on; pages wait meanwhile.
+        term_table (out): with ``kv.table``, the table of the present chunk.
         divisors, sums (out streams): what each query of a list has found, in their order.
         scores (out stream): scores of the pages where they are wanted, as of ``Softmax``.
         found (out stream): maximum and sum of weights of each query of lists whose scores are wanted.
@@ -114,7 +125,7 @@ class Engine(wiring.Component):
         m.submodules.scale_feed = scales = ScaleFeed(config)
         m.submodules.segment_feed = segments = SegmentFeed(config)
         m.submodules.columns = columns = Columns(config)
-        numbers, code_memory, loader = self._load(m)
+        numbers, code_memory, loader = self._load(m, codes)
 
         connect(m, flipped(self.queries), queries.queries)
         connect(m, numbers.loaded, vectors.pages)
@@ -166,12 +177,24 @@ class Engine(wiring.Component):
         connect(m, columns.sums, flipped(self.sums))
         m.d.comb += [columns.column.eq(segments.column), self.settled.eq(columns.settled)]
 
-    def _load(self, m: Module) -> tuple[NumberMemory, CodeMemory, PageLoader]:
+    def _load(self, m: Module, feed: CodeFeed) -> tuple[NumberMemory, CodeMemory, PageLoader]:
         """Pages from words to memories: that of numbers and that of codes."""
         m.submodules.loader = loader = PageLoader(self.config)
         m.submodules.numbers = numbers = NumberMemory(self.config)
         m.submodules.codes = codes = CodeMemory(self.config)
-        connect(m, flipped(self.pages), loader.pages)
+        if self.config.page_tables:
+            m.submodules.tables = tables = PageTables(self.config)
+            connect(m, flipped(self.tables), tables.values)
+            connect(m, flipped(self.pages), tables.pages)
+            connect(m, tables.passed, loader.pages)
+            m.d.comb += [
+                tables.sent.eq(feed.sent),
+                tables.side.eq(feed.side),
+                loader.loaded.eq(tables.loaded),
+                self.term_table.eq(tables.terms),
+            ]
+        else:
+            connect(m, flipped(self.pages), loader.pages)
         connect(m, flipped(self.words), loader.words)
         connect(m, loader.number_pages, numbers.pages)
         connect(m, loader.numbers, numbers.numbers)

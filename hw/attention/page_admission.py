@@ -37,12 +37,15 @@ class PageAdmission(wiring.Component):
     of one bit in groups as short as can be, and no valid token: whatever its words are, they are read as if
     they were that.
 
+    With ``kv.table`` refused is also a page of a table before any was loaded.
+
     With ``kv.split_keys`` the first pages of keys that belong together say it, and refused is also one that
     continues and leaves no channels for those behind it. What stands in for it has as few as can be.
 
     Members:
         pages (in stream): as of ``Engine``.
         admitted (out stream): a page for each of them.
+        loaded (in): there are tables; with ``kv.table``. It does not change while pages come.
         error_format (out): a page was refused.
     """
 
@@ -52,6 +55,7 @@ class PageAdmission(wiring.Component):
             {
                 "pages": In(stream.Signature(attention_page(config))),
                 "admitted": Out(stream.Signature(admitted_page(config))),
+                **({"loaded": In(1)} if config.page_tables else {}),
                 "error_format": Out(1),
             }
         )
@@ -77,6 +81,8 @@ class PageAdmission(wiring.Component):
             misfit = form.channels != channels
         if config.kv.bitmod:
             misfit = misfit | (form.bitmod & ~selectors_fit(form, config))
+        if config.page_tables:
+            misfit = misfit | (form.table & ~self.loaded)
         m.d.comb += [
             self.pages.ready.eq(~self.admitted.valid | self.admitted.ready),
             taken.eq(self.pages.valid & self.pages.ready),
@@ -163,4 +169,5 @@ class PageAdmission(wiring.Component):
             page.first.eq(1),
             page.last.eq(0),
             *([form.bitmod.eq(0)] if self.config.kv.bitmod else []),
+            *([form.table.eq(0)] if self.config.page_tables else []),
         ]

@@ -8,7 +8,7 @@ from amaranth.lib import data
 from golden.numbers import datatypes
 from golden.numbers.datatypes import DataType
 from hw.attention.product_shape import is_folded
-from hw.config import Config, ConfigurationError
+from hw.config import TABLE_TYPE, Config, ConfigurationError
 from hw.kv.formats import BITMOD_NAMES, Kind, by_coding, kind_of
 from hw.kv.payloads import SHORTEST_GROUP, Coding
 
@@ -49,8 +49,10 @@ def _by_datatype(
     def found(types: dict[Coding, DataType], own: str) -> Signal:
         return by_coding(m, form.coding, {coding: number(entry) for coding, entry in types.items()}, own)
 
-    plain = found(DATATYPES, name)
-    return Mux(form.bitmod, found(BITMOD_TYPES, f"bitmod_{name}"), plain) if config.kv.bitmod else plain
+    plain: Value = found(DATATYPES, name)
+    if config.kv.bitmod:
+        plain = Mux(form.bitmod, found(BITMOD_TYPES, f"bitmod_{name}"), plain)
+    return Mux(form.table, number(TABLE_TYPE), plain) if config.page_tables else plain
 
 
 def format_of(m: Module, form: data.View, target: data.View, config: Config) -> None:
@@ -78,7 +80,8 @@ def reach_of(m: Module, form: data.View, config: Config) -> Value:
 
     def bound(name: str, scaled: bool, exact: bool) -> Value:
         def number(entry: DataType) -> int:
-            own = datatypes.get(entry.name.removesuffix("_asym")) if exact else entry
+            centred = exact and entry.asymmetric
+            own = datatypes.get(entry.name.removesuffix("_asym")) if centred else entry
             return config.attention_reach(own, scaled)
 
         return _by_datatype(m, form, f"reach_{name}", number, config)
@@ -92,7 +95,7 @@ def reach_of(m: Module, form: data.View, config: Config) -> Value:
 
 
 def zero_point_of(m: Module, form: data.View) -> Value:
-    """What is added to a code that is not folded; nothing to BitMoD's, which are symmetric."""
+    """What is added to a code that is not folded; nothing to BitMoD's and a table's, which are symmetric."""
     number = by_coding(
         m,
         form.coding,

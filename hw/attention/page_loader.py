@@ -36,6 +36,7 @@ class PageLoader(wiring.Component):
         number_pages, numbers (out streams): for ``NumberMemory``.
         code_pages, dense (out streams): for ``CodeMemory``.
         selectors (out stream): for ``SelectorMemory``; with ``kv.bitmod``.
+        loaded (in): as of ``PageAdmission``; with ``kv.table``.
         marks (out stream): one a list, once its last page of values has been read.
         error_format, error_short, error_long, error_trits (out): one cycle for a page that is refused, for
             one that is not and has fewer or more words than its format says, and for a word with an illegal
@@ -53,6 +54,7 @@ class PageLoader(wiring.Component):
                 "code_pages": Out(stream.Signature(code_page(config))),
                 "dense": Out(stream.Signature(dense_words(config))),
                 **({"selectors": Out(stream.Signature(selector_word(config)))} if config.kv.bitmod else {}),
+                **({"loaded": In(1)} if config.page_tables else {}),
                 "marks": Out(stream.Signature(list_mark(config))),
                 **dict.fromkeys(ERRORS, Out(1)),
             }
@@ -69,6 +71,8 @@ class PageLoader(wiring.Component):
         m.submodules.written_pages = written = SyncFIFO(width=about.size, depth=2)
         m.submodules.replayed_pages = replayed = SyncFIFO(width=about.size, depth=_PAGES)
         connect(m, flipped(self.pages), admission.pages)
+        if config.page_tables:
+            m.d.comb += admission.loaded.eq(self.loaded)
         admitted = admission.admitted
         m.d.comb += [
             splitter.formats.payload.eq(admitted.payload.page.form),

@@ -235,12 +235,15 @@ class ScaleFeed(wiring.Component):
             step = Signal(len(scale), name=f"step_{lane}")
             offset = Signal(len(scale), name=f"offset_{lane}")
             size = mantissa(offset)
+            scaled: Value = mantissa(step)
+            if config.page_tables:
+                scaled = Mux(step[-1], -scaled, scaled)
             m.d.comb += Cat(step, offset).eq(Cat(*line(form, scale, minimum)))
             for number in range(parts):
                 row = held[number * lanes + lane]
                 with m.If(takes & (part == number)):
                     m.d.sync += [
-                        row.scale.eq(mantissa(step)),
+                        row.scale.eq(scaled),
                         row.scale_distance.eq(top - field(step)),
                         row.offset.eq(Mux(offset[-1], -size, size)),
                         row.offset_distance.eq(top - field(offset)),

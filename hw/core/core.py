@@ -48,9 +48,9 @@ class Core(wiring.Component):
         irq (out): level, as ``IRQ_PENDING`` and ``IRQ_ENABLE`` say.
 
     Raises:
-        ConfigurationError: several columns, a programmable table, BitMoD's types on pages, words of memory
-            longer than a line, or scratch words that are longer than those of memory or shorter than a beat
-            of results.
+        ConfigurationError: several columns, a programmable table of weights or pages, BitMoD's types on
+            pages, words of memory longer than a line, or scratch words that are longer than those of memory
+            or shorter than a beat of results.
     """
 
     def __init__(self, config: Config) -> None:
@@ -63,6 +63,8 @@ class Core(wiring.Component):
             raise ConfigurationError("table of a core must be false")
         if config.kv.bitmod:
             raise ConfigurationError("kv.bitmod of a core must be false")
+        if config.kv.table:
+            raise ConfigurationError("kv.table of a core must be false")
         if config.memory_bits > 512:
             raise ConfigurationError(f"memory_bits {config.memory_bits} of a core must be at most 512")
         if 32 * lanes > config.memory_bits or lanes % config.rescale_units:

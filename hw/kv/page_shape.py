@@ -6,7 +6,7 @@ from amaranth.utils import ceil_log2, exact_log2
 
 from golden.kv.codings import CODINGS, TRITS
 from hw.config import Config
-from hw.kv.formats import BITMOD_NAMES, DENSE_BITS, Kind, kind_of
+from hw.kv.formats import BITMOD_NAMES, DENSE_BITS, Kind, is_bitmod, kind_of
 from hw.kv.payloads import CODE_BITS, HALF_BITS, SELECTOR_BITS, SHORTEST_GROUP, Axis, Coding, Side
 
 __all__ = [
@@ -45,6 +45,9 @@ def is_legal(form: data.View, config: Config) -> Value:
         rest = _shortest_groups(form, config) & (config.memory_bits // HALF_BITS << form.group) - 1
         words = rest == 0
     legal = (coding < len(CODINGS)) & head & divides & chunks & words
+    if config.page_tables:
+        only = form.magnitude & (form.coding == Coding.BITS4) & ~is_bitmod(form, config)
+        legal = legal & (~form.table | only)
     if not config.kv.bitmod:
         return legal
     rest = _shortest_groups(form, config) & (config.memory_bits // SELECTOR_BITS << form.group) - 1

@@ -73,7 +73,9 @@ def page_format(config: Config) -> data.StructLayout:
     ``magnitude`` makes codes of 1 bit signs with a mean magnitude, and others symmetric about zero with the
     largest one, instead of affine; trits always have a mean magnitude. A group has ``16 << group`` elements,
     a head ``16 * channels``. ``gamma``, in 256ths, is the threshold of trits in mean magnitudes. ``bitmod``,
-    with ``kv.bitmod`` only, makes codes of 3 or 4 bits with a magnitude ones of BitMoD's data types.
+    with ``kv.bitmod`` only, makes codes of 3 or 4 bits with a magnitude ones of BitMoD's data types, and
+    ``table``, of attention with ``kv.table`` only, makes codes of 4 bits with a magnitude ones of the table
+    of their side.
     """
     return data.StructLayout(
         {
@@ -85,6 +87,7 @@ def page_format(config: Config) -> data.StructLayout:
             "channels": bits_for(config.kv.channels // SHORTEST_GROUP),
             "gamma": 8,
             **({"bitmod": 1} if config.kv.bitmod else {}),
+            **({"table": 1} if config.page_tables else {}),
         }
     )
 

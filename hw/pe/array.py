@@ -61,7 +61,7 @@ class Array(wiring.Component):
         activations (in stream): aligned activations, one beat a chunk.
         promise (in): ``dots`` will be accepted within ``CAPTURE_LATENCY`` cycles, this one included.
         settled (in): steady groups will be taken every two cycles; with ``config.attention``.
-        term_table (in): with ``config.table``, as of ``TermEncoder``.
+        term_table (in): with ``config.term_table``, as of ``TermEncoder``.
         dots (out stream): biased group dot products, ``dots_latency`` cycles after the group's last term.
     """
 
@@ -73,7 +73,7 @@ class Array(wiring.Component):
                 "activations": In(stream.Signature(payloads.activations(config))),
                 "promise": In(1),
                 **({"settled": In(1)} if config.attention else {}),
-                **({"term_table": In(payloads.term_table)} if config.table else {}),
+                **({"term_table": In(payloads.term_table)} if config.term_table else {}),
                 "dots": Out(stream.Signature(payloads.dots(config))),
             }
         )
@@ -191,7 +191,7 @@ class Array(wiring.Component):
             encoder.format.eq(chunk.format),
             encoder.step.eq(step),
         ]
-        if self.config.table:
+        if self.config.term_table:
             m.d.comb += encoder.term_table.eq(self.term_table)
         if specials is not None:
             m.d.comb += [encoder.by_lane.eq(chunk.by_lane), encoder.lane_specials.eq(specials)]

@@ -40,7 +40,8 @@ class TermEncoder(wiring.Component):
         format (in): decoder and the special values' terms.
         step (in): number of the term, the most significant digit first.
         terms (out): one term a lane.
-        term_table (in): with ``table`` of the configuration; constant while its codes are there.
+        term_table (in): with ``term_table`` of the configuration; constant while its codes are there. A
+            group of weights may turn the signs (``selector`` 1); keys and values have them in their scales.
         by_lane, lane_specials (in): with ``lane_selectors`` of the configuration: special terms are these,
             which are 0 unless ``by_lane``, and not what ``selector`` says.
     """
@@ -54,7 +55,7 @@ class TermEncoder(wiring.Component):
                 "format": In(payloads.matrix_format(config)),
                 "step": In(ceil_log2(MAXIMUM_TERMS)),
                 "terms": Out(data.ArrayLayout(payloads.term, config.lanes)),
-                **({"term_table": In(payloads.term_table)} if config.table else {}),
+                **({"term_table": In(payloads.term_table)} if config.term_table else {}),
                 **(self._lane_ports() if config.lane_selectors else {}),
             }
         )
@@ -71,7 +72,7 @@ class TermEncoder(wiring.Component):
         special = Signal(payloads.term)
         m.d.comb += special.eq(self.format.specials[self.selector | self.step[0]])
         specials = self._specials(m, special) if self.config.lane_selectors else [special] * len(self.codes)
-        digits = self._table_digits(m) if self.config.table else []
+        digits = self._table_digits(m) if self.config.term_table else []
         for lane, (code, own) in enumerate(zip(self.codes, specials, strict=True)):
             held = Signal(payloads.term, name=f"term_{lane}", reset_less=True)
             term = self._term(m, lane, code, own, decoders)
@@ -91,18 +92,22 @@ class TermEncoder(wiring.Component):
         return specials
 
     def _table_digits(self, m: Module) -> list[Value]:
-        """Terms of the present digit of every code of the table, with the sign that the group has."""
+        """Terms of the present digit of every code of the table."""
         digits = []
         for number, row in enumerate(self.term_table):
             digit = Signal(payloads.term, name=f"table_digit_{number}")
-            own = Signal(payloads.term, name=f"table_term_{number}")
-            m.d.comb += [
-                digit.as_value().eq(Mux(self.step[0], row[1].as_value(), row[0].as_value())),
-                own.select.eq(digit.select),
-                own.negative.eq(digit.negative ^ (self.selector[0] & digit.select.any())),
-            ]
-            digits.append(own.as_value())
+            m.d.comb += digit.as_value().eq(Mux(self.step[0], row[1].as_value(), row[0].as_value()))
+            digits.append(self._turned(m, number, digit) if self.config.table else digit.as_value())
         return digits
+
+    def _turned(self, m: Module, number: int, digit: data.View) -> Value:
+        """A digit with the sign of its group."""
+        own = Signal(payloads.term, name=f"table_term_{number}")
+        m.d.comb += [
+            own.select.eq(digit.select),
+            own.negative.eq(digit.negative ^ (self.selector[0] & digit.select.any())),
+        ]
+        return own.as_value()
 
     def _term(
         self, m: Module, lane: int, code: Value, special: data.View, decoders: dict[str, Signal]

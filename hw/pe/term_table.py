@@ -1,11 +1,11 @@
-"""Term table: the programmable table of 16 values that a data type's codes stand for, as terms.
+"""Term table: programmable tables of 16 values that a data type's codes stand for, as terms.
 
 Meaning: ``golden.numbers.datatypes.table``. Values come as 8-bit integers and are kept as what the encoders
 send: two digits each, split once where they enter instead of at every lane.
 """
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
-from amaranth.lib import stream, wiring
+from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from golden.numbers import datatypes
@@ -18,24 +18,30 @@ _DIGIT_BITS = 4
 
 
 class TermTable(wiring.Component):
-    """Keep a table.
+    """Keep one table or several.
 
     Members:
-        values (in stream): -127..127, the value of code 0 first; 16 of them make a table. Always ready.
-        terms (out): ``payloads.term_table``.
+        values (in stream): -127..127, those of the first table first, of each the value of code 0 first; 16
+            of them make a table. Always ready.
+        terms (out): ``payloads.term_table``; an array of them if there are several.
+
+    Args:
+        tables: how many.
     """
 
     config = None
 
-    values: In(stream.Signature(signed(LANE_BITS)))
-    terms: Out(payloads.term_table)
+    def __init__(self, tables: int = 1) -> None:
+        kept = payloads.term_table
+        shape = data.ArrayLayout(kept, tables) if tables > 1 else kept
+        super().__init__({"values": In(stream.Signature(signed(LANE_BITS))), "terms": Out(shape)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         value = self.values.payload
         low = Signal(signed(_DIGIT_BITS))
         high = Signal(signed(_DIGIT_BITS + 1))
-        rows = Signal(payloads.term_table.size, reset_less=True)
+        rows = Signal.like(self.terms.as_value(), name="rows", reset_less=True)
         m.d.comb += [
             self.values.ready.eq(1),
             low.eq(value[:_DIGIT_BITS]),

@@ -69,7 +69,7 @@ class Tile(wiring.Component):
         chunks, scales, channels (in streams): the matrix, from the unpacker.
         dots (out stream): with ``config.attention``, groups whose route is ``DOTS``, with the exponents of
             their activations; they have neither scales nor output scales.
-        term_table (in): with ``config.table``, as of ``hw.pe.term_encoder``.
+        term_table (in): with ``config.term_table``, as of ``hw.pe.term_encoder``.
         settled (in): what takes ``dots`` takes steady groups every two cycles, as of ``hw.pe.array``.
         results (out stream): outputs.
         overflow (out): a value among the results became infinite.
@@ -90,7 +90,7 @@ class Tile(wiring.Component):
                 "scales": In(stream.Signature(payloads.group_scales(config))),
                 "channels": In(stream.Signature(payloads.channels(config))),
                 **(self._dots_ports() if config.attention else {}),
-                **({"term_table": In(payloads.term_table)} if config.table else {}),
+                **({"term_table": In(payloads.term_table)} if config.term_table else {}),
                 "results": Out(stream.Signature(payloads.result(config))),
                 "overflow": Out(1),
                 "error_long": Out(1),
@@ -118,7 +118,7 @@ class Tile(wiring.Component):
         summaries = self._summaries(m, buffer, rescale)
         if config.attention:
             self._route(m, products, rescale, summaries)
-        if config.table:
+        if config.term_table:
             m.d.comb += products.term_table.eq(self.term_table)
         self._scales(m, rescale)
         connect(m, flipped(self.channels), rescale.channels)

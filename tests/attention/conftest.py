@@ -75,6 +75,8 @@ class Cells:
         self.largest = 1 if form.kind == "ternary" or form.bits == 1 else 2 ** (form.bits - 1)
         if form.kind == "bitmod":
             self.largest = {3: 12, 4: 16}[form.bits]  # a special value, in halves
+        elif form.kind == "table":
+            self.largest = 127
 
     def line(self, t: int, c: int) -> tuple[Fraction, Fraction]:
         return Fraction(float(self.step[t, c])), Fraction(float(self.offset[t, c]))

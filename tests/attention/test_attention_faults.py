@@ -10,6 +10,7 @@ TINY = preset("tiny").changed(attention=True)
 SPLIT = TINY.changed(kv=TINY.kv.model_copy(update={"channels": 64, "split_keys": True}))
 
 BITMOD = TINY.changed(kv=TINY.kv.model_copy(update={"channels": 80, "bitmod": True}))
+TABLE = TINY.changed(kv=TINY.kv.model_copy(update={"table": True}))
 
 
 @pytest.mark.parametrize(
@@ -18,6 +19,7 @@ BITMOD = TINY.changed(kv=TINY.kv.model_copy(update={"channels": 80, "bitmod": Tr
         pytest.param(TINY, "verilator", 2, None, id="tiny-verilator"),
         pytest.param(SPLIT, "verilator", 2, None, id="split-verilator"),
         pytest.param(BITMOD, "verilator", 1, None, id="bitmod-verilator"),
+        pytest.param(TABLE, "verilator", 1, None, id="table-verilator", marks=pytest.mark.long),
         pytest.param(TINY, "icarus", 0, "(?=.*together)(?=.*stalls=1)", id="tiny-icarus"),
     ],
     indirect=["simulator"],

@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from amaranth.back import rtlil
 
 from golden.checkpoint import Checkpoint
 from golden.model import tokenizer
@@ -14,8 +15,11 @@ from golden.systems.vidkv import real_fft
 from golden.systems.vidkv.ranges import hardware_mask
 from hw import verilog
 from hw.attention.attention_tile import AttentionTile
-from hw.attention.engine import Engine
+from hw.attention.engine import Engine, members
 from hw.config import Config, ConfigurationError, preset
+from hw.core.core import Core
+from hw.kv.payloads import page_format
+from hw.pe.term_encoder import TermEncoder
 from sim import runner
 
 TINY, EDGE = preset("tiny"), preset("edge")
@@ -52,6 +56,14 @@ RATES_OF_BITMOD = [
     (128, "bitmod4", 4, ("token", "token"), 1, 12, 1.02, 2, 1),
     (128, "bitmod4", 4, ("token", "token"), 4, 12, 1.55, 2, 1),
 ]
+RATES_OF_TABLES = [
+    (128, "table", 4, FOLDED, 1, 12, 1.02, 2, 1),
+    (128, "table", 4, FOLDED, 4, 12, 1.02, 2, 1),
+    (128, "table", 4, RESCALED, 1, 12, 1.02, 2, 1),
+    (128, "table", 4, RESCALED, 4, 12, 1.15, 2, 1),
+    (128, "table", 4, ("token", "token"), 1, 12, 1.02, 2, 1),
+    (128, "table", 4, ("token", "token"), 4, 12, 1.02, 2, 1),
+]
 RATES_OF_COLUMNS = [
     (128, "native", 2, FOLDED, 4, 32, 1.05, 2, 1),
     (128, "native", 2, FOLDED, 8, 32, 1.15, 2, 1),
@@ -67,6 +79,11 @@ def split(config: Config) -> Config:
 def of_bitmod(config: Config, **fields: object) -> Config:
     """The same for pages of BitMoD's types too."""
     return config.changed(kv=config.kv.model_copy(update={"bitmod": True, **fields}))
+
+
+def of_tables(config: Config, **fields: object) -> Config:
+    """The same for pages of tables too."""
+    return config.changed(kv=config.kv.model_copy(update={"table": True, **fields}))
 
 
 def with_columns(config: Config, columns: int, turns: int = 2) -> Config:
@@ -92,10 +109,10 @@ def test_rejects(columns: int) -> None:
         Engine(TINY.changed(attention=True, columns=columns))
 
 
-def many_lists(config: Config, simulator: str) -> None:
+def many_lists(config: Config, simulator: str, lists: int = 28) -> None:
     """All benches; with Icarus, which is slow, one list among random stalls."""
     thorough = simulator == "verilator"
-    parameters, chosen = {"config": config.model_dump(), "lists": 28 if thorough else 1}, "stalls=6"
+    parameters, chosen = {"config": config.model_dump(), "lists": lists if thorough else 1}, "stalls=6"
     design = runner.Design.of_type(AttentionTile, config)
     runner.run(design, BENCH, simulator, parameters, None if thorough else chosen)
 
@@ -131,6 +148,37 @@ def test_bitmod(simulator: str) -> None:
 )
 def test_bitmod_of_others(config: Config) -> None:
     parameters, chosen = {"config": config.model_dump(), "lists": 6}, "stalls=[05]|reset"
+    runner.run(runner.Design.of_type(AttentionTile, config), BENCH, "verilator", parameters, chosen)
+
+
+def test_tables(simulator: str) -> None:
+    """Pages of tables among others, by either axis; other tables are loaded between lists."""
+    many_lists(of_tables(TINY), simulator, 12)
+
+
+@pytest.mark.quick
+def test_who_has_tables() -> None:
+    """Neither port nor gate without ``kv.table``; other blocks of pages have none, the core refuses it."""
+    for config, has in ((TINY, False), (of_tables(TINY), True)):
+        attention = config.changed(attention=True)
+        assert ("tables" in members(attention)) == has
+        assert ("term_table" in rtlil.convert(TermEncoder(attention))) == has
+        assert "table" not in page_format(config).members
+    with pytest.raises(ConfigurationError, match=r"^kv.table of a core must be false$"):
+        Core(of_tables(TINY))
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        pytest.param(of_tables(EDGE), id="edge", marks=pytest.mark.long),
+        pytest.param(of_tables(with_columns(TINY, 2)), id="columns", marks=pytest.mark.long),
+        pytest.param(of_tables(TINY, channels=64, split_keys=True), id="split", marks=pytest.mark.long),
+        pytest.param(of_tables(TINY, bitmod=True), id="bitmod", marks=pytest.mark.long),
+    ],
+)
+def test_tables_of_others(config: Config) -> None:
+    parameters, chosen = {"config": config.model_dump(), "lists": 8}, "stalls=[056]|reset"
     runner.run(runner.Design.of_type(AttentionTile, config), BENCH, "verilator", parameters, chosen)
 
 
@@ -176,6 +224,14 @@ def test_rates_of_bitmod() -> None:
     """What the page about BitMoD's types on the cache says."""
     config = of_bitmod(EDGE)
     parameters = {"config": config.model_dump(), "lists": 1, "rates": RATES_OF_BITMOD}
+    runner.run(runner.Design.of_type(AttentionTile, config), BENCH, "verilator", parameters, "throughput")
+
+
+@pytest.mark.long
+def test_rates_of_tables() -> None:
+    """What the page about tables on the cache says."""
+    config = of_tables(EDGE)
+    parameters = {"config": config.model_dump(), "lists": 1, "rates": RATES_OF_TABLES}
     runner.run(runner.Design.of_type(AttentionTile, config), BENCH, "verilator", parameters, "throughput")
 
 

@@ -8,7 +8,7 @@ import pytest
 from golden.attention import attend, engine, page
 from golden.attention.decode import decode
 from golden.attention.scores import fold
-from golden.kv import bitmod, schemes
+from golden.kv import bitmod, schemes, table
 from golden.kv.affine import Quantized
 from golden.kv.cache import PagedCache
 from golden.kv.formats import Format
@@ -46,11 +46,12 @@ def error(got: np.ndarray, wanted: np.ndarray) -> float:
     return float(np.sqrt(np.square(got - wanted).mean() / np.square(wanted).mean()))
 
 
-@pytest.mark.parametrize("rule", bitmod.TYPES)
+@pytest.mark.parametrize("rule", [*bitmod.TYPES, "table"])
 @pytest.mark.parametrize("axes", list(itertools.product(("token", "channel"), repeat=2)))
-def test_bitmod_close_to_exact_attention(rule: str, axes: tuple[str, str], rng: np.random.Generator) -> None:
-    """Pages of BitMoD's types by either axis, next to float64 on the values that they stand for."""
-    forms = [Format(rule, bitmod.TYPES[rule], axis, 32) for axis in axes]
+def test_types_close_to_exact_attention(rule: str, axes: tuple[str, str], rng: np.random.Generator) -> None:
+    """Pages of BitMoD's types and of a table by either axis, next to float64 on what they stand for."""
+    own = table.IQ4_NL if rule == "table" else None
+    forms = [Format(rule, bitmod.TYPES.get(rule, 4), axis, 32, table=own) for axis in axes]
     keys, values = rng.standard_normal((2, 5, 32, 64)) * 2
     keys[..., 3] += 8
     q = rng.standard_normal((4, 64)).astype(np.float16)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from golden.attention import engine, page, sums, widths
 from golden.attention.scores import fold
-from golden.kv import bitmod
+from golden.kv import bitmod, table
 from golden.kv.affine import Quantized
 from golden.kv.formats import DECODES, Format
 from golden.numbers.numerics import Numerics
@@ -23,6 +23,7 @@ RULES = [
 ]
 FORMATS = [Format(rule, bits, axis, 16) for rule, bits in RULES for axis in ("token", "channel")]
 FORMATS += [Format("native", 4, "token", None), Format("native", 4, "channel", None)]
+FORMATS += [Format("table", 4, axis, 16, table=table.IQ4_NL) for axis in ("token", "channel")]
 P, D = 32, 32
 NUMERICS = Numerics()
 Pair = tuple[tuple[Format, Quantized], tuple[Format, Quantized]]

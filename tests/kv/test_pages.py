@@ -172,7 +172,7 @@ def test_unreadable_pages() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"rule": "fp4"}, r"rule 'fp4' must be one of kivi, .*, bitmod4"),
+        ({"rule": "fp4"}, r"rule 'fp4' must be one of kivi, .*, bitmod4, table"),
         ({"rule": "sign", "bits": 2}, r"bits 2 of rule 'sign' must be one of 1"),
         ({"rule": "bitmod4", "bits": 3}, r"bits 3 of rule 'bitmod4' must be one of 4"),
         ({"rule": "native_symmetric", "bits": 1}, r"bits 1 of rule .* must be one of 2, 3, 4, 8"),

@@ -1,4 +1,4 @@
-"""VidKV and BitMoD on what SmolLM2 really caches: relative squared errors, mean of the layers.
+"""VidKV, BitMoD and tables on what SmolLM2 really caches: relative squared errors, mean of the layers.
 
 pytest tests/systems/test_real_keys.py -s
 """
@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from golden.kv.formats import Format
+from golden.kv.table import TABLES
 from golden.model import tokenizer
 from golden.model.capture import keys_and_values, manual
 from golden.model.llama import Llama
@@ -76,3 +77,26 @@ def test_bitmod(cached: Layers, bits: int) -> None:
     for name in "keys", "values":
         assert found[name, "token", f"bitmod{bits}"] < 0.75 * found[name, "token", "native"]
     assert found["keys", "channel", "native"] < 0.75 * found["keys", "channel", f"bitmod{bits}"]
+
+
+@pytest.mark.parametrize("side", [0, 1])
+@pytest.mark.parametrize("axis", ["token", "channel"])
+def test_tables(cached: Layers, side: int, axis: str) -> None:
+    """At 4.5 bits, groups of 32 against 64: by token better than `native`; keys by channel have offsets."""
+    forms = {name: Format("table", 4, axis, 32, table=values) for name, values in TABLES.items()} | {
+        "native": Format("native", 4, axis, 64)
+    }
+    found = {
+        name: error(
+            f"{('keys', 'values')[side]} by {axis}, {name}",
+            cached,
+            side,
+            lambda x, form=form: form.decode(form.quantize(x)),
+        )
+        for name, form in forms.items()
+    }
+    tables, native = [found[name] for name in TABLES], found["native"]
+    if axis == "token":
+        assert max(tables) < 0.85 * native
+    elif side == 0:
+        assert native < 0.5 * min(tables)

@@ -15,9 +15,10 @@ import numpy as np
 
 from golden.attention import engine
 from golden.attention.scores import fold
+from golden.kv.pages import SIDES
 from hw.attention.payloads import quotient
 from hw.kv.payloads import HALF_BITS, SHORTEST_GROUP
-from sim.benches.attention.attention_faults import FAULTS, PLACES, SentList, damaged_list
+from sim.benches.attention.attention_faults import FAULTS, LOADED, PLACES, SentList, damaged_list
 from sim.benches.attention.attention_tile import (
     CONFIG,
     ERRORS,
@@ -25,6 +26,7 @@ from sim.benches.attention.attention_tile import (
     LISTS,
     Attention,
     array_order,
+    page_fields,
     random_attention,
     random_pair,
 )
@@ -54,6 +56,14 @@ class Bench:
         self.sink = StreamSink(domain, "outputs", quotient, where.sink, where.sink_waits, self.board.observe)
         self.errors = ErrorCounter(domain, ERRORS)
         self.wanted = 0
+
+    async def load(self) -> None:
+        """The tables of every engine, if it has any."""
+        for number in range(ENGINES if LOADED else 0):
+            source = self.sources["tables", number]
+            source.send_all(value for side in SIDES for value in LOADED[side])
+        for number in range(ENGINES if LOADED else 0):
+            await self.sources["tables", number].drained()
 
     def send(self, attention: Attention) -> None:
         """A list, every engine's share of its pages, and what must come of it."""
@@ -100,7 +110,8 @@ class Bench:
         for page_number, side in array_order(range(damaged.length), 1):
             for part in own.pairs[page_number].places(side):
                 page_sent = damaged.pages[page_number, part]
-                record = own.records(page_number, part) | {"form": page_sent.form, "scores": False}
+                form = page_fields(page_sent.layout) | page_sent.form
+                record = own.records(page_number, part) | {"form": form, "scores": False}
                 self.sources["pages", place].send(record)
                 self.sources["words", place].send_all(page_sent.word_beats())
         longest = max(channels, SHORTEST_GROUP * damaged.channels)
@@ -123,9 +134,10 @@ class Bench:
 async def shared_pages(dut: Any, stalls: str) -> None:
     """Lists of at least a page for each engine."""
     bench = Bench(await reset(dut, cycle_limit=200_000), stalls)
+    await bench.load()
     for _ in range(LISTS):
         count = random.randint(1, CONFIG.kv.queries)
-        attention = random_attention(count, random.randint(ENGINES, 4 * ENGINES))
+        attention = random_attention(count, random.randint(ENGINES, 4 * ENGINES), tables=LOADED)
         bench.send(replace(attention, scores=False))
     await bench.finish()
 
@@ -155,6 +167,7 @@ def damaged_acts(bench: Bench, counts: Counter[str]) -> Iterator[Callable[[], No
 async def damaged_shares(dut: Any, spacing: str) -> None:
     """A list with a damaged share is marked whole and harms no other, whatever channels that share has."""
     bench = Bench(await reset(dut, cycle_limit=400_000), "both_random")
+    await bench.load()
     counts: Counter[str] = Counter()
     await send_spaced(bench.domain, bench.sources.values(), damaged_acts(bench, counts), spacing)
     await bench.finish(spacing, **counts)

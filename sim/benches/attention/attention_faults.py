@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import cocotb
 
 from golden.kv.pages import SIDES, PageLayout
+from golden.kv.table import IQ4_NL, NF4
 from hw.attention.payloads import SCORE_BITS, TOTAL_BITS
 from hw.kv.payloads import HALF_BITS, SHORTEST_GROUP, Axis, Coding, Side
 from sim.benches.attention.attention_tile import (
@@ -22,6 +23,7 @@ from sim.benches.attention.attention_tile import (
     Attention,
     Bench,
     array_order,
+    page_fields,
     random_attention,
 )
 from sim.benches.attention.query_lists import QueryList, random_patterns
@@ -29,6 +31,7 @@ from sim.benches.kv import bad_pages
 from sim.benches.kv.bad_pages import SentPage, bad_page, impossible_forms, intact_page
 from sim.benches.kv.bitmod_pages import are_attended
 from sim.benches.kv.pages import form_fields, random_layout, words_of
+from sim.benches.kv.table_pages import Tables
 from sim.coverage import Coverage
 from sim.spacing import SPACINGS, every_pair, send_spaced
 from sim.streams import reset
@@ -44,6 +47,7 @@ UNIT = max(SHORTEST_GROUP, CONFIG.rows) // SHORTEST_GROUP
 MOST = CONFIG.kv.channels // SHORTEST_GROUP // UNIT * UNIT
 OTHERS = range(UNIT, MOST + 1, UNIT)
 LIMIT = 100_000 * (1 + LISTS)
+LOADED: Tables | None = {"key": IQ4_NL, "value": NF4} if CONFIG.kv.table else None
 QUERY_FAULTS = ("channels", "short", "long", "many")
 
 coverage = Coverage(
@@ -152,8 +156,8 @@ class SentList:
             self.expect(bench)
         for place in self.attention.pairs[number].places(side):
             page = self.pages[number, place]
-            bitmod = {"bitmod": page.layout.format.kind == "bitmod"} if CONFIG.kv.bitmod else {}
-            bench.sources["pages"].send(self.attention.records(number, place) | {"form": bitmod | page.form})
+            form = page_fields(page.layout) | page.form
+            bench.sources["pages"].send(self.attention.records(number, place) | {"form": form})
             bench.sources["words"].send_all(page.word_beats())
 
 
@@ -164,7 +168,7 @@ def _lasts(rows: int, length: int) -> Iterator[bool]:
 
 def intact_list(length: int, count: int | None = None) -> SentList:
     """A list of so many pages and queries."""
-    attention = random_attention(count or random.randint(1, CONFIG.kv.queries), length)
+    attention = random_attention(count or random.randint(1, CONFIG.kv.queries), length, tables=LOADED)
     rows = [row.view("uint16") for row in attention.queries]
     queries = QueryList(CONFIG, rows, attention.queries.shape[1] // SHORTEST_GROUP)
     pages = {}
@@ -208,6 +212,7 @@ def _misfit(layout: PageLayout, variant: int) -> SentPage:
     if form["side"] == Side.KEY:
         forms += (form | {"axis": Axis.TOKEN, "group": group, "channels": 1 << group} for group in too_long)
     forms += _bitmod_misfits(form)
+    forms += _table_misfits(form)
     others = [SHORTEST_GROUP * other for other in OTHERS if SHORTEST_GROUP * other != layout.channels]
     if variant % (len(forms) + 1) == len(forms):
         return intact_page(_layout(layout.side, None, others), CONFIG.memory_bits)
@@ -229,6 +234,17 @@ def _bitmod_misfits(form: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for channels in OTHERS:
         if not are_attended(CONFIG, channels):
             yield own | {"axis": Axis.TOKEN, "group": 0, "channels": channels}
+
+
+def _table_misfits(form: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Formats like this one but of a table, with codes that no table has."""
+    if not CONFIG.kv.table:
+        return
+    own = form | {"table": True, "magnitude": True, "coding": Coding.BITS4}
+    yield own | {"magnitude": False}
+    yield own | {"coding": Coding.BITS3}
+    if CONFIG.kv.bitmod:
+        yield own | {"bitmod": True}
 
 
 def _with_bad_queries(length: int, fault: str) -> SentList:
@@ -289,11 +305,19 @@ def array_acts(bench: Bench, lists: Sequence[SentList], most: int) -> Iterator[C
         start += count
 
 
+async def new_bench(dut: Any, stalls: str) -> Bench:
+    """A bench whose design has its tables."""
+    bench = Bench(await reset(dut, cycle_limit=LIMIT), stalls)
+    if LOADED:
+        await bench.load(LOADED)
+    return bench
+
+
 @cocotb.test()
 @cocotb.parametrize(stalls=("free_running", "both_random"), spacing=SPACINGS)
 async def faults(dut: Any, stalls: str, spacing: str) -> None:
     """Damaged lists give as many outputs as they should, marked; intact ones golden's, unmarked."""
-    bench = Bench(await reset(dut, cycle_limit=LIMIT), stalls)
+    bench = await new_bench(dut, stalls)
     lists = list(lists_of_every_fault(spacing))
     await send_spaced(bench.domain, bench.sources.values(), array_acts(bench, lists, 12), spacing)
     for source in bench.sources.values():
@@ -305,7 +329,7 @@ async def faults(dut: Any, stalls: str, spacing: str) -> None:
 @cocotb.test(skip=not CONFIG.kv.split_keys)
 async def crowded(dut: Any) -> None:
     """Keys that leave no channels to those behind them, between intact lists."""
-    bench = Bench(await reset(dut, cycle_limit=LIMIT), "both_random")
+    bench = await new_bench(dut, "both_random")
     lists = [one for number in (0, 1) for _ in range(4) for one in (crowded_list(number), intact_list(2))]
     for act in array_acts(bench, lists, 4):
         act()
@@ -314,10 +338,32 @@ async def crowded(dut: Any) -> None:
     await bench.finish(SPACINGS[0], **counts)
 
 
+@cocotb.test(skip=not CONFIG.kv.table)
+async def tables_come_late(dut: Any) -> None:
+    """Before any table only its pages are refused; then the same lists are intact."""
+    bench = Bench(await reset(dut, cycle_limit=LIMIT), "both_random")
+    lists = [intact_list(2) for _ in range(6)]
+    early = []
+    for one in lists:
+        pages = {
+            where: page._replace(kept=None) if page.layout.format.kind == "table" else page
+            for where, page in one.pages.items()
+        }
+        early.append(SentList(one.attention, one.queries, pages))
+    for act in array_acts(bench, early, 4):
+        act()
+    await bench.load(LOADED)
+    for act in array_acts(bench, lists, 4):
+        act()
+    counts: Counter[str] = sum((one.errors for one in early), Counter())
+    assert counts["error_format"] > len(lists)
+    await bench.finish(SPACINGS[0], **counts)
+
+
 @cocotb.test()
 async def single_pages(dut: Any) -> None:
     """Intact lists of a page and the most queries; keys of each come before values of the one before."""
-    bench = Bench(await reset(dut, cycle_limit=LIMIT), "free_running")
+    bench = await new_bench(dut, "free_running")
     lists = [intact_list(1, CONFIG.kv.queries) for _ in range(6)]
     for act in array_acts(bench, lists, 6):
         act()

@@ -18,6 +18,7 @@ from typing import Any
 
 import cocotb
 import numpy as np
+from amaranth.hdl import signed
 from amaranth.utils import bits_for
 from numpy.typing import NDArray
 
@@ -26,12 +27,15 @@ from golden.attention.scores import fold
 from golden.kv.affine import Quantized
 from golden.kv.formats import Format
 from golden.kv.pages import SIDES, PageLayout
+from golden.kv.table import IQ4_NL
+from golden.numbers.datatypes import LANE_BITS, TABLE_ROWS
 from hw.attention.payloads import attention_page, query_beat, quotient, score_beat, softmax_state
 from hw.config import Config
 from hw.kv.payloads import SHORTEST_GROUP, word
 from sim import context
-from sim.benches.kv.bitmod_pages import TYPES, attended_layout, bitmod_fields
+from sim.benches.kv.bitmod_pages import TYPES, attended_layout
 from sim.benches.kv.pages import FORMATS, KINDS, form_fields, random_elements, random_layout, words_of
+from sim.benches.kv.table_pages import TABLES, Tables, random_tables, table_layout
 from sim.coverage import Coverage
 from sim.errors import ErrorCounter, ErrorPlan
 from sim.scoreboard import Scoreboard
@@ -42,7 +46,7 @@ AXES = ("token", "channel")
 LAGS = (1, 2)
 VALID = ("all", "all", "first ones", "last ones", "one", "none")
 QUERIES = ("normal", "normal", "equal", "huge", "subnormal", "special")
-CONFIG = Config.model_validate(context.parameters()["config"])
+CONFIG = Config.model_validate(context.parameters()["config"]).changed(attention=True)
 LISTS: int = context.parameters()["lists"]
 RATES: list = context.parameters().get("rates", [])
 SPLIT_RATES: list = context.parameters().get("split_rates", [])
@@ -51,7 +55,12 @@ GIVEN: list = context.parameters().get("given", [])
 GIVEN_SPLIT: list = context.parameters().get("given_split", [])
 MOST_PARTS = 3
 """Pages that keys of the same tokens come in."""
-INPUTS = {"queries": query_beat(CONFIG), "pages": attention_page(CONFIG), "words": word(CONFIG.memory_bits)}
+INPUTS = {
+    "queries": query_beat(CONFIG),
+    "pages": attention_page(CONFIG),
+    "words": word(CONFIG.memory_bits),
+    **({"tables": signed(LANE_BITS)} if CONFIG.kv.table else {}),
+}
 ERRORS = ErrorPlan("attention") if CONFIG.kv.engines == 1 else ErrorPlan("attention_engines")
 OUTPUTS = {"outputs": quotient, "scores": score_beat, "found": softmax_state(CONFIG)}
 
@@ -66,6 +75,8 @@ coverage_rate = Coverage("attention_rate", {"count": RATED})
 coverage_lag = Coverage("attention_lag", {"lag": LAGS})
 coverage_causal = Coverage("attention_causal", {"causal": (False, True)})
 coverage_bitmod = Coverage("attention_bitmod", {"type": TYPES, "side": SIDES, "axis": AXES})
+coverage_table = Coverage("attention_table", {"side": SIDES, "axis": AXES})
+coverage_tables = Coverage("attention_tables", {"side": SIDES, "table": TABLES})
 coverage_parts = Coverage("attention_parts", {"parts": range(1, MOST_PARTS + 1)})
 coverage_kinds = Coverage(
     "attention_kinds", {"queries": tuple(dict.fromkeys(QUERIES)), "elements": ("normal", "others")}
@@ -148,7 +159,7 @@ class Attention:
         pair = self.pairs[number]
         keys = len(pair.places(0))
         return {
-            "form": (bitmod_fields if CONFIG.kv.bitmod else form_fields)(pair.layouts[place]),
+            "form": page_fields(pair.layouts[place]),
             "last_query": len(self.queries) - 1,
             "first": pair.first,
             "last": pair.last,
@@ -159,6 +170,16 @@ class Attention:
             "scores": self.scores,
             **({"continues": place < keys - 1} if CONFIG.kv.split_keys else {}),
         }
+
+
+def page_fields(layout: PageLayout) -> dict[str, Any]:
+    """A page's format, of any rule, as the payload ``page_format``."""
+    kind = layout.format.kind
+    return (
+        form_fields(layout)
+        | ({"bitmod": kind == "bitmod"} if CONFIG.kv.bitmod else {})
+        | ({"table": kind == "table"} if CONFIG.kv.table else {})
+    )
 
 
 def array_order(pages: Sequence[Any], lag: int, run: int = 1) -> Iterator[tuple[Any, int]]:
@@ -188,6 +209,10 @@ class Bench:
             for name, shape in OUTPUTS.items()
         }
         self.wanted = dict.fromkeys(OUTPUTS, 0)
+        self.first_page = self.last_page = 0
+        """Pages up to the first one of what was sent last, and up to its last one."""
+        if CONFIG.kv.table:
+            self.tables_offered = domain.reader("tables_valid")
         self.errors = ErrorCounter(domain, ERRORS)
 
     def _observer(self, name: str) -> Callable[[int], None]:
@@ -198,11 +223,30 @@ class Bench:
         self.boards[name].expect(value, unknown)
         self.wanted[name] += 1
 
+    async def load(self, tables: Tables, waits: bool = True) -> None:
+        """Tables for the pages that are sent from now on.
+
+        These may be offered before the last value is taken. Those sent before have no keys without values;
+        ``waits`` until all of them have been taken, not only the first page of what ``send`` sent last.
+        """
+        pages, source = self.sources["pages"], self.sources["tables"]
+        if waits:
+            await pages.drained()
+        while pages.sent < self.first_page:
+            await self.domain.cycles(1)
+        before = source.sent
+        source.send_all(value for side in SIDES for value in tables[side])
+        wanted = before + random.choice((0, 1, len(SIDES) * TABLE_ROWS))
+        while source.sent < wanted or not (self.tables_offered() or source.sent > before):
+            await self.domain.cycles(1)
+
     def send(self, attentions: Sequence[Attention], lag: int = 1, run: int = 1) -> None:
         """Lists whose pages follow each other without a pause, and what must come of them."""
         pages = [(one, number) for one in attentions for number in range(len(one.pairs))]
+        self.first_page = self.last_page + 1
         for (one, number), side in array_order(pages, lag, run):
             for place in one.pairs[number].places(side):
+                self.last_page += 1
                 self.sources["pages"].send(one.records(number, place))
                 words = one.pairs[number].words(place)
                 self.sources["words"].send_all(
@@ -246,6 +290,7 @@ class Bench:
         await self.domain.reset()
         self.boards = {name: Scoreboard(name, shape) for name, shape in OUTPUTS.items()}
         self.wanted = {name: sink.count for name, sink in self.sinks.items()}
+        self.first_page = self.last_page = self.sources["pages"].sent
 
     async def finish(self, spacing: str = SPACINGS[0], **errors: int) -> None:
         """Wait for everything expected, see that nothing else comes, and compare the errors."""
@@ -265,21 +310,25 @@ def random_parts(channels: int) -> list[int]:
     return [end - start for start, end in itertools.pairwise((0, *cuts, channels))]
 
 
-def random_form(side: str, axis: str) -> PageLayout:
-    """A page of any format."""
+def random_form(side: str, axis: str, tables: Tables | None = None) -> PageLayout:
+    """A page of any format, of a table if there are any."""
+    if tables and random.random() < 0.6:
+        return table_layout(CONFIG, tables[side], (side, axis))
     if CONFIG.kv.bitmod and random.random() < 0.6:
         return attended_layout(CONFIG, random.choice(TYPES), (side, axis))
     return random_layout(CONFIG, place=(side, axis))
 
 
-def random_pair(channels: int, kind: str, places: Sequence[str] | None = None) -> Pair:
+def random_pair(
+    channels: int, kind: str, places: Sequence[str] | None = None, tables: Tables | None = None
+) -> Pair:
     """A page of any formats; ``kind`` is that of its elements, ``places`` are the axes of keys and values."""
     layouts, quantized = [], []
     parts = random_parts(channels)
     for number, count in (*((0, count) for count in parts), (1, channels)):
         side, axis = SIDES[number], places[number] if places else random.choice(AXES)
         while True:
-            layout = random_form(side, axis)
+            layout = random_form(side, axis, tables)
             if layout.channels != count or (layout.format.group or 0) > CONFIG.group:
                 continue
             own = layout.format.quantize(random_elements(layout, kind))
@@ -292,6 +341,8 @@ def random_pair(channels: int, kind: str, places: Sequence[str] | None = None) -
         quantized.append(own)
         if layout.format.kind == "bitmod":
             coverage_bitmod.hit(type=layout.format.rule, side=side, axis=axis)
+        elif layout.format.kind == "table":
+            coverage_table.hit(side=side, axis=axis)
         else:
             coverage.hit(side=side, axis=axis, format=f"{layout.format.rule}{layout.format.bits}")
     coverage_parts.hit(parts=len(parts))
@@ -324,13 +375,15 @@ def random_queries(count: int, channels: int, kind: str) -> NDArray[np.float16]:
         return x.astype(np.float16)
 
 
-def random_attention(count: int, length: int, places: Sequence[str] | None = None) -> Attention:
+def random_attention(
+    count: int, length: int, places: Sequence[str] | None = None, tables: Tables | None = None
+) -> Attention:
     """A list of so many queries and pages."""
     unit = max(SHORTEST_GROUP, CONFIG.lanes, CONFIG.rows)
     channels = unit * random.randint(1, CONFIG.kv.channels // unit)
     queries, elements = random.choice(QUERIES), random.choice(("normal", "normal", *KINDS))
     coverage_kinds.hit(queries=queries, elements="normal" if elements == "normal" else "others")
-    pairs = [random_pair(channels, elements, places) for _ in range(length)]
+    pairs = [random_pair(channels, elements, places, tables) for _ in range(length)]
     causal = 0
     if random.random() < 0.3:
         # Successive tokens of a prompt: some see nothing of the last page.
@@ -349,7 +402,8 @@ def regular_attention(
     count: int, channels: int, rule: str, bits: int, axes: Sequence[str], length: int, group: int = 32
 ) -> Attention:
     """Pages of one rule, all of the same normal elements; ``axes`` of keys and of values."""
-    key, value = (Format(rule, bits, axis, group) for axis in axes)
+    own = IQ4_NL if rule == "table" else None
+    key, value = (Format(rule, bits, axis, group, table=own) for axis in axes)
     return equal_pages(count, [(key, channels)], value, length)
 
 
@@ -419,15 +473,20 @@ def bound(attention: Attention) -> int:
 @cocotb.test()
 @cocotb.parametrize(stalls=SITUATIONS)
 async def any_pages(dut: Any, stalls: str) -> None:
-    """Lists of pages of any formats, those that are all folded and those that are not."""
+    """Lists of pages of any formats, those that are all folded and those that are not, between new tables."""
     bench = Bench(await reset(dut, cycle_limit=200_000), stalls)
-    left = LISTS
+    left, tables = LISTS, None
     while left > 0:
+        if CONFIG.kv.table and (tables is None or random.random() < 0.7):
+            tables, kinds = random_tables()
+            await bench.load(tables, random.random() < 0.5)
+            for side, kind in kinds.items():
+                coverage_tables.hit(side=side, table=kind)
         lists = []
         for number in range(min(random.randint(1, 8), left)):
             places = ("channel", "token") if number % 2 else None
             count = random.randint(1, CONFIG.kv.queries)
-            lists.append(random_attention(count, random.randint(1, 5), places))
+            lists.append(random_attention(count, random.randint(1, 5), places, tables))
         lag = random.choice(LAGS)
         coverage_lag.hit(lag=lag)
         bench.send(lists, lag)
@@ -474,10 +533,15 @@ async def reset_forgets(dut: Any) -> None:
     """After a reset anywhere nothing of the lists before is left."""
     bench = Bench(await reset(dut, cycle_limit=200_000), "both_random")
     for _ in range(3):
-        bench.send([random_attention(2, 3)])
-        await bench.domain.cycles(random.randint(50, 900))
-        await bench.reset()
-        bench.send([random_attention(random.randint(1, CONFIG.kv.queries), 2)])
+        for count, length in (2, 3), (random.randint(1, CONFIG.kv.queries), 2):
+            tables = None
+            if CONFIG.kv.table and random.random() < 0.7:
+                tables, _ = random_tables()
+                await bench.load(tables)
+            bench.send([random_attention(count, length, tables=tables)])
+            if length == 3:
+                await bench.domain.cycles(random.randint(50, 900))
+                await bench.reset()
         await bench.finish()
 
 
@@ -505,6 +569,8 @@ async def full_throughput(dut: Any) -> None:
         for keys, value, count, length, *_ in SPLIT_RATES
     ]
     limits = [one[-5:] for one in RATES + SPLIT_RATES]
+    if CONFIG.kv.table:
+        await bench.load(dict.fromkeys(SIDES, IQ4_NL))
     for (formats, attention), (count, length, most, lag, run) in zip(asked, limits, strict=True):
         bench.send([attention] * (4 + BEHIND), lag, run)
         own = attention.queries.size

@@ -52,7 +52,7 @@ def form_fields(layout: PageLayout) -> dict[str, Any]:
     form = layout.format
     return {
         "coding": Coding(codings.CODINGS.index(form.coding)),
-        "magnitude": form.kind in ("sign", "bitmod") or form.signed,
+        "magnitude": form.kind in ("sign", "bitmod", "table") or form.signed,
         "side": Side[layout.side.upper()],
         "axis": Axis[form.axis.upper()],
         "group": (form.group or 0).bit_length() - SHORTEST_GROUP.bit_length(),
