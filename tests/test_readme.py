@@ -60,7 +60,7 @@ class Understood(BaseException):
 
 @pytest.fixture
 def options(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Command lines stop once they have read their arguments; libraries and a table lie beside them."""
+    """Command lines stop once they have read their arguments; libraries and tables lie beside them."""
     parse = Parser.parse_args
 
     def stop(self: Parser, *arguments: object) -> None:
@@ -69,7 +69,8 @@ def options(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(Parser, "parse_args", stop)
     for name in LIBRARIES:
         shutil.copy(REPOSITORY / "tests/synth/tiny.lib", tmp_path / name)
-    (tmp_path / "table.toml").write_text(TABLE)
+    for name in {word for words in PYTHON for word in words if re.fullmatch(r"[\w.]+\.toml", word)}:
+        (tmp_path / name).write_text(TABLE)
     monkeypatch.chdir(tmp_path)
 
 
