@@ -86,7 +86,11 @@ def _ports(verilog: str, top: str) -> list[tuple[str, int, str]]:
     body = re.search(rf"^module {top}\(.*?^endmodule", verilog, re.MULTILINE | re.DOTALL)
     if body is None:
         raise PlaceError(f"{top} is no module of the design")
-    return [(way, int(last or 0) + 1, name) for way, last, name in _PORT.findall(body[0])]
+    ports = [(way, int(last or 0) + 1, name) for way, last, name in _PORT.findall(body[0])]
+    named = body[0].partition("(")[2].partition(")")[0].split(",")
+    if {name.strip() for name in named} != {name for *_, name in ports}:
+        raise PlaceError(f"{top} has ports that are neither input nor output, or not as Yosys writes them")
+    return ports
 
 
 def harness(verilog: str, top: str) -> str:

@@ -44,7 +44,7 @@ def add_head(
     window = _layout(scheme.window_format, "key", geometry, channels)
     parts = [line_count(window.bytes)] * 2 + [line_count(copy_bytes(window))] * 2
     starts = [0, *map(int, np.cumsum(parts))]
-    blocks = -(-(residual + tokens - 1) // tokens)  # that the window lies in at most
+    blocks = 1 - (-residual // tokens)  # that the window lies in at most, the present token included
     slots = 1 << (blocks - 1).bit_length()
     pages = max(0, limit - residual + closing_turns(scheme, geometry) - 1) // tokens
     header = {

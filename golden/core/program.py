@@ -288,7 +288,7 @@ def assemble(
 ) -> Image:
     """The image of a model, with ``sequences`` sequences of at most ``limit`` tokens that take turns.
 
-    Logits are worked out where the prompt has no further token, and for its last one.
+    Logits are worked out from the last token of the prompt on.
 
     Raises:
         ValueError: the model does not fit the core; the message says what does not.

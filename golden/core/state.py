@@ -13,10 +13,13 @@ With ``n`` = position + 1 tokens, the first ``closed`` = max(0, (n - residual) /
 pages; the tokens behind them lie in the window: block b in slot ``b % slots``, whose lines begin at
 ``window + (b % slots) * pitch`` with the coded page of the keys; ``coded_values``, ``key_copy`` and
 ``value_copy`` lines behind that are that of the values and the two float16 copies (``golden.kv.window``).
-Slots are a power of two, at least ``1 + residual / P``: a page is closed after the token with which it is due
-was appended.
+Slots are a power of two, at least ``1 + residual / P``: a page may be closed after the token with which it is
+due was appended.
 
-``CLOSE`` is due where ``(n - residual) % P == 0`` and closed > 0; it makes page ``closed - 1`` of the copies.
+``CLOSE`` is due where ``(n - residual) % P == 0`` and closed > 0, with n = position + 1 + ``ahead``; it makes
+page ``closed - 1`` of the copies, whose tokens must have been appended: ``ahead`` below ``residual``, or
+equal to it once the present token is there. The header's ``top`` counts a page from then on, before
+attention reads it.
 """
 
 import numpy as np

@@ -67,11 +67,12 @@ class PageTables(wiring.Component):
         counted = Signal()
         keys_counted = Signal()
         values_counted = Signal()
+        parted = Signal()  # the last page of keys that has passed goes on in another
         of_value = page.form.side == Side.VALUE
         whole = ~page.continues if config.kv.split_keys else 1
         m.d.comb += [
-            loads.eq(place.any() | (self.values.valid & ~ahead.any() & ~counted)),
-            stops.eq(loads | (self.values.valid & counted) | (under_way == _MOST_PAGES)),
+            loads.eq(place.any() | (self.values.valid & ~ahead.any() & ~counted & ~parted)),
+            stops.eq(loads | (self.values.valid & counted) | (under_way + counted >= _MOST_PAGES)),
             self.passed.payload.eq(page),
             self.passed.valid.eq(self.pages.valid & ~stops),
             self.pages.ready.eq(self.passed.ready & ~stops),
@@ -89,6 +90,9 @@ class PageTables(wiring.Component):
             under_way.eq(under_way + counted - self.sent),
             ahead.eq(ahead + keys_counted - values_counted),
         ]
+        if config.kv.split_keys:
+            with m.If(passes & ~of_value):
+                m.d.sync += parted.eq(page.continues)
         with m.If(taken):
             m.d.sync += place.eq(place + 1)
             with m.If(place.all()):

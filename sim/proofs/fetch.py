@@ -43,7 +43,7 @@ class CommandsInOrder(wiring.Component):
 
     Members:
         line, size (in): of the ring, constant.
-        enable, tail, position (in): any.
+        enable, tail, position, prompted (in): any.
         word, outside, failed (in): of an answer, any.
         takes_request, words_valid, takes_command, takes_weights, completes, pick (in): any.
     """
@@ -58,6 +58,7 @@ class CommandsInOrder(wiring.Component):
                 "size": In(_RING),
                 "tail": In(32),
                 "position": In(32),
+                "prompted": In(1),
                 "word": In(config.memory_bits),
                 **{name: In(1) for name in names},
             }
@@ -75,6 +76,7 @@ class CommandsInOrder(wiring.Component):
             own.enable.eq(self.enable),
             own.tail.eq(self.tail),
             own.position.eq(self.position),
+            own.prompted.eq(self.prompted),
             own.commands.ready.eq(self.takes_command),
             own.weights.ready.eq(self.takes_weights),
         ]
