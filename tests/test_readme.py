@@ -58,6 +58,12 @@ class Understood(BaseException):
     """The arguments were taken; the command must not go on."""
 
 
+def write_tables(folder: Path) -> None:
+    """Those that commands name."""
+    for name in {word for words in PYTHON for word in words if re.fullmatch(r"[\w.]+\.toml", word)}:
+        (folder / name).write_text(TABLE)
+
+
 @pytest.fixture
 def options(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Command lines stop once they have read their arguments; libraries and tables lie beside them."""
@@ -69,8 +75,7 @@ def options(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(Parser, "parse_args", stop)
     for name in LIBRARIES:
         shutil.copy(REPOSITORY / "tests/synth/tiny.lib", tmp_path / name)
-    for name in {word for words in PYTHON for word in words if re.fullmatch(r"[\w.]+\.toml", word)}:
-        (tmp_path / name).write_text(TABLE)
+    write_tables(tmp_path)
     monkeypatch.chdir(tmp_path)
 
 
@@ -165,7 +170,7 @@ if BARE:
         """
         (tmp_path / "synth").symlink_to(REPOSITORY / "synth")
         shutil.copy(REPOSITORY / "synth/space.toml", tmp_path / "SPACE.toml")
-        (tmp_path / "table.toml").write_text(TABLE)
+        write_tables(tmp_path)
         for name in LIBRARIES:
             shutil.copy(REPOSITORY / "tests/synth/tiny.lib", tmp_path / name)
         done = subprocess.run(

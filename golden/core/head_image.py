@@ -46,7 +46,7 @@ def add_head(
     starts = [0, *map(int, np.cumsum(parts))]
     blocks = 1 - (-residual // tokens)  # that the window lies in at most, the present token included
     slots = 1 << (blocks - 1).bit_length()
-    pages = max(0, limit - residual + closing_turns(scheme, geometry) - 1) // tokens
+    pages = max(0, limit - residual + closing_turns(scheme, geometry)) // tokens
     header = {
         "window": builder.reserve(f"{name}.window", starts[-1] * slots * LINE_BYTES),
         "pitch": starts[-1],
@@ -80,7 +80,7 @@ def add_head(
 
 
 def closing_turns(scheme: Scheme, geometry: Geometry) -> int:
-    """Tokens at which a page can close: its own have all come before, and attention reads it at the last."""
+    """Tokens at which a page can close: its own have all come, and attention reads it behind the last."""
     return min(geometry.page_tokens, scheme.residual)
 
 

@@ -166,29 +166,33 @@ class _Writer:
             self.vector(Function.ADD, own, own, len(part), operand=self.places.row, beside=beside)
 
     def back(self, number: int, layer: Layer, name: str, following: str, row: NDArray[np.float32]) -> None:
-        """A matrix whose results are added to the residual stream, and meanwhile the row of the next norm."""
+        """A matrix whose results are added to the residual stream, and meanwhile the row of the next norm.
+
+        While the vector goes down, pages of values close.
+        """
         places, width, own = self.places, self.model.width, f"layer{number}.{name}"
         bias = layer.biases.get(name)
         self.matvec(own, getattr(layer, name), places.wide, destination=places.normed, rows=width)
         self.bias(own, bias, places.normed)
         self.row(following, row, beside=int(bias is None))
+        if name == "down":
+            self.closes(number, 1)
         self.vector(Function.ADD, places.x, places.x, width, operand=places.normed)
 
-    def closes(self, number: int) -> None:
+    def closes(self, number: int, side: int) -> None:
         """Pages of a layer: those of a head close when no other's do, as far as there are tokens for all.
 
-        A page's last token came before the present one, and attention reads the page ``ahead`` tokens later.
+        All of a page's tokens are there, and attention reads it ``ahead`` tokens later.
         """
         scheme, size = self.model.layers[number].scheme, self.geometry.page_tokens
         for place, line in enumerate(self.heads[number], number * self.model.kv_heads):
-            ahead = place % closing_turns(scheme, self.geometry)
+            ahead = 1 + place % closing_turns(scheme, self.geometry)
             own = {"head": line, "ahead": ahead, "beside": 1}
             own |= {"mask": size - 1, "phase": (scheme.residual - 1 - ahead) % size}
-            for side in range(2):
-                self.program.add(Opcode.CLOSE, side=side, **own)
+            self.program.add(Opcode.CLOSE, side=side, **own)
 
     def appends(self, number: int) -> None:
-        """Keys and values of a token to a layer's windows, when what closing them wrote is there."""
+        """Keys and values of a token to a layer's windows."""
         model, keys = self.model, self.places.wide + self.model.heads * self.model.channels
         values = keys + model.kv_heads * model.channels
         for place, line in enumerate(self.heads[number]):
@@ -198,7 +202,6 @@ class _Writer:
                     head=line,
                     source=first + place * model.channels,
                     side=side,
-                    wait_results=int(place == side == 0),
                     beside=1,
                 )
 
@@ -215,8 +218,6 @@ class _Writer:
         self.matvec(f"{name}.q", layer.q, places.normed, destination=places.wide, rows=queries)
         self.bias(f"{name}.kv", layer.biases.get("kv"), own, beside=1)
         self.turn(f"{name}.k_norm", norms[1], own, keys, beside=1)
-        if number == 0:
-            self.closes(number)
         self.appends(number)
         lines = self.heads[number]
         (pitch,) = {after - before for before, after in pairwise(lines)} or {0}  # the same for all
@@ -247,7 +248,7 @@ class _Writer:
     def gates(self, number: int, layer: Layer) -> None:
         """The vector that goes down: most of it is made while the array works out the rest's factors.
 
-        While it works out the first ones, pages of the next layer close.
+        While it works out the first ones, pages of keys close.
         """
         wide, hidden = self.places.wide, self.model.hidden
         most = hidden - -(-hidden // (_REST * UNIT)) * UNIT
@@ -258,8 +259,8 @@ class _Writer:
             weights = stacked(some_rows(layer.gate, rows), some_rows(layer.up, rows))
             count = weights.shape[0]
             self.matvec(name, weights, self.places.normed, destination=first, rows=count)
-            if place == 0 and number + 1 < len(self.heads):
-                self.closes(number + 1)
+            if place == 0:
+                self.closes(number, 0)
         for place, rows in enumerate(parts):
             first, count = wide + 2 * rows.start, rows.stop - rows.start
             beside = int(place + 1 < len(parts))
