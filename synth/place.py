@@ -41,7 +41,7 @@ def place(verilog: str, top: str, family: str, period: float, folder: Path) -> T
 
     Args:
         verilog: the design. Each of its ports takes a pin; where they are more than the package has, they
-            end at registers that are shifted (``harness``).
+            end at registers that are shifted.
         top: name of its top module.
         family: one of FAMILIES.
         period: clock period in ns to work towards.
@@ -54,8 +54,9 @@ def place(verilog: str, top: str, family: str, period: float, folder: Path) -> T
     """
     part, device, command = FAMILIES[family]
     program = part.need("place and route")
-    if sum(width for _, width, _ in _ports(verilog, top)) > PINS[family]:
-        verilog, top = verilog + harness(verilog, top), _HARNESS
+    ports = _ports(verilog, top)
+    if sum(width for _, width, _ in ports) > PINS[family]:
+        verilog, top = verilog + _harness(top, ports), _HARNESS
     script = f"read_verilog -sv design.v\nchformal -remove\n{command} -top {top} -json place.json\n"
     yosys.run(script, folder, {"design.v": verilog}, "place")
     options = ("--freq", f"{1000 / period:g}", "--json", "place.json", "--report", "placed.json")
@@ -93,17 +94,17 @@ def _ports(verilog: str, top: str) -> list[tuple[str, int, str]]:
     return ports
 
 
-def harness(verilog: str, top: str) -> str:
+def _harness(top: str, ports: list[tuple[str, int, str]]) -> str:
     """A module with few pins around a design: registers in front of every input and behind every output.
 
     Inputs are a shift register; outputs are taken by another one, which is shifted out. So the clock that is
     reached is that between registers, and what a neighbour on the same device would meet.
 
     Args:
-        verilog: the design, with the clock ``clk``.
-        top: name of its top module.
+        top: name of the design's top module.
+        ports: as of ``_ports``; the clock is ``clk``.
     """
-    ports = [port for port in _ports(verilog, top) if port[2] != "clk"]
+    ports = [port for port in ports if port[2] != "clk"]
     sizes = {way: sum(width for each, width, _ in ports if each == way) for way in ("input", "output")}
     places = dict.fromkeys(sizes, 0)
     pins = [".clk(clk)"]

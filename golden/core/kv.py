@@ -87,7 +87,7 @@ def _own_bytes(layout: PageLayout, place: int) -> tuple[NDArray[np.bool_], NDArr
 
 
 def close(memory: Memory, fields: dict[str, int], position: int, shape: KvShape) -> tuple[Status, int]:
-    """The oldest page of the window to the cache, if it is due so many tokens later.
+    """The oldest page of the window to the cache, if it is due ``ahead`` tokens later.
 
     Args:
         memory: uint8, changed in place.

@@ -61,11 +61,10 @@ class Fetch(wiring.Component):
 
     A command is looked at by itself (``golden.core.commands.problem``), then ``mask`` and ``phase`` are
     compared with ``position``, and ``unprompted`` with ``prompted``; the status that comes with it says
-    whether it is to be executed. One that
-    could not be read is NOP with the flags ``interrupt`` and ``stop``, and status ``OUTSIDE`` or
-    ``BUS_ERROR``. One command waits on ``commands``, and the one behind it is decided meanwhile; at most
-    ``GIVEN`` that were given out are not complete. After a BEGIN or an ADVANCE that is to be executed none is
-    decided until every command given out is complete.
+    whether it is to be executed. One that could not be read is NOP with the flags ``interrupt`` and ``stop``,
+    and status ``OUTSIDE`` or ``BUS_ERROR``. One command waits on ``commands``, and the one behind it is
+    decided meanwhile; at most ``GIVEN`` that were given out are not complete. After a BEGIN or an ADVANCE
+    that is to be executed none is decided until every command given out is complete.
 
     The packet of a MATVEC that is to be executed is asked for as soon as it is decided: before the commands
     in front of it are complete, and in their order. A command is given out four cycles after its last word

@@ -26,10 +26,10 @@ from sim.benches.attention.attention_tile import (
     LISTS,
     Attention,
     array_order,
-    page_fields,
     random_attention,
     random_pair,
 )
+from sim.benches.kv.pages import page_fields
 from sim.coverage import Coverage
 from sim.errors import ErrorCounter
 from sim.scoreboard import Scoreboard
@@ -110,7 +110,7 @@ class Bench:
         for page_number, side in array_order(range(damaged.length), 1):
             for part in own.pairs[page_number].places(side):
                 page_sent = damaged.pages[page_number, part]
-                form = page_fields(page_sent.layout) | page_sent.form
+                form = page_fields(CONFIG, page_sent.layout) | page_sent.form
                 record = own.records(page_number, part) | {"form": form, "scores": False}
                 self.sources["pages", place].send(record)
                 self.sources["words", place].send_all(page_sent.word_beats())

@@ -23,14 +23,13 @@ from sim.benches.attention.attention_tile import (
     Attention,
     Bench,
     array_order,
-    page_fields,
     random_attention,
 )
 from sim.benches.attention.query_lists import QueryList, random_patterns
 from sim.benches.kv import bad_pages
 from sim.benches.kv.bad_pages import SentPage, bad_page, impossible_forms, intact_page
 from sim.benches.kv.bitmod_pages import are_attended
-from sim.benches.kv.pages import form_fields, random_layout, words_of
+from sim.benches.kv.pages import form_fields, page_fields, random_layout, words_of
 from sim.benches.kv.table_pages import Tables
 from sim.coverage import Coverage
 from sim.spacing import SPACINGS, every_pair, send_spaced
@@ -156,7 +155,7 @@ class SentList:
             self.expect(bench)
         for place in self.attention.pairs[number].places(side):
             page = self.pages[number, place]
-            form = page_fields(page.layout) | page.form
+            form = page_fields(CONFIG, page.layout) | page.form
             bench.sources["pages"].send(self.attention.records(number, place) | {"form": form})
             bench.sources["words"].send_all(page.word_beats())
 

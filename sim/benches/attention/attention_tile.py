@@ -34,7 +34,7 @@ from hw.config import Config
 from hw.kv.payloads import SHORTEST_GROUP, word
 from sim import context
 from sim.benches.kv.bitmod_pages import TYPES, attended_layout
-from sim.benches.kv.pages import FORMATS, KINDS, form_fields, random_elements, random_layout, words_of
+from sim.benches.kv.pages import FORMATS, KINDS, page_fields, random_elements, random_layout, words_of
 from sim.benches.kv.table_pages import TABLES, Tables, random_tables, table_layout
 from sim.coverage import Coverage
 from sim.errors import ErrorCounter, ErrorPlan
@@ -159,7 +159,7 @@ class Attention:
         pair = self.pairs[number]
         keys = len(pair.places(0))
         return {
-            "form": page_fields(pair.layouts[place]),
+            "form": page_fields(CONFIG, pair.layouts[place]),
             "last_query": len(self.queries) - 1,
             "first": pair.first,
             "last": pair.last,
@@ -170,16 +170,6 @@ class Attention:
             "scores": self.scores,
             **({"continues": place < keys - 1} if CONFIG.kv.split_keys else {}),
         }
-
-
-def page_fields(layout: PageLayout) -> dict[str, Any]:
-    """A page's format, of any rule, as the payload ``page_format``."""
-    kind = layout.format.kind
-    return (
-        form_fields(layout)
-        | ({"bitmod": kind == "bitmod"} if CONFIG.kv.bitmod else {})
-        | ({"table": kind == "table"} if CONFIG.kv.table else {})
-    )
 
 
 def array_order(pages: Sequence[Any], lag: int, run: int = 1) -> Iterator[tuple[Any, int]]:

@@ -11,23 +11,17 @@ from golden.kv.pages import PageLayout
 from golden.numbers import datatypes
 from hw.config import Config
 from hw.kv.payloads import SELECTOR_BITS, SHORTEST_GROUP
-from sim.benches.kv.pages import fitting_groups, form_fields
+from sim.benches.kv.pages import fitting_groups
 
 __all__ = [
     "TYPES",
     "are_attended",
     "attended_layout",
-    "bitmod_fields",
     "bitmod_layout",
     "values_of_every_choice",
 ]
 
 TYPES = tuple(bitmod.TYPES)
-
-
-def bitmod_fields(layout: PageLayout) -> dict[str, object]:
-    """A page's format, of any rule, as the payload ``page_format``."""
-    return form_fields(layout) | {"bitmod": layout.format.kind == "bitmod"}
 
 
 def bitmod_layout(config: Config, name: str, place: tuple[str, str], short: bool = False) -> PageLayout:

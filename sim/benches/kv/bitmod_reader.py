@@ -10,9 +10,9 @@ from golden.kv.pages import PageLayout
 from hw.config import Config
 from hw.kv.payloads import page_format, value_beat, word
 from sim import context
-from sim.benches.kv.bitmod_pages import TYPES, bitmod_fields, bitmod_layout
+from sim.benches.kv.bitmod_pages import TYPES, bitmod_layout
 from sim.benches.kv.decoded_pages import values_of
-from sim.benches.kv.pages import FORMATS, KINDS, PLACES, random_elements, random_layout, words_of
+from sim.benches.kv.pages import FORMATS, KINDS, PLACES, page_fields, random_elements, random_layout, words_of
 from sim.coverage import Coverage
 from sim.scoreboard import Scoreboard
 from sim.streams import SITUATIONS, StreamSink, StreamSource, reset, situation
@@ -41,7 +41,7 @@ async def every_place(dut: Any, stalls: str) -> None:
     def send(layout: PageLayout) -> int:
         page = layout.pack(layout.format.quantize(random_elements(layout, random.choice(tuple(KINDS)))))
         own = words_of(page, WIDTH)
-        formats.send(bitmod_fields(layout))
+        formats.send(page_fields(config, layout))
         words.send_all({"data": data, "last": place == len(own) - 1} for place, data in enumerate(own))
         values = values_of(layout, layout.unpack(page), LANES, False)
         board.expect_all(values)

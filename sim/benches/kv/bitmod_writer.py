@@ -15,8 +15,8 @@ from hw.config import Config
 from hw.kv.payloads import Axis, Coding, Side
 from hw.kv.quantiser import page_cycles
 from sim import context
-from sim.benches.kv.bitmod_pages import TYPES, bitmod_fields, bitmod_layout, values_of_every_choice
-from sim.benches.kv.pages import FORMATS, KINDS, PLACES, random_elements, random_layout
+from sim.benches.kv.bitmod_pages import TYPES, bitmod_layout, values_of_every_choice
+from sim.benches.kv.pages import FORMATS, KINDS, PLACES, page_fields, random_elements, random_layout
 from sim.benches.kv.writer_streams import WriterStreams
 from sim.benches.kv.written_pages import sent_elements
 from sim.coverage import Coverage
@@ -40,7 +40,7 @@ coverage_rate = Coverage("kv_bitmod_writer_rate", {"type": TYPES})
 def send(bench: WriterStreams, layout: PageLayout, x: NDArray[np.float16]) -> None:
     """A page whose choices are noted."""
     form = layout.format
-    quantized = bench.send(sent_elements(layout, x, LANES)._replace(form=bitmod_fields(layout)))
+    quantized = bench.send(sent_elements(layout, x, LANES)._replace(form=page_fields(config, layout)))
     if form.kind == "bitmod":
         for selector in np.unique(quantized.selector):
             coverage_choices.hit(type=form.rule, selector=int(selector))
@@ -112,7 +112,7 @@ async def impossible_formats(dut: Any) -> None:
     wrong += [{"magnitude": 0}, {"channels": 1, "group": 1, "axis": Axis.CHANNEL, "side": Side.KEY}]
     for fields in wrong:
         page = sent_elements(layout, random_elements(layout, "normal"), LANES)
-        bench.send(page._replace(form=bitmod_fields(layout) | fields, kept=None))
+        bench.send(page._replace(form=page_fields(config, layout) | fields, kept=None))
     send(bench, layout, random_elements(layout, "normal"))
     await bench.finish(error_format=len(wrong))
 

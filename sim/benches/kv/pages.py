@@ -22,6 +22,7 @@ __all__ = [
     "elements_of",
     "fitting_groups",
     "form_fields",
+    "page_fields",
     "parts_of",
     "random_elements",
     "random_layout",
@@ -59,6 +60,16 @@ def form_fields(layout: PageLayout) -> dict[str, Any]:
         "channels": layout.channels // SHORTEST_GROUP,
         "gamma": round(form.gamma * 256),
     }
+
+
+def page_fields(config: Config, layout: PageLayout) -> dict[str, Any]:
+    """A page's format, of any rule, as the payload ``page_format`` of a configuration."""
+    kind = layout.format.kind
+    return (
+        form_fields(layout)
+        | ({"bitmod": kind == "bitmod"} if config.kv.bitmod else {})
+        | ({"table": kind == "table"} if config.page_tables else {})
+    )
 
 
 def random_layout(
