@@ -31,6 +31,7 @@ from golden.evaluate import name_of, scheme_name
 from golden.generate import prompt_ids, spoken
 from golden.model import tokenizer
 from golden.model.recipes import RECIPES
+from hw.attention.engine import check_columns
 from hw.config import preset
 from sim.core import (
     CommandFailed,
@@ -164,6 +165,13 @@ def _parser() -> Parser:
     )
     parser.add_argument("--kv", type=scheme_name, default="native4_paged", metavar="NAME", help="KV scheme")
     parser.add_argument("--preset", choices=geometry.PRESETS, default="edge", help="the core")
+    parser.add_argument(
+        "--columns",
+        type=positive,
+        default=1,
+        metavar="N",
+        help="token columns of the array: queries of a KV head that read a page together (default 1)",
+    )
     parser.add_argument("--tokens", type=positive, default=56, metavar="N", help="most tokens of an answer")
     parser.add_argument(
         "--behind",
@@ -203,7 +211,8 @@ def _run(options: argparse.Namespace) -> int:
     words = tokenizer.of(checkpoint)
     ids, ends = prompt_ids(words, options.prompt, options.plain)
     image = Image.load(options.image) if options.image else None
-    config = preset(image.symbols.preset if image else options.preset)
+    config = preset(image.symbols.preset if image else options.preset).changed(columns=options.columns)
+    check_columns(config)
     timing = _timing(options, config.memory_bits // 8)
     if not image:
         room = max(len(ids), options.behind) + options.tokens + 1

@@ -185,4 +185,6 @@ if BARE:
             assert done.stdout == ""
             assert done.stderr
             lines = done.stderr.splitlines()
-            assert not [line for line in lines if "which is not installed: " not in line and MODEL not in line]
+            assert not [
+                line for line in lines if "which is not installed: " not in line and MODEL not in line
+            ]

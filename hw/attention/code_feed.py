@@ -2,7 +2,7 @@
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.fifo import SyncFIFO
+from amaranth.lib.fifo import SyncFIFOBuffered
 from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import exact_log2
 
@@ -85,7 +85,7 @@ class CodeFeed(wiring.Component):
         outputs = {"passes": self.passes, "scaled": self.scaled, "values": self.values}
         fifos = {}
         for name, target in outputs.items():
-            fifo = SyncFIFO(width=target.payload.shape().size, depth=_WAITING)
+            fifo = SyncFIFOBuffered(width=target.payload.shape().size, depth=_WAITING)
             m.submodules[f"waiting_{name}"] = fifos[name] = fifo
             connect(m, fifo.r_stream, flipped(target))
         told = Signal()

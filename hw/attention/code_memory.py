@@ -125,9 +125,13 @@ class CodeMemory(wiring.Component):
         beat = self.dense.payload
         row = written[exact_log2(BANKS) : -1]
         used = Signal.like(written)
+        freed = Signal.like(
+            written
+        )  # a cycle late, or the oldest page's length would be the words' readiness
         taken = Signal()
+        m.d.sync += freed.eq(free)
         m.d.comb += [
-            used.eq(written - free),
+            used.eq(written - freed),
             self.dense.ready.eq(used <= size - Mux(beat.both, 2 * parts, parts)),
             taken.eq(self.dense.valid & self.dense.ready),
         ]

@@ -164,14 +164,23 @@ class Division(wiring.Component):
         half = _BITS // 2
         chosen = Mux(upper, multiplier[half:], multiplier[:half])
         width = len(multiplicand) + half
-        low = Signal(width, reset_less=True)
         rows = [Cat(Const(0, place), Mux(chosen[place], multiplicand, 0)) for place in range(half)]
-        left, right = compress(m, [*rows, Mux(upper, low[half:], 0)], width, name="product")
-        total = Signal(width)
-        m.d.comb += total.eq(left + right)
-        with m.If(~upper):
+        left = Signal(width, reset_less=True)
+        right = Signal.like(left)
+        low = Signal.like(left)
+        total = Signal.like(left)
+        product = Signal(half + width, reset_less=True)
+        # What the rows come to is added up while those of the next half are chosen.
+        m.d.comb += total.eq(left + right + Mux(upper, 0, low[half:]))
+        with m.If(~upper | advance):
+            m.d.sync += [
+                each.eq(part)
+                for each, part in zip((left, right), compress(m, rows, width, name="product"), strict=True)
+            ]
+        with m.If(upper):
             m.d.sync += low.eq(total)
-        product = hold(m, advance, "product", Cat(low[:half], total))
+        with m.Else():
+            m.d.sync += product.eq(Cat(low[:half], total))
         width = len(product)
         factor = Signal(width)
         second = Signal(width)

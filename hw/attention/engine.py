@@ -38,10 +38,23 @@ from hw.kv.page_reader import ERRORS
 from hw.kv.payloads import Side, word
 from hw.payloads import ActivationFormat
 
-__all__ = ["Engine", "members"]
+__all__ = ["Engine", "check_columns", "members"]
 
 _LISTS = 4
 """Lists whose queries have been read for the last time and whose outputs have not all left."""
+
+
+def check_columns(config: Config) -> None:
+    """Whether the queries of a KV head can be spread over the columns.
+
+    Raises:
+        ConfigurationError: they cannot.
+    """
+    if config.columns not in (1, 2, 4, 8) or 2 * config.columns > config.kv.queries:
+        raise ConfigurationError(
+            f"columns {config.columns} must be a power of two and at most half of "
+            f"kv.queries {config.kv.queries}"
+        )
 
 
 def members(config: Config) -> dict[str, wiring.Member]:
@@ -107,11 +120,7 @@ class Engine(wiring.Component):
 
     def __init__(self, config: Config) -> None:
         self._MustUse__used = True  # Amaranth would warn of a component that is refused here
-        if config.columns not in (1, 2, 4, 8) or 2 * config.columns > config.kv.queries:
-            raise ConfigurationError(
-                f"columns {config.columns} must be a power of two and at most half of "
-                f"kv.queries {config.kv.queries}"
-            )
+        check_columns(config)
         self.config = config
         super().__init__(members(config))
         self._MustUse__used = False
@@ -237,9 +246,11 @@ class Engine(wiring.Component):
         opening = Signal(init=1)
         m.submodules.vectors_under_way = under_way = SyncFIFO(width=about.size, depth=4)
         m.submodules.terms_under_way = sides = SyncFIFO(width=1, depth=2)
-        # Between the aligner's room and the halting of all lanes.
-        m.submodules.waiting_beats = beats = SyncFIFO(width=Shape.cast(out.shape()).width, depth=2)
+        # Between the aligner's room and the halting of all lanes, whose cause is a register.
+        m.submodules.waiting_beats = beats = SyncFIFO(width=Shape.cast(out.shape()).width, depth=3)
         connect(m, beats.r_stream, flipped(self.beats))
+        room = Signal(init=1)
+        m.d.sync += room.eq(beats.w_level + (folding.folded.valid & room) < beats.depth)
         accepted = beat.valid & beat.ready
         ends = Signal()
         with m.If(accepted):
@@ -250,14 +261,14 @@ class Engine(wiring.Component):
             folded.eq(under_way.r_data),
             under_way.w_data.eq(vector),
             under_way.w_en.eq(accepted & opening),
-            folding.folded.ready.eq(beats.w_rdy),
-            beats.w_en.eq(folding.folded.valid),
+            folding.folded.ready.eq(room),
+            beats.w_en.eq(folding.folded.valid & room),
             beats.w_data.eq(out),
             out.elements.eq(folding.folded.payload.elements),
             out.last.eq(folding.folded.payload.last),
             out.format.eq(ActivationFormat.BF16),
             out.halvings.eq(folded.halvings),
-            ends.eq(folding.folded.valid & beats.w_rdy & out.last),
+            ends.eq(folding.folded.valid & room & out.last),
             under_way.r_en.eq(ends),
             sides.w_data.eq(folded.side),
             sides.w_en.eq(ends),

@@ -150,18 +150,18 @@ class NumberMemory(wiring.Component):
         m.submodules.complete = complete = SyncFIFO(width=self.pages.payload.shape().size, depth=_COMPLETE)
         begin = Signal(range(2 * size))
         free = Signal.like(begin)
+        address = Signal.like(begin)
         words = Signal(range(size))
-        place = Signal(range(size))  # of the word within the page's scales and minima
+        place = Signal(range(size))  # of the word within the page's scales, or its minima
         of_minima = Signal()
-        offset = Signal.like(place)
+        side_ends = Signal()
         room = Signal()
         takes = Signal()
         ends = Signal()
         m.d.comb += [
             words.eq(field_words(self.pages.payload.form, self.config)),
-            of_minima.eq(place >= words),
-            offset.eq(Mux(of_minima, place - words, place)),
-            room.eq((begin + offset - free)[: len(begin)] < size),
+            side_ends.eq(place == words - 1),
+            room.eq((address - free)[: len(address)] < size),
             self.numbers.ready.eq(self.pages.valid & room & (complete.w_rdy | ~self.numbers.payload.last)),
             takes.eq(self.numbers.valid & self.numbers.ready),
             ends.eq(takes & self.numbers.payload.last),
@@ -174,14 +174,16 @@ class NumberMemory(wiring.Component):
             chosen = of_minima if name == "minima" else ~of_minima
             write = ring.write_port()
             m.d.comb += [
-                write.addr.eq(begin + offset),
+                write.addr.eq(address),
                 write.data.eq(self.numbers.payload.data),
                 write.en.eq(takes & chosen),
             ]
         with m.If(takes):
-            m.d.sync += place.eq(place + 1)
+            m.d.sync += [place.eq(place + 1), address.eq(address + 1)]
+            with m.If(side_ends):
+                m.d.sync += [place.eq(0), address.eq(begin), of_minima.eq(1)]
         with m.If(ends):
-            m.d.sync += [place.eq(0), begin.eq(begin + words)]
+            m.d.sync += [place.eq(0), address.eq(begin + words), begin.eq(begin + words), of_minima.eq(0)]
         with m.If(self.release):
             m.d.sync += free.eq(free + self.released)
 

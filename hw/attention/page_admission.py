@@ -29,7 +29,7 @@ def admitted_page(config: Config) -> data.StructLayout:
 
 
 class PageAdmission(wiring.Component):
-    """Pass pages on, or what stands in for them; a register.
+    """Pass pages on, or what stands in for them: a page in two cycles at most, through a register.
 
     Refused is a page with an illegal format, with groups that the array cannot reduce or whose selectors
     cannot be kept (``hw.attention.selector_memory``), or with other channels than its list. Those of a list
@@ -84,7 +84,7 @@ class PageAdmission(wiring.Component):
         if config.page_tables:
             misfit = misfit | (form.table & ~self.loaded)
         m.d.comb += [
-            self.pages.ready.eq(~self.admitted.valid | self.admitted.ready),
+            self.pages.ready.eq(~self.admitted.valid),
             taken.eq(self.pages.valid & self.pages.ready),
             too_long.eq(~is_folded(form) & (group_length(form) > config.group)),
             refused.eq(~is_legal(form, config) | too_long | misfit),
@@ -106,6 +106,8 @@ class PageAdmission(wiring.Component):
             ]
             with m.If(refused):
                 m.d.sync += self._stand_in(admitted.page, channels)
+        with m.Elif(self.admitted.ready):
+            m.d.sync += self.admitted.valid.eq(0)
         return m
 
     def _limits(self) -> tuple[int, int]:

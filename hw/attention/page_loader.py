@@ -83,24 +83,25 @@ class PageLoader(wiring.Component):
         ]
         connect(m, flipped(self.words), splitter.words)
 
-        # A page's header comes before its words, and is kept until its numbers are there.
+        # A page's header comes before its words, and is kept until the next one's.
         coming = Signal(shape)
-        page = coming.page
+        reading = Signal(shape, reset_less=True)
+        form = coming.page.form
         codes_of = Signal(about)
         begun = Signal()
         begins = Signal()
         room = Signal()
         m.d.comb += [
             coming.eq(pages.r_data),
-            self.number_pages.payload.eq(page),
+            self.number_pages.payload.eq(reading.page),
             self.number_pages.valid.eq(begun),
-            pages.r_en.eq(self.number_pages.ready & begun),
             splitter.headers.ready.eq(~begun & written.w_rdy & replayed.w_rdy & pages.r_rdy & room),
             begins.eq(splitter.headers.valid & splitter.headers.ready),
-            codes_of.coding.eq(page.form.coding),
-            codes_of.side.eq(page.form.side),
-            codes_of.channels.eq(page.form.channels),
-            codes_of.last_turn.eq(turn_of(page.last_query, config)),
+            pages.r_en.eq(begins),
+            codes_of.coding.eq(form.coding),
+            codes_of.side.eq(form.side),
+            codes_of.channels.eq(form.channels),
+            codes_of.last_turn.eq(turn_of(coming.page.last_query, config)),
         ]
         for fifo, taker in ((written, writer.pages), (replayed, self.code_pages)):
             m.d.comb += [
@@ -111,12 +112,12 @@ class PageLoader(wiring.Component):
                 fifo.r_en.eq(taker.ready),
             ]
         with m.If(begins):
-            m.d.sync += begun.eq(1)
+            m.d.sync += [begun.eq(1), reading.eq(coming)]
         with m.If(self.number_pages.ready & begun):
             m.d.sync += begun.eq(0)
         if config.kv.bitmod:
-            m.d.comb += codes_of.bitmod.eq(page.form.bitmod)
-            self._select(m, splitter, page)
+            m.d.comb += codes_of.bitmod.eq(form.bitmod)
+            self._select(m, splitter, reading.page)
         else:
             connect(m, splitter.numbers, flipped(self.numbers))
         m.d.comb += [
@@ -127,7 +128,7 @@ class PageLoader(wiring.Component):
         ]
         connect(m, writer.dense, flipped(self.dense))
         m.d.comb += self.error_format.eq(admission.error_format)
-        self._mark(m, splitter, writer, coming, begins, room)
+        self._mark(m, splitter, writer, reading, room)
         return m
 
     def _select(self, m: Module, splitter: PageSplitter, page: data.View) -> None:
@@ -154,8 +155,7 @@ class PageLoader(wiring.Component):
         m: Module,
         splitter: PageSplitter,
         writer: CodeWriter,
-        coming: data.View,
-        begins: Signal,
+        page: data.View,
         room: Signal,
     ) -> None:
         """Gather what is wrong with the pages of a list.
@@ -164,12 +164,9 @@ class PageLoader(wiring.Component):
         """
         mark = Signal(list_mark(self.config))
         m.submodules.waiting_marks = marks = SyncFIFO(width=mark.shape().size, depth=_MARKS)
-        page = Signal.like(coming, name="reading", reset_less=True)
         ended = Signal()
         illegal = Signal()
         damaged = Signal(LISTS)
-        with m.If(begins):
-            m.d.sync += page.eq(coming)
         m.d.sync += [
             ended.eq(writer.pages.valid & writer.pages.ready),
             illegal.eq(writer.illegal | (illegal & ~ended)),

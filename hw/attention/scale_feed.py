@@ -1,6 +1,6 @@
 """Scale feed: steps and offsets of a page's groups to the rescaler, and the exponents of its outputs."""
 
-from amaranth.hdl import Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Shape, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.fifo import SyncFIFO
 from amaranth.lib.wiring import In, Out, connect, flipped
@@ -170,7 +170,7 @@ class ScaleFeed(wiring.Component):
         self, m: Module, form: data.View, wanted: Value, groups: Value, blocks: Value, ends: Value
     ) -> None:
         """Ask for the numbers of group after group; those of keys are [token, group], of values the other."""
-        config, request = self.config, self.requests.payload
+        config, request = self.config, Signal(number_request(self.config), name="request")
         lanes, is_key = config.activation_lanes, form.side == Side.KEY
         parts = config.rows // lanes
         part = Signal(range(parts), name="asked_part")
@@ -184,13 +184,17 @@ class ScaleFeed(wiring.Component):
         within = Mux(is_key, group, block * config.rows)
         part_ends = part == parts - 1
         group_ends = group == groups - 1
+        # Between the rescaler's readiness and the walk through the groups.
+        m.submodules.waiting_requests = requests = SyncFIFO(width=Shape.cast(request.shape()).width, depth=2)
+        connect(m, requests.r_stream, flipped(self.requests))
         m.d.comb += [
-            self.requests.valid.eq(wanted & ~asked),
+            requests.w_en.eq(wanted & ~asked),
+            requests.w_data.eq(request),
             request.word.eq(word),
             request.index.eq(start + within + part * lanes * stride),
             request.stride.eq(stride),
         ]
-        with m.If(self.requests.valid & self.requests.ready):
+        with m.If(requests.w_en & requests.w_rdy):
             if parts > 1:
                 m.d.sync += part.eq(Mux(part_ends, 0, part + 1))
             with m.If(part_ends):

@@ -65,6 +65,7 @@ class Completions(wiring.Component):
         item = self.records.p
         takes = Signal()
         leaves = Signal()
+        left_whole = Signal()
         m.d.comb += [
             self.records.ready.eq((left == 0) & waiting.w_rdy),
             takes.eq(self.records.valid & self.records.ready),
@@ -83,8 +84,10 @@ class Completions(wiring.Component):
             ]
         with m.If(leaves):
             m.d.sync += [left.eq(left - 1), part.eq(part + 1)]
-            with m.If(left == 1):
-                m.d.sync += place.eq(self._behind(m, place))
+        # The place follows a cycle later, before the next record can leave.
+        m.d.sync += left_whole.eq(leaves & (left == 1))
+        with m.If(left_whole):
+            m.d.sync += place.eq(self._behind(m, place))
         self._write(m, content, place, part if parts > 1 else Const(0, 0))
         self._answered(m, parts, waiting)
         return m

@@ -12,6 +12,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect, flipped
 
 from golden.core.commands import Function, Opcode
+from hw.attention.engine import check_columns
 from hw.bus import axi
 from hw.bus.register_bank import bus_signature
 from hw.config import Config, ConfigurationError
@@ -48,17 +49,16 @@ class Core(wiring.Component):
         irq (out): level, as ``IRQ_PENDING`` and ``IRQ_ENABLE`` say.
 
     Raises:
-        ConfigurationError: several columns, a programmable table of weights or pages, BitMoD's types on
-            pages, words of memory longer than a line, or scratch words that are longer than those of memory
-            or shorter than a beat of results.
+        ConfigurationError: columns that queries cannot be spread over, a programmable table of weights or
+            pages, BitMoD's types on pages, words of memory longer than a line, or scratch words that are
+            longer than those of memory or shorter than a beat of results.
     """
 
     def __init__(self, config: Config) -> None:
         self._MustUse__used = True  # Amaranth would warn of a component that is refused here
         self.config = config = config.changed(attention=True)
         lanes = config.core.lanes
-        if config.columns > 1:
-            raise ConfigurationError(f"columns {config.columns} of a core must be 1")
+        check_columns(config)
         if config.table:
             raise ConfigurationError("table of a core must be false")
         if config.kv.bitmod:
@@ -144,10 +144,10 @@ class Core(wiring.Component):
             events.command.eq(dispatcher.completed),
             events.read_word.eq(memory.rvalid & memory.rready),
             events.write_word.eq(memory.wvalid & memory.wready),
-            events.weight_word.eq(weight_word),
-            events.array_wait.eq(busy & ~weight_word),
             self.irq.eq(bank.irq),
         ]
+        # A cycle late, or the array's readiness would be the counters' too.
+        m.d.sync += [events.weight_word.eq(weight_word), events.array_wait.eq(busy & ~weight_word)]
 
     def _units(self, m: Module, dispatcher: Dispatcher) -> dict[str, wiring.Component]:
         """A unit for each operation, told by the dispatcher."""
@@ -237,10 +237,11 @@ class Core(wiring.Component):
     def _tile(self, m: Module, units: Mapping[str, wiring.Component], dispatcher: Dispatcher) -> None:
         """The array serves weights, or keys and values."""
         m.submodules.tile = tile = Tile(self.config)
-        attends = Signal()
+        attending = dispatcher.active[_PLACES[Opcode.ATTEND]]
+        attends = Signal()  # a cycle later; neither unit has anything for the tile in that cycle
         matvec, attend = units["matvec"], units["attend"]
+        m.d.sync += attends.eq(attending)
         m.d.comb += [
-            attends.eq(dispatcher.active[_PLACES[Opcode.ATTEND]]),
             tile.settled.eq(attend.settled),
             matvec.vector_valid.eq(tile.vector_valid),
             matvec.vector_beats.eq(tile.vector_beats),
@@ -255,6 +256,9 @@ class Core(wiring.Component):
                 mine.ready.eq(sink.ready & attends),
                 other.ready.eq(sink.ready & ~attends),
             ]
+        # Codes are so many wires that the register which chooses them would be late for all others.
+        codes = (unit.chunks.payload.codes.as_value() for unit in (attend, matvec))
+        m.d.comb += tile.chunks.payload.codes.eq(Mux(attending, *codes))
         results = tile.results
         m.d.comb += [
             matvec.results.payload.eq(results.payload),

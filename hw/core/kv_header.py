@@ -14,7 +14,7 @@ from hw.kv.payloads import SHORTEST_GROUP, TOP_BITS, Side
 
 __all__ = ["KvHeader", "blocks", "first_fault", "kv_head", "top_of"]
 
-SLOT_CYCLES = 2
+SLOT_CYCLES = 3
 """From ``block`` to its slot."""
 
 
@@ -122,8 +122,10 @@ class KvHeader(wiring.Component):
             with m.State("subtract"):
                 m.next = "divide"
             with m.State("divide"):
+                m.next = "number"
+            with m.State("number"):  # and then the place, of the slot of a block that stays from now on
                 m.next = "multiply"
-            with m.State("multiply"):  # for the slot of a block that is the same from now on
+            with m.State("multiply"):
                 m.next = "check"
             with m.State("check"):
                 m.d.sync += self.finished.eq(1)
@@ -144,8 +146,11 @@ class KvHeader(wiring.Component):
         head = self.head
         slot = Signal(head.slots.shape(), name="slot_number")
         distance = Signal(len(head.slots) + len(head.pitch))
-        m.d.comb += slot.eq(self.block & (head.slots - 1))
-        m.d.sync += [distance.eq(slot * head.pitch), self.slot.eq(head.window + distance)]
+        m.d.sync += [
+            slot.eq(self.block & (head.slots - 1)),
+            distance.eq(slot * head.pitch),
+            self.slot.eq(head.window + distance),
+        ]
 
     def _possible(self, m: Module) -> Value:
         """Whether all fields are in range."""

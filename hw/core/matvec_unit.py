@@ -105,6 +105,9 @@ class MatvecUnit(wiring.Component):
                 m.next = "pair"
             with m.State("pair"):
                 self._pair(m, command, unpacker, bad_header, status)
+            with m.State("accept"):  # a cycle after the tile has, whose readiness comes late
+                m.d.comb += unpacker.header.ready.eq(1)
+                m.next = "multiply"
             with m.State("forget"):  # the vector
                 m.d.comb += [self.passes.valid.eq(1), self.passes.payload.count.eq(0)]
                 with m.If(self.passes.ready):
@@ -158,11 +161,17 @@ class MatvecUnit(wiring.Component):
         wrong = unpacker.error_short | unpacker.error_long | unpacker.error_header
         with m.If(wrong & (status == Status.DONE)):
             m.d.sync += status.eq(Status.BAD_PACKET)
-        with m.If(self.words.valid & self.words.ready):
-            with m.If(word.outside):
-                m.d.sync += status.eq(Status.OUTSIDE)
-            with m.Elif(word.failed):
-                m.d.sync += status.eq(Status.BUS_ERROR)
+        # A cycle late, long before the packet has ended.
+        taken = Signal(name="word_taken")
+        faults = Signal(2, name="word_faults")
+        m.d.sync += [
+            taken.eq(self.words.valid & self.words.ready),
+            faults.eq(Cat(word.outside, word.failed)),
+        ]
+        with m.If(taken & faults[0]):
+            m.d.sync += status.eq(Status.OUTSIDE)
+        with m.Elif(taken & faults[1]):
+            m.d.sync += status.eq(Status.BUS_ERROR)
         return ended
 
     def _load(self, m: Module, command: Value) -> Value:
@@ -240,14 +249,14 @@ class MatvecUnit(wiring.Component):
             unpacker.reject.eq(~fits),
             self.passes.valid.eq(header.valid & self.vector_valid & fits),
             self.passes.payload.count.eq(header.payload.blocks),
-            header.ready.eq(self.vector_valid & (self.passes.ready | ~fits)),
+            header.ready.eq(header.valid & self.vector_valid & ~fits),
         ]
-        with m.If(header.valid & header.ready):
-            m.next = "multiply"
-            with m.If(~fits):
-                with m.If(status == Status.DONE):
-                    m.d.sync += status.eq(Status.BAD_PACKET)
-                m.next = "forget"
+        with m.If(header.ready):
+            with m.If(status == Status.DONE):
+                m.d.sync += status.eq(Status.BAD_PACKET)
+            m.next = "forget"
+        with m.Elif(self.passes.valid & self.passes.ready):
+            m.next = "accept"
         with m.Elif(bad_header & self.vector_valid):
             m.next = "forget"
 

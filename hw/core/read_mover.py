@@ -2,8 +2,8 @@
 
 from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.fifo import SyncFIFOBuffered
-from amaranth.lib.wiring import In, Out
+from amaranth.lib.fifo import SyncFIFO, SyncFIFOBuffered
+from amaranth.lib.wiring import In, Out, connect, flipped
 from amaranth.utils import exact_log2
 
 from hw.bus import axi
@@ -52,6 +52,8 @@ class Client(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         m.submodules.fifo = fifo = SyncFIFOBuffered(width=read_word(self.config).size, depth=self.depth)
+        # Between the FIFO's memory, whose words are late, and who takes them, whose readiness is.
+        m.submodules.leaving = leaving = SyncFIFO(width=fifo.width, depth=2)
         room = Signal(range(self.depth + 1), init=self.depth)
         reserved = Signal.like(room)
         answers = self._walk(m, room, reserved)
@@ -62,12 +64,10 @@ class Client(wiring.Component):
             outside.outside.eq(1),
             fifo.w_en.eq(self.arrives | answers),
             fifo.w_data.eq(Mux(self.arrives, self.arriving.as_value(), outside.as_value())),
-            self.words.valid.eq(fifo.r_rdy),
-            self.words.payload.eq(fifo.r_data),
-            fifo.r_en.eq(self.words.ready),
-            taken.eq(self.words.valid & self.words.ready),
         ]
-        m.d.sync += room.eq(room - reserved + taken)
+        connect(m, fifo.r_stream, leaving.w_stream)
+        connect(m, leaving.r_stream, flipped(self.words))
+        m.d.sync += [taken.eq(self.words.valid & self.words.ready), room.eq(room - reserved + taken)]
         return m
 
     def _walk(self, m: Module, room: Value, reserved: Signal) -> Value:
@@ -152,7 +152,7 @@ class ReadMover(wiring.Component):
     asked for when the client's FIFO has room for it, so ``rready`` never waits for a client; up to
     ``OUTSTANDING`` bursts are under way. Of clients that could go on the first one named does, burst by
     burst, and each of them in every second cycle at most. The first burst's address is valid five cycles
-    after its request was taken, the first word two cycles after it was read. A word a cycle is read as long
+    after its request was taken, the first word three cycles after it was read. A word a cycle is read as long
     as memory gives them and the client takes them, if its FIFO holds as many words as come in the time from
     a burst's offer to its last word.
 
@@ -199,8 +199,8 @@ class ReadMover(wiring.Component):
         parts = []
         for name, depth in self.clients.items():
             m.submodules[name] = client = Client(self.config, depth)
-            wiring.connect(m, wiring.flipped(getattr(self, f"requests_{name}")), client.requests)
-            wiring.connect(m, client.words, wiring.flipped(getattr(self, f"words_{name}")))
+            connect(m, flipped(getattr(self, f"requests_{name}")), client.requests)
+            connect(m, client.words, flipped(getattr(self, f"words_{name}")))
             m.d.comb += client.limit.eq(self.limit)
             parts.append(client)
 

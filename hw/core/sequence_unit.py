@@ -66,6 +66,7 @@ class SequenceUnit(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         line = Signal(8 * LINE_BYTES, name="held_line", reset_less=True)
+        asked = Signal(LINE_BITS, reset_less=True)
         sequence = Signal(LINE_BITS, reset_less=True)
         fields = {name: line.word_select(place, _WORD) for name, place in _PLACES.items()}
         status = Signal(Status)
@@ -74,19 +75,21 @@ class SequenceUnit(wiring.Component):
         m.d.comb += [
             self.done.payload.status.eq(status),
             self.done.payload.bytes.eq(written << 2),
-            following.eq(self.position + 1),
         ]
+        m.d.sync += following.eq(self.position + 1)
         with m.FSM(name="sequence"):
             with m.State("idle"):
                 m.d.comb += [self.begin.ready.eq(1), self.advance.ready.eq(~self.begin.valid)]
                 m.d.sync += [status.eq(Status.DONE), written.eq(0)]
                 with m.If(self.begin.valid):
-                    m.d.sync += sequence.eq(self.begin.payload.sequence)
+                    m.d.sync += asked.eq(self.begin.payload.sequence)
                     m.next = "ask_line"
                 with m.Elif(self.advance.valid):
                     m.next = "decide"
-            self._begin(m, line, following, sequence, fields, status)
+            self._begin(m, line, following, asked, sequence, status)
             self._advance(m, following, sequence, fields, status, written)
+            with m.State("follow"):
+                m.next = "settle"
             with m.State("settle"):
                 m.d.sync += self.prompted.eq(following < fields["prompt"])
                 m.next = "done"
@@ -125,32 +128,38 @@ class SequenceUnit(wiring.Component):
                     m.next = following
 
     def _begin(
-        self,
-        m: Module,
-        line: Signal,
-        following: Signal,
-        sequence: Signal,
-        fields: dict[str, Value],
-        status: Signal,
+        self, m: Module, line: Signal, following: Signal, asked: Signal, sequence: Signal, status: Signal
     ) -> None:
-        tokens = Signal(8 * LINE_BYTES, reset_less=True)
+        """The line is taken up if it is a sequence of the model's; until then the one before stays."""
+        coming = Signal(8 * LINE_BYTES, name="coming_line", reset_less=True)
+        fields = {name: coming.word_select(place, _WORD) for name, place in _PLACES.items()}
+        fits = Signal()
         with m.State("ask_line"):
-            self._ask(m, sequence, "take_line")
+            self._ask(m, asked, "take_line")
         with m.State("take_line"):
-            self._collect(m, line, status, "ask_tokens")
-        with m.State("ask_tokens"):
-            named = Cat(fields["model_low"], fields["model_high"])
-            with m.If(named == self.model):
-                m.d.sync += self.position.eq(fields["position"])
-                self._ask(m, fields["tokens"] + (fields["position"] >> _PLACE_BITS), "take_tokens")
+            self._collect(m, coming, status, "identify")
+        with m.State("identify"):
+            m.d.sync += fits.eq(Cat(fields["model_low"], fields["model_high"]) == self.model)
+            m.next = "take_up"
+        with m.State("take_up"):
+            m.next = "done"
+            with m.If(fits):
+                m.d.sync += [
+                    line.eq(coming),
+                    sequence.eq(asked),
+                    self.position.eq(fields["position"]),
+                    asked.eq(fields["tokens"] + (fields["position"] >> _PLACE_BITS)),
+                ]
+                m.next = "ask_tokens"
             with m.Else():
                 m.d.sync += status.eq(Status.IDENTITY)
-                m.next = "done"
+        with m.State("ask_tokens"):
+            self._ask(m, asked, "take_tokens")
         with m.State("take_tokens"):
-            m.d.sync += self.prompted.eq(following < fields["prompt"])
-            self._collect(m, tokens, status, "take_token")
+            m.d.sync += self.prompted.eq(following < line.word_select(_PLACES["prompt"], _WORD))
+            self._collect(m, coming, status, "take_token")
         with m.State("take_token"):
-            m.d.sync += self.token.eq(tokens.word_select(self.position[:_PLACE_BITS], _WORD))
+            m.d.sync += self.token.eq(coming.word_select(self.position[:_PLACE_BITS], _WORD))
             m.next = "done"
 
     def _write(self, m: Module, line: Value, place: Value, word: Value) -> None:
@@ -209,4 +218,4 @@ class SequenceUnit(wiring.Component):
             self._write(m, sequence, place, following)
             with m.If(self.writes.ready):
                 m.d.sync += [written.eq(written + 1), self.position.eq(following)]
-                m.next = "settle"
+                m.next = "follow"

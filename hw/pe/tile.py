@@ -110,7 +110,7 @@ class Tile(wiring.Component):
 
         connect(m, flipped(self.beats), align.beats)
         connect(m, align.aligned, buffer.aligned)
-        connect(m, flipped(self.passes), buffer.passes)
+        self._passes(m, buffer)
         connect(m, buffer.activations, products.activations)
         connect(m, flipped(self.chunks), products.chunks)
         if not config.attention:
@@ -121,7 +121,6 @@ class Tile(wiring.Component):
         if config.term_table:
             m.d.comb += products.term_table.eq(self.term_table)
         self._scales(m, rescale)
-        connect(m, flipped(self.channels), rescale.channels)
         m.d.comb += [
             products.promise.eq(rescale.promise),
             self.vector_valid.eq(buffer.vector_valid),
@@ -133,20 +132,47 @@ class Tile(wiring.Component):
         self._results(m, rescale)
         return m
 
-    def _scales(self, m: Module, rescale: Rescaler) -> None:
-        """Where a group can wait behind the array, its scales wait in a register of their own."""
-        if not self.config.waiting_groups:
-            connect(m, flipped(self.scales), rescale.scales)
-            return
-        waiting = Signal(payloads.group_scales(self.config), name="waiting_scales", reset_less=True)
-        valid = Signal(name="waiting_scales_valid")
+    def _connect_waiting(self, m: Module, name: str, target: wiring.PureInterface) -> None:
+        """Through a register, so that what the stream's source is at does not become the tile's readiness."""
+        source = getattr(self, name)
+        waiting = Signal.like(source.payload, name=f"waiting_{name}", reset_less=True)
+        valid = Signal(name=f"waiting_{name}_valid")
         m.d.comb += [
-            rescale.scales.payload.eq(waiting),
-            rescale.scales.valid.eq(valid),
-            self.scales.ready.eq(~valid | rescale.scales.ready),
+            target.payload.eq(waiting),
+            target.valid.eq(valid),
+            source.ready.eq(~valid | target.ready),
         ]
-        with m.If(self.scales.ready):
-            m.d.sync += [waiting.eq(self.scales.payload), valid.eq(self.scales.valid)]
+        with m.If(source.ready):
+            m.d.sync += [waiting.eq(source.payload), valid.eq(source.valid)]
+
+    def _scales(self, m: Module, rescale: Rescaler) -> None:
+        """They wait where a group can wait behind the array, and where weights and attention take turns."""
+        config = self.config
+        if config.waiting_groups or config.attention:
+            self._connect_waiting(m, "scales", rescale.scales)
+        else:
+            connect(m, flipped(self.scales), rescale.scales)
+        if config.attention:
+            self._connect_waiting(m, "channels", rescale.channels)
+        else:
+            connect(m, flipped(self.channels), rescale.channels)
+
+    def _passes(self, m: Module, buffer: ActivationBuffer) -> None:
+        """They may be given a cycle before the buffer takes them, which it does late in a cycle."""
+        if not self.config.attention:
+            connect(m, flipped(self.passes), buffer.passes)
+            return
+        waiting = Signal(payloads.passes, name="waiting_passes", reset_less=True)
+        valid = Signal(name="waiting_passes_valid")
+        m.d.comb += [
+            buffer.passes.payload.eq(waiting),
+            buffer.passes.valid.eq(valid),
+            self.passes.ready.eq(~valid),
+        ]
+        with m.If(~valid):
+            m.d.sync += [waiting.eq(self.passes.payload), valid.eq(self.passes.valid)]
+        with m.Elif(buffer.passes.ready):
+            m.d.sync += valid.eq(0)
 
     def _route(self, m: Module, products: Array, rescale: Rescaler, summaries: SyncFIFOBuffered) -> None:
         """Each group with its summary to the rescaler, or out with its own exponents."""

@@ -83,7 +83,10 @@ def test_moves_of_maxima(layers) -> None:
 @pytest.mark.parametrize("distance", [3, 9, 14])
 @pytest.mark.parametrize("tokens", [1 << 15, 1 << 17])
 def test_long_contexts_with_a_sink(tokens: int, distance: int, rng: np.random.Generator) -> None:
-    """A first token that weighs about e^distance times as much as others, at A = 12."""
+    """A first token that weighs about e^distance times as much as others, at A = 12.
+
+    Of single queries some have errors up to five times that: those whose sink weighs as much as all others.
+    """
     keys, values = rng.standard_normal((2, 1, tokens, 64))
     keys[0, :, 3] += 8
     base = rng.standard_normal(64)
@@ -92,6 +95,8 @@ def test_long_contexts_with_a_sink(tokens: int, distance: int, rng: np.random.Ge
     values[0, 0] *= 0.02
     cache = schemes.get("native4_paged").compress(keys, values)
     wanted = exact(cache, q)
-    error = np.sqrt(np.square(attend(cache, q, Numerics(12)) - wanted).mean() / np.square(wanted).mean())
-    print(f"{tokens} tokens, sink e^{distance}: {error:.2e}")
-    assert error < 3e-3 * (tokens / (1 << 15)) ** 0.5
+    errors = np.linalg.norm(attend(cache, q, Numerics(12)) - wanted, axis=1) / np.linalg.norm(wanted, axis=1)
+    print(f"{tokens} tokens, sink e^{distance}: {np.median(errors):.2e}, at most {errors.max():.2e}")
+    most = 3e-3 * (tokens / (1 << 15)) ** 0.5
+    assert np.median(errors) < most
+    assert errors.max() < 5 * most

@@ -269,6 +269,30 @@ def test_a_prompt_needs_no_logits(library: Path, image: Image) -> None:
     driver.simulation.close()
 
 
+def test_a_refused_sequence_leaves_the_one_before(library: Path, image: Image) -> None:
+    """What goes on after its BEGIN works on the sequence that was taken up last."""
+    symbols = image.symbols
+    machine = Machine(image.with_prompt(_TOKENS), symbols, geometry.get("tiny"))
+    driver = started(library, image, machine.memory)
+    statuses = []
+    for refused in (False, True):
+        if refused:
+            begin = symbols.ring * (LINE_BYTES // 4)
+            for words in (driver.memory.view("<u4"), machine.words):
+                own = field(Opcode.BEGIN, "sequence")
+                words[begin + own.word] = symbols.logits
+                words[begin] &= np.uint32(~of(COMMON, "stop").mask & 0xFFFFFFFF)
+        driver.submit(symbols.commands)
+        settle(driver)
+        statuses = machine.run()
+        assert ended(driver) == statuses
+        assert np.array_equal(symbols.without_cycles(driver.memory), machine.memory)
+    assert statuses[0] == Status.IDENTITY
+    assert set(statuses[1:]) == {Status.DONE, Status.SKIPPED}
+    assert machine.position == 2
+    driver.simulation.close()
+
+
 def test_a_prompt_is_known_behind_advance(library: Path, image: Image) -> None:
     """Without BEGIN, whose place a command has that is skipped within the prompt."""
     machine = Machine(image.with_prompt([*_TOKENS, 9]), image.symbols, geometry.get("tiny"))
@@ -317,24 +341,32 @@ def test_second_memory(image: Image, tmp_path: Path) -> None:
     runner.run(design, "sim.benches.core.core", "icarus", parameters)
 
 
-def one_token(library: Path, image: Image, disturb: Callable[[Driver], None], given: int = 0) -> None:
+def one_token(
+    library: Path, image: Image, disturb: Callable[[Driver], None], given: int = 0, behind: int = 0
+) -> Machine:
     """A token after a disturbance leaves what golden leaves.
 
     Args:
         library, image: of the core.
         disturb: what happens to a core that works.
         given: commands that it has by then; all of a token's by default.
+        behind: tokens before that one.
+
+    Returns:
+        Golden behind the token.
     """
-    memory = image.with_prompt(_TOKENS)
-    driver = started(library, image, memory, Timing(latency=20, spread=19, seed=given + 1))
+    machine = Machine(image.with_prompt(_TOKENS), image.symbols, geometry.get("tiny"))
+    for _ in range(behind):
+        machine.run_token()
+    driver = started(library, image, machine.memory, Timing(latency=20, spread=19, seed=given + 1))
     driver.submit(given or image.symbols.commands)
     disturb(driver)
     if not given:
         driver.wait(_CYCLES)
-    machine = Machine(memory.copy(), image.symbols, geometry.get("tiny"))
     machine.run_token()
     assert np.array_equal(image.symbols.without_cycles(driver.memory), machine.memory)
     driver.simulation.close()
+    return machine
 
 
 def resets(image: Image, cycles: list[int]) -> Callable[[Driver], None]:
@@ -356,6 +388,16 @@ def resets(image: Image, cycles: list[int]) -> Callable[[Driver], None]:
 def test_reset(library: Path, image: Image, cycles: int) -> None:
     """At any time: what was appended is appended once more, and leaves the same memory."""
     one_token(library, image, resets(image, [cycles]), given=image.symbols.commands - 1)
+
+
+def test_resets_where_pages_close(library: Path, image: Image) -> None:
+    """Eight, over the first half of a token: pages that were closed, or half of one, are closed once more."""
+    cycles = list(range(4_001, 20_001, 2_000))
+    machine = one_token(library, image, resets(image, cycles), image.symbols.commands - 1, behind=62)
+    ring = machine.memory[image.symbols.ring * LINE_BYTES :][: image.symbols.commands * COMMAND_BYTES]
+    closing = ring.reshape(-1, COMMAND_BYTES)[:, 0] == Opcode.CLOSE
+    records = machine.words[image.symbols.completions * (LINE_BYTES // 4) :].reshape(-1, 4)
+    assert np.count_nonzero(records[: len(closing)][closing, 2]) == 2
 
 
 def test_resets_in_any_cycle(library: Path, image: Image, rng: np.random.Generator) -> None:

@@ -88,10 +88,11 @@ def words_at(image: Image, name: str, count: int = 16) -> np.ndarray:
     return image.memory[image.symbols.lines_of[name] * LINE_BYTES :].view("<u4")[:count]
 
 
-def check_circuit(machine: Machine, image: Image, tokens: int) -> None:
+def check_circuit(machine: Machine, image: Image, tokens: int, columns: int = 1) -> None:
     """As many tokens more leave the same memory, byte for byte but for the cycles in completions."""
     timing = Timing(latency=30, spread=20, seed=5)
-    with Simulation(build_core(preset("tiny")), memory_bytes(image), timing=timing) as simulation:
+    library = build_core(preset("tiny").changed(columns=columns))
+    with Simulation(library, memory_bytes(image), timing=timing) as simulation:
         session = Session(simulation, image, machine.memory)
         assert [session.step().token for _ in range(tokens)] == [machine.run_token() for _ in range(tokens)]
         assert np.array_equal(image.symbols.without_cycles(session.memory), machine.memory)
@@ -175,6 +176,15 @@ def test_caches_on_the_circuit(tiny_file: Checkpoint, table: str, weights: str, 
     assert not machine.memory[image.symbols.lines_of["layer0.head0.pages"] * LINE_BYTES :][:256].any()
     check_circuit(machine, image, 2)
     assert machine.memory[image.symbols.lines_of["layer0.head0.pages"] * LINE_BYTES :][:256].any()
+
+
+def test_columns_on_the_circuit(tiny_file: Checkpoint) -> None:
+    """Two queries of a KV head read its pages and its window together, and find what they find one by one."""
+    image = compiled(str(tiny_file.path), "bitmod4", "int8", "native4_paged", "tiny", 80)
+    machine = started(image, PROMPT)
+    for _ in range(62):
+        machine.run_token()
+    check_circuit(machine, image, 3, columns=2)
 
 
 def test_command_line(

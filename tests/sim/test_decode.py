@@ -56,6 +56,7 @@ def test_figures() -> None:
         (["--kv", "none"], "'none' must be one of"),
         (["--image", "nowhere"], "nowhere"),
         (["--behind", "-1"], "'-1' must be a whole number from 0 on"),
+        (["--columns", "3"], "columns 3 must be a power of two and at most half of kv.queries 4"),
     ],
 )
 def test_refusals(refusal, tiny_file: Checkpoint, more: list[str], said: str) -> None:

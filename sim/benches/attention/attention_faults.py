@@ -179,6 +179,14 @@ def intact_list(length: int, count: int | None = None) -> SentList:
     return SentList(attention, queries, pages)
 
 
+def full_list() -> SentList:
+    """An intact list of the most queries and channels."""
+    while True:
+        one = intact_list(1, CONFIG.kv.queries)
+        if one.channels == MOST:
+            return one
+
+
 def damaged_list(fault: str, where: str, variant: int) -> SentList:
     """A list with a fault; ``variant`` numbers the ways in which it can be wrong."""
     length, number, side = PLACES[where]
@@ -278,7 +286,12 @@ def crowded_list(number: int) -> SentList:
 
 
 def lists_of_every_fault(spacing: str) -> Iterator[SentList]:
-    """Every fault and an intact list follow each other in every order; the last one is intact."""
+    """Every fault and an intact list follow each other in every order; the last one is intact.
+
+    The first two fill the memory of queries. What a damaged list leaves out is whatever lies there, but a
+    simulator that knows X would let a word that nobody has written yet stop the circuit.
+    """
+    yield from (full_list(), full_list())
     names = list(PLACES)
     start = random.randrange(60)
     variants = {fault: itertools.count(start) for fault in FAULTS}

@@ -193,7 +193,7 @@ async def rate(dut: Any, latency: int) -> None:
         bench.ask(name, random.randrange(100) * LONGEST_BURST // PER_LINE, words)
     await bench.finish({name: sum(lengths)})
     times = bench.arrivals[name]
-    assert times[0] - started[0] == 5 + latency + 2
+    assert times[0] - started[0] == 5 + latency + 3
     assert times[-1] - times[0] == sum(lengths) - 1, times
     if latency > 1:
         assert memory.outstanding >= 8
