@@ -126,7 +126,8 @@ def test_split_keys(simulator: str) -> None:
     many_lists(split(TINY.changed(kv=TINY.kv.model_copy(update={"channels": 64}))), simulator)
 
 
-@pytest.mark.parametrize("name", ["columns", pytest.param("edge", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["columns", "edge"])
 def test_split_keys_of_other_shapes(name: str) -> None:
     config = split(with_columns(TINY, 2) if name == "columns" else EDGE)
     parameters, chosen = {"config": config.model_dump(), "lists": 6}, "stalls=[0356]|rising|terms|reset"

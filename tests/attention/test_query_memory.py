@@ -40,8 +40,14 @@ def test_tiny(simulator: str) -> None:
 
 @pytest.mark.parametrize(
     ("config", "stride"),
-    [(EDGE, 7), (WIDE, 3), (NARROW, 3), (SMALL, 3), (COLUMNS, 23), (SPLIT, 23)],
-    ids=["edge", "wide", "narrow", "small", "columns", "split"],
+    [
+        pytest.param(EDGE, 7, id="edge"),
+        pytest.param(WIDE, 3, id="wide", marks=pytest.mark.long),
+        pytest.param(NARROW, 3, id="narrow"),
+        pytest.param(SMALL, 3, id="small"),
+        pytest.param(COLUMNS, 23, id="columns"),
+        pytest.param(SPLIT, 23, id="split"),
+    ],
 )
 def test_other_shapes(config: Config, stride: int) -> None:
     """Among them every third float16, from a random one on, for every length of up to 256: 80, 160 and 176

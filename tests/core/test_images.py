@@ -178,6 +178,7 @@ def test_caches_on_the_circuit(tiny_file: Checkpoint, table: str, weights: str, 
     assert machine.memory[image.symbols.lines_of["layer0.head0.pages"] * LINE_BYTES :][:256].any()
 
 
+@pytest.mark.long
 def test_columns_on_the_circuit(tiny_file: Checkpoint) -> None:
     """Two queries of a KV head read its pages and its window together, and find what they find one by one."""
     image = compiled(str(tiny_file.path), "bitmod4", "int8", "native4_paged", "tiny", 80)
