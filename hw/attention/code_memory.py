@@ -125,10 +125,9 @@ class CodeMemory(wiring.Component):
         beat = self.dense.payload
         row = written[exact_log2(BANKS) : -1]
         used = Signal.like(written)
-        freed = Signal.like(
-            written
-        )  # a cycle late, or the oldest page's length would be the words' readiness
+        freed = Signal.like(written)
         taken = Signal()
+        # A cycle late, or the oldest page's length would be the words' readiness.
         m.d.sync += freed.eq(free)
         m.d.comb += [
             used.eq(written - freed),

@@ -170,7 +170,8 @@ class Division(wiring.Component):
         low = Signal.like(left)
         total = Signal.like(left)
         product = Signal(half + width, reset_less=True)
-        # What the rows come to is added up while those of the next half are chosen.
+        # What the rows come to is added up while those of the next half are chosen; while an upper half
+        # stalls, the lower one's stay.
         m.d.comb += total.eq(left + right + Mux(upper, 0, low[half:]))
         with m.If(~upper | advance):
             m.d.sync += [

@@ -88,14 +88,20 @@ def words_at(image: Image, name: str, count: int = 16) -> np.ndarray:
     return image.memory[image.symbols.lines_of[name] * LINE_BYTES :].view("<u4")[:count]
 
 
-def check_circuit(machine: Machine, image: Image, tokens: int, columns: int = 1) -> None:
-    """As many tokens more leave the same memory, byte for byte but for the cycles in completions."""
+def check_circuit(machine: Machine, image: Image, tokens: int, columns: int = 1) -> int:
+    """As many tokens more leave the same memory, byte for byte but for the cycles in completions.
+
+    Returns:
+        Cycles of the tokens.
+    """
     timing = Timing(latency=30, spread=20, seed=5)
     library = build_core(preset("tiny").changed(columns=columns))
     with Simulation(library, memory_bytes(image), timing=timing) as simulation:
         session = Session(simulation, image, machine.memory)
-        assert [session.step().token for _ in range(tokens)] == [machine.run_token() for _ in range(tokens)]
+        steps = [session.step() for _ in range(tokens)]
+        assert [step.token for step in steps] == [machine.run_token() for _ in range(tokens)]
         assert np.array_equal(image.symbols.without_cycles(session.memory), machine.memory)
+    return sum(step.passed.cycles for step in steps)
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +191,12 @@ def test_columns_on_the_circuit(tiny_file: Checkpoint) -> None:
     machine = started(image, PROMPT)
     for _ in range(62):
         machine.run_token()
-    check_circuit(machine, image, 3, columns=2)
+    begin = machine.memory.copy()
+    alone = check_circuit(machine, image, 3)
+    again = Machine(begin, image.symbols, geometry.get("tiny"))
+    together = check_circuit(again, image, 3, columns=2)
+    print(alone, together)
+    assert together < 0.95 * alone
 
 
 def test_command_line(
