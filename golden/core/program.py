@@ -13,6 +13,7 @@ Scratch memory::
     wide     queries, keys and values; or gate and up
 """
 
+import math
 from itertools import chain, pairwise
 from typing import NamedTuple
 
@@ -32,8 +33,6 @@ from golden.weights.quantized import QuantizedWeights
 __all__ = ["assemble"]
 
 _NONE = 0xFFFFFFFF
-_REST = 8
-"""The part of SwiGLU's products that is worked out when all their factors are there: one in so many."""
 _HALVINGS = {1 << shift: shift for shift in range(4)}
 
 
@@ -245,13 +244,23 @@ class _Writer:
         turn = self.places.turn
         self.vector(Function.ROTARY, place, place, elements, operand=turn, segment=channels, beside=beside)
 
+    def _rest(self, layer: Layer) -> int:
+        """How many of SwiGLU's products wait until all their factors are there.
+
+        The fewest whose own weights are as many words of memory as there are other products, which are made
+        meanwhile, about one a cycle.
+        """
+        model, bits = self.model, layer.gate.bits_per_weight + layer.up.bits_per_weight
+        words = bits * model.width / self.geometry.memory_bits
+        return UNIT * math.ceil(model.hidden / (words + 1) / UNIT)
+
     def gates(self, number: int, layer: Layer) -> None:
         """The vector that goes down: most of it is made while the array works out the rest's factors.
 
         While it works out the first ones, pages of keys close.
         """
         wide, hidden = self.places.wide, self.model.hidden
-        most = hidden - -(-hidden // (_REST * UNIT)) * UNIT
+        most = hidden - self._rest(layer)
         parts = [rows for rows in (slice(0, most), slice(most, hidden)) if rows.stop > rows.start]
         biases = [layer.biases.get(side) for side in ("gate", "up")]
         for place, rows in enumerate(parts):
