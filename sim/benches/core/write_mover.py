@@ -160,7 +160,7 @@ async def writes(dut: Any, stalls: str) -> None:
 @cocotb.test()
 @cocotb.parametrize(density=(0.0, 0.5))
 async def other_memory(dut: Any, density: float) -> None:
-    """The same with the slave of cocotbext-axi, which does not look at the address of a write without bytes."""
+    """The same with the slave of cocotbext-axi, which refuses no write without bytes."""
     domain = await reset(dut)
     bench = Bench(domain, 16, "both_random", share=0.1, refuses_empty=False)
     target = Target(bench.base, bench.content, bench.refused)
