@@ -136,10 +136,11 @@ class Machine:
         if found["model_low"] | found["model_high"] << 32 != self.symbols.identity:
             return Status.IDENTITY, 0
         self.sequence, self.first = found, fields["sequence"]
-        self.position, tokens = self.sequence["position"], self.sequence["tokens"]
-        if not self._inside(tokens + self.position // _LINE_WORDS, LINE_BYTES):
+        self.position = self.sequence["position"]
+        line = _wrapped(self.sequence["tokens"] + self.position // _LINE_WORDS)
+        if not self._inside(line, LINE_BYTES):
             return Status.OUTSIDE, 0
-        self.token = int(self.words[tokens * _LINE_WORDS + self.position])
+        self.token = int(self.words[line * _LINE_WORDS + self.position % _LINE_WORDS])
         return Status.DONE, 0
 
     def _gather(self, fields: Fields) -> tuple[Status, int]:
@@ -147,7 +148,7 @@ class Machine:
         if fields["index"] not in set(IndexKind) or not fields["elements"] or not self._fits(fields):
             return Status.BAD_FIELD, 0
         kind = np.dtype("<f4" if fields["single"] else "<f2")
-        line = fields["table"] + rows[IndexKind(fields["index"])] * fields["pitch"]
+        line = _wrapped(fields["table"] + rows[IndexKind(fields["index"])] * fields["pitch"])
         length = fields["elements"] * kind.itemsize
         if not self._inside(line, -(-length // self.geometry.word_bytes) * self.geometry.word_bytes):
             return Status.OUTSIDE, 0
@@ -232,6 +233,11 @@ class Machine:
 
 _STOP, _BESIDE = (next(field.mask for field in COMMON if field.name == name) for name in ("stop", "beside"))
 _STOPPED = next(field.word for field in state.SEQUENCE if field.name == "stopped")
+
+
+def _wrapped(line: int) -> int:
+    """A line as the circuit works it out, modulo 2^32."""
+    return line & 0xFFFFFFFF
 
 
 def continuation(image: Image, prompt: list[int], geometry: Geometry) -> Iterator[int]:

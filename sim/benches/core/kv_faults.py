@@ -162,9 +162,9 @@ async def failing_reads(dut: Any, unit: str) -> None:
     head = filled(bench, unit)
     for number in range(1, 60):
         memory, scratch = bench.memory.copy(), bench.scratch.copy()
-        bench.failing = bench.reads + number
+        bench.store.failing = bench.store.reads + number
         status, written = await bench.run(unit, POSITION, **command(head, unit))
-        if bench.reads < bench.failing:
+        if bench.store.reads < bench.store.failing:
             assert status == Status.DONE
             assert number > 1 + 2 * (unit != "append")
             bench.memory[:] = memory
@@ -175,7 +175,7 @@ async def failing_reads(dut: Any, unit: str) -> None:
         coverage.hit(fault="failed", unit=unit)
     else:
         raise AssertionError("reads have no end")
-    bench.failing = 0
+    bench.store.failing = 0
     await intact(bench, head, unit)
 
 
@@ -188,12 +188,12 @@ async def memory_ends(dut: Any, unit: str) -> None:
     whole = bench.memory.copy()
     ends = {head.line, head.line + 1, head.records // LINE_BYTES + 1}
     for end in (*sorted(ends), *random.sample(range(head.line + 2, head.end), 5)):
-        bench.memory = whole[: end * LINE_BYTES].copy()
+        bench.store.content = whole[: end * LINE_BYTES].copy()
         status = await bench.check(unit, POSITION, **command(head, unit))
         assert status in (Status.DONE, Status.OUTSIDE)
         if status == Status.OUTSIDE:
             coverage.hit(fault="outside", unit=unit)
-    bench.memory = whole.copy()
+    bench.store.content = whole.copy()
     await intact(bench, head, unit)
 
 
@@ -258,7 +258,7 @@ async def failing_reads_among_heads(dut: Any) -> None:
     begun = []
     for number in range(1, 99):
         bench.scratch[:] = before
-        bench.failing = bench.reads + number
+        bench.store.failing = bench.store.reads + number
         status, _ = await bench.run("attend", POSITION, **fields)
         if status == Status.DONE:
             break

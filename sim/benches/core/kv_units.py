@@ -14,9 +14,10 @@ from golden.core import kv
 from golden.core.commands import LINE_BYTES, UNIT, Opcode, Status, encode
 from golden.core.state import RECORD_BYTES
 from hw.config import Config
-from hw.core.payloads import done, read_request, read_word, scratch_shape, write_request
+from hw.core.payloads import done, scratch_shape
 from sim import context
 from sim.benches.core.kv_heads import Head, any_formats, shape_of
+from sim.benches.core.unit_memory import Channel, UnitMemory
 from sim.coverage import Coverage
 from sim.packing import codec
 from sim.streams import SITUATIONS, Domain, StreamSink, StreamSource, reset, situation
@@ -40,61 +41,6 @@ def between_halves(rng: np.random.Generator, count: int) -> NDArray[np.float32]:
     middle = halves.mean(1, dtype=np.float32)
     moved = middle.view(np.int32) + rng.integers(-1, 2, count, np.int32)
     return moved.view(np.float32) * rng.choice(np.float32([-1, 1]), count)
-
-
-class Channel:
-    """Reads and writes of one unit; requests are answered in order.
-
-    Attributes:
-        ahead: requests that were there when the last word of one before them was taken, one by one.
-    """
-
-    def __init__(self, bench: "Bench", unit: str, stalls: str) -> None:
-        where, self.bench = situation(stalls), bench
-        domain = bench.domain
-        self.ahead: list[int] = []
-        self.words = StreamSource(domain, f"{unit}_words", read_word(CONFIG), where.source, self._taken)
-        self._word = codec(read_word(CONFIG))
-        self.requests = StreamSink(
-            domain, f"{unit}_requests", read_request(), where.sink, where.sink_waits, self._read
-        )
-        self._request = codec(read_request())
-        if unit == "attend":
-            return
-        self._write_codec = codec(write_request(CONFIG))
-        self.writes = StreamSink(
-            domain, f"{unit}_writes", write_request(CONFIG), where.sink, where.sink_waits, self._write
-        )
-
-    def _taken(self, bits: int) -> None:
-        if self._word.unpack(bits)["last"]:
-            self.ahead.append(self.requests.count - len(self.ahead) - 1)
-
-    def _read(self, bits: int) -> None:
-        request = self._request.unpack(bits)
-        bench = self.bench
-        bench.reads += 1
-        first, count = request["line"] * LINE_BYTES, request["words"]
-        if count == 0 or first + count * BYTES > len(bench.memory):
-            data = random.getrandbits(CONFIG.memory_bits)
-            self.words.send({"data": data, "last": 1, "outside": 1, "failed": 0})
-            return
-        failed = random.randrange(count) if bench.reads == bench.failing else count
-        data = bench.memory[first : first + count * BYTES].tobytes()
-        for place in range(count):
-            word = int.from_bytes(data[place * BYTES : (place + 1) * BYTES], "little")
-            last = place == count - 1
-            self.words.send({"data": word, "last": last, "outside": 0, "failed": place == failed})
-
-    def _write(self, bits: int) -> None:
-        write = self._write_codec.unpack(bits)
-        first = write["line"] * LINE_BYTES + write["word"] * BYTES
-        if first + BYTES > len(self.bench.memory):
-            self.bench.outside = True
-            return
-        data = np.frombuffer(write["data"].to_bytes(BYTES, "little"), np.uint8)
-        enables = np.array([write["enables"] >> byte & 1 for byte in range(BYTES)], bool)
-        np.copyto(self.bench.memory[first : first + BYTES], data, where=enables)
 
 
 class ScratchPort:
@@ -137,11 +83,12 @@ class Bench:
     def __init__(self, domain: Domain, stalls: str = "free_running") -> None:
         self.domain, self.stalls = domain, stalls
         rng = np.random.default_rng(random.getrandbits(32))
-        self.memory = rng.integers(0, 256, MEMORY, np.uint8)
+        self.store = UnitMemory(rng.integers(0, 256, MEMORY, np.uint8))
         self.scratch = rng.standard_normal(CONFIG.core.scratch).astype(np.float32)
-        self.reads, self.failing, self.outside = 0, 0, False
         where = situation(stalls)
-        self.channels = {unit: Channel(self, unit, stalls) for unit in UNITS}
+        self.channels = {
+            unit: Channel(self.store, domain, CONFIG, stalls, f"{unit}_", unit != "attend") for unit in UNITS
+        }
         self.ports = [ScratchPort(self, unit) for unit in ("append", "attend")]
         self.commands = {unit: StreamSource(domain, f"{unit}_commands", None, where.source) for unit in UNITS}
         self.done = {
@@ -149,9 +96,14 @@ class Bench:
         }
         self.positions = {unit: domain.writer(f"{unit}_position") for unit in UNITS}
 
+    @property
+    def memory(self) -> NDArray[np.uint8]:
+        """Bytes of memory."""
+        return self.store.content
+
     def begin(self, unit: str, position: int, **fields: int) -> None:
         """Send a command."""
-        self.outside = False
+        self.store.outside = False
         self.positions[unit](position)
         self.commands[unit].send(int.from_bytes(encode(UNITS[unit], **fields), "little"))
 
@@ -162,7 +114,7 @@ class Bench:
         (answer,) = await self.done[unit].receive(1)
         await self.domain.cycles(2)
         status = Status(answer["status"].value)
-        return (Status.OUTSIDE if self.outside else status), answer["bytes"]
+        return (Status.OUTSIDE if self.store.outside else status), answer["bytes"]
 
     async def check(self, unit: str, position: int, **fields: int) -> Status:
         """The same as golden does."""
