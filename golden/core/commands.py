@@ -1,8 +1,9 @@
 """Commands of the decode core: one table that the golden core, the circuit, the C header and the docs share.
 
 A command is 64 bytes, sixteen little-endian words of 32 bits; every bit that no field of its operation owns
-must be zero. Addresses of memory are *lines* of 64 bytes, counted from the beginning of the core's window.
-Places in scratch memory are elements of float32, multiples of 16.
+must be zero. Addresses of memory are *lines* of 64 bytes, counted from the beginning of the core's window;
+one that is worked out of a token or a position counts modulo 2^32. Places in scratch memory are elements of
+float32, multiples of 16.
 
 Commands are executed in order, one at a time but for ``beside``; each is answered by a completion of 16
 bytes: its id, its status (``Status`` in bits 7:0), bytes written to memory, and cycles.

@@ -293,6 +293,20 @@ def test_a_refused_sequence_leaves_the_one_before(library: Path, image: Image) -
     driver.simulation.close()
 
 
+def test_lines_wrap(library: Path, image: Image) -> None:
+    """A token so large that its row's line is that of another token, modulo 2^32."""
+    bad = Bad(image)
+    pitch = bad.get(bad.command(Opcode.GATHER), field(Opcode.GATHER, "pitch"))
+    bad.words[image.symbols.tokens * (LINE_BYTES // 4)] += np.uint32((1 << 32) // pitch)
+    machine = Machine(bad.memory.copy(), image.symbols, geometry.get("tiny"))
+    driver = started(library, image, bad.memory)
+    driver.submit(image.symbols.commands)
+    driver.wait(_CYCLES)
+    assert machine.run_token() == _TOKENS[1]
+    assert np.array_equal(image.symbols.without_cycles(driver.memory), machine.memory)
+    driver.simulation.close()
+
+
 def test_a_prompt_is_known_behind_advance(library: Path, image: Image) -> None:
     """Without BEGIN, whose place a command has that is skipped within the prompt."""
     machine = Machine(image.with_prompt([*_TOKENS, 9]), image.symbols, geometry.get("tiny"))
