@@ -164,17 +164,25 @@ class _Writer:
             self.row(f"{name}.bias{first}", part, beside=1)
             self.vector(Function.ADD, own, own, len(part), operand=self.places.row, beside=beside)
 
-    def back(self, number: int, layer: Layer, name: str, following: str, row: NDArray[np.float32]) -> None:
-        """A matrix whose results are added to the residual stream, and meanwhile the row of the next norm.
+    def back(
+        self,
+        number: int,
+        layer: Layer,
+        name: str,
+        following: str,
+        row: NDArray[np.float32],
+        closes: bool = False,
+    ) -> None:
+        """A matrix whose results are added to the residual stream.
 
-        While the vector goes down, pages of values close.
+        Meanwhile the row of the next norm comes, and pages of values close if they are to.
         """
         places, width, own = self.places, self.model.width, f"layer{number}.{name}"
         bias = layer.biases.get(name)
         self.matvec(own, getattr(layer, name), places.wide, destination=places.normed, rows=width)
         self.bias(own, bias, places.normed)
         self.row(following, row, beside=int(bias is None))
-        if name == "down":
+        if closes:
             self.closes(number, 1)
         self.vector(Function.ADD, places.x, places.x, width, operand=places.normed)
 
@@ -290,7 +298,7 @@ class _Writer:
         self.back(number, layer, "o", f"{name}.ffn_norm", layer.ffn_norm)
         self.stream_norm()
         self.gates(number, layer)
-        self.back(number, layer, "down", *following)
+        self.back(number, layer, "down", *following, closes=True)
 
 
 def assemble(

@@ -2,6 +2,8 @@
 
 import argparse
 import ctypes
+import itertools
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +14,11 @@ from rich.progress import Progress
 from golden import generate
 from golden.checkpoint import Checkpoint
 from golden.compile import compiled
-from golden.core import geometry
+from golden.core import geometry, kv
+from golden.core.commands import LINE_BYTES
+from golden.core.image import Image
 from golden.core.machine import Machine, continuation
+from golden.core.state import SEQUENCE
 from golden.model import tokenizer
 from hw.config import preset
 from sim import decode
@@ -176,15 +181,8 @@ def test_text_behind_that_of_golden(continued, tiny_file: Checkpoint, capsys: py
     assert printed.endswith("[2 tokens: text as golden's, memory as golden's]\n")
 
 
-def continued_on_the_core(
-    checkpoint: Checkpoint, core: str, prompt: str, plain: bool, behind: int, tokens: int, spread: int
-) -> list[Counters]:
-    """What memory sees of each token behind so many; text and all memory are golden's."""
-    ids = generate.prompt_ids(tokenizer.of(checkpoint), prompt, plain)[0]
-    image = compiled(str(checkpoint.path), "bitmod4", "int8", "native4_paged", core, behind + tokens + 1)
-    machine = Machine(image.with_prompt(ids), image.symbols, geometry.get(core))
-    for _ in range(behind):
-        machine.run_token()
+def same_on_the_core(image: Image, machine: Machine, core: str, tokens: int, spread: int) -> list[Counters]:
+    """What memory sees of each token behind golden's; text and all memory are golden's."""
     timing = Timing(latency=100, spread=spread)
     with Simulation(build_core(preset(core)), memory_bytes(image), timing=timing) as simulation:
         session = Session(simulation, image, machine.memory)
@@ -192,6 +190,37 @@ def continued_on_the_core(
         assert [step.token for step in steps] == [machine.run_token() for _ in range(tokens)]
         assert np.array_equal(image.symbols.without_cycles(session.memory), machine.memory)
     return [step.passed for step in steps]
+
+
+def continued_on_the_core(
+    checkpoint: Checkpoint, core: str, prompt: str, plain: bool, behind: int, tokens: int, spread: int
+) -> list[Counters]:
+    """The same of a prompt and what follows it, behind so many tokens."""
+    ids = generate.prompt_ids(tokenizer.of(checkpoint), prompt, plain)[0]
+    image = compiled(str(checkpoint.path), "bitmod4", "int8", "native4_paged", core, behind + tokens + 1)
+    machine = Machine(image.with_prompt(ids), image.symbols, geometry.get(core))
+    for _ in range(behind):
+        machine.run_token()
+    return same_on_the_core(image, machine, core, tokens, spread)
+
+
+def with_any_cache(image: Image, core: str, position: int, rng: np.random.Generator) -> Machine:
+    """At a position behind keys and values that are random, with all pages closed that are due."""
+    own = geometry.get(core)
+    memory = image.with_prompt([1, 2])
+    scratch = np.zeros(own.scratch, np.float32)
+    heads = [
+        line for name, line in image.symbols.lines_of.items() if re.fullmatch(r"layer\d+\.head\d+", name)
+    ]
+    for head, place in itertools.product(heads, range(position)):
+        scratch[: 2 * own.channels] = rng.standard_normal(2 * own.channels)
+        for side in (0, 1):
+            fields = {"head": head, "source": side * own.channels, "side": side, "ahead": 0}
+            assert not kv.append(memory, scratch, fields, place, own)[0]
+            assert not kv.close(memory, fields, place, own)[0].is_error
+    line = LINE_BYTES // 4 * image.symbols.sequence
+    memory.view("<u4")[line + next(field.word for field in SEQUENCE if field.name == "position")] = position
+    return Machine(memory, image.symbols, own)
 
 
 @pytest.mark.parametrize(
@@ -215,3 +244,14 @@ def test_smollm2_takes_memory_s_words(smollm2_file: Checkpoint) -> None:
     (passed,) = continued_on_the_core(smollm2_file, "edge", prompt, True, 64, 1, 50)
     print(passed)
     assert (passed.read_words + passed.write_words) / passed.cycles > 0.929
+
+
+@pytest.mark.llm
+@pytest.mark.long
+def test_smollm2_behind_a_long_text(smollm2_file: Checkpoint, rng: np.random.Generator) -> None:
+    """The same with 1,022 tokens in the cache, whose maxima move more often than those of a text."""
+    image = compiled(str(smollm2_file.path), "bitmod4", "int8", "native4_paged", "edge", 1024)
+    machine = with_any_cache(image, "edge", 1022, rng)
+    (passed,) = same_on_the_core(image, machine, "edge", 1, 50)
+    print(passed)
+    assert (passed.read_words + passed.write_words) / passed.cycles > 0.894
