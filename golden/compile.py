@@ -12,6 +12,7 @@ said in ``golden.model.core_image``.
 """
 
 import sys
+from argparse import BooleanOptionalAction
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -42,6 +43,7 @@ def compiled(
     tokens: int,
     sequences: int = 1,
     calibration: Sequence[str] = (),
+    logits: bool = True,
 ) -> Image:
     """The image of a model by the names of everything, with progress on standard error.
 
@@ -71,6 +73,7 @@ def compiled(
             progress,
             sequences,
             counts,
+            logits,
         )
 
 
@@ -96,6 +99,12 @@ def _parser() -> Parser:
     parser.add_argument(
         "--sequences", type=positive, default=1, metavar="N", help="that take turns, each with such room"
     )
+    parser.add_argument(
+        "--logits",
+        action=BooleanOptionalAction,
+        default=True,
+        help="keep the logits in memory, so that a host can sample; without them there is the arg-max alone",
+    )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the image")
     parser.add_argument("--listing", action="store_true", help="print the commands of a token")
     return parser
@@ -108,7 +117,7 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     try:
         recipes = options.weights, options.head, options.kv
-        more = options.preset, options.tokens, options.sequences, options.calibration
+        more = options.preset, options.tokens, options.sequences, options.calibration, options.logits
         image = compiled(options.model, *recipes, *more)
         image.save(options.out)
     except (ValueError, OSError) as error:

@@ -171,6 +171,7 @@ def image(
     progress: Progress | None = None,
     sequences: int = 1,
     importance: Importance | None = None,
+    logits: bool = True,
 ) -> Image:
     """The image of a model.
 
@@ -184,6 +185,7 @@ def image(
         progress: shows what is done.
         sequences: that take turns, each with so many tokens and a cache of its own.
         importance: of the inputs of every linear layer, for a calibrated recipe.
+        logits: they go to memory.
 
     Raises:
         ValueError: the model, the recipe or the scheme does not fit the core.
@@ -218,4 +220,4 @@ def image(
         epsilon=architecture.epsilon,
         stops=tuple(sorted(tokenizer.ends(checkpoint)))[:2],
     )
-    return assemble(model, core, limit, preset, sequences=sequences)
+    return assemble(model, core, limit, preset, logits, sequences)

@@ -160,6 +160,24 @@ def test_sequences_on_the_circuit(tiny_file: Checkpoint) -> None:
     check_circuit(started(image, *prompts), image, 4)
 
 
+def test_logits_on_request(tiny_file: Checkpoint, tmp_path: Path) -> None:
+    """Without them the arg-max finds the same tokens, in fewer cycles."""
+    found = []
+    for name in ("logits", "no-logits"):
+        options = ["--preset", "tiny", "--tokens", "40", "--out", str(tmp_path / name), f"--{name}"]
+        compile.main([str(tiny_file.path), *options])
+        image = Image.load(tmp_path / name)
+        machine = started(image, PROMPT[:1])
+        cycles = check_circuit(machine, image, 2)
+        tokens = machine.words[LINE_BYTES // 4 * image.symbols.tokens :][:3]
+        found.append((image.symbols.logits is None, cycles, tokens.tolist()))
+    (kept, longer, tokens), (left, shorter, others) = found
+    assert (kept, left) == (False, True)
+    assert tokens == others
+    print(longer, shorter)
+    assert shorter < longer
+
+
 def test_table(tiny_file: Checkpoint, table: str) -> None:
     """Each layer's records have its row's formats."""
     image = compiled(str(tiny_file.path), "bitmod4", "int8", table, "tiny", 80)
