@@ -243,7 +243,7 @@ def test_smollm2_takes_memory_s_words(smollm2_file: Checkpoint) -> None:
     prompt = "The capital of France is Paris. The capital of Italy is"
     (passed,) = continued_on_the_core(smollm2_file, "edge", prompt, True, 64, 1, 50)
     print(passed)
-    assert (passed.read_words + passed.write_words) / passed.cycles > 0.929
+    assert (passed.read_words + passed.write_words) / passed.cycles > 0.932
 
 
 @pytest.mark.llm
