@@ -5,13 +5,11 @@ A run that fails leaves its log and the seed to repeat it.
 Environment:
     KVLOOM_BUILD: cache folder, ``build/sim`` in the repository by default.
     KVLOOM_RESULTS: folder of coverage, ``results`` in the cache by default.
-    KVLOOM_SEED: random seed of every run, in place of a fresh one.
+    KVLOOM_SEED, KVLOOM_SEEDS: the seed of every run, or what each one's comes from (``sim.seeds``).
     WAVES: 1 to record waveforms (VCD on Verilator, FST on Icarus) in the run folder, which is then kept.
 """
 
 import json
-import os
-import random
 import re
 import shutil
 import subprocess
@@ -28,6 +26,7 @@ from amaranth.lib import wiring
 from sim import context, toolchain
 from sim.build import LIMIT_SECONDS, TOP, BenchFailure, Design, build, cocotb_runner_for, waves
 from sim.context import parameters
+from sim.seeds import run_seed
 from sim.toolchain import available
 
 __all__ = ["BenchFailure", "Design", "Outcome", "available", "parameters", "run"]
@@ -72,7 +71,7 @@ def run(
         simulator: ``verilator`` or ``icarus``.
         parameters: read in the bench by ``sim.context.parameters()``; anything JSON or NumPy.
         test_filter: regular expression; only cocotb tests whose name it matches run.
-        seed: random seed; ``KVLOOM_SEED`` or a fresh one by default.
+        seed: random seed; that of ``sim.seeds`` by default.
 
     Raises:
         BenchFailure: a test failed, an ``Assert`` of the design fired, the build or the simulator broke.
@@ -81,7 +80,7 @@ def run(
     if problem is not None:
         raise BenchFailure(f"{simulator} cannot run: {problem}")
     if seed is None:
-        seed = int(os.environ.get("KVLOOM_SEED") or random.SystemRandom().getrandbits(31))
+        seed = run_seed(bench, simulator, test_filter or "")
     design = component if isinstance(component, Design) else Design.of(component)
     directory = build(design, simulator)
 

@@ -1,7 +1,6 @@
 """Fixtures of every test: simulators, random numbers, models; and the coverage check at the end."""
 
 import os
-import random
 import shutil
 import string
 import struct
@@ -24,6 +23,7 @@ from golden.model.llama import Llama
 from golden.model.whisper import Whisper
 from hw.config import Config, preset
 from sim import coverage, toolchain
+from sim.seeds import run_seed
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("KVLOOM_SHARED", REPOSITORY.parent / "shared")) / "data"
@@ -56,7 +56,7 @@ def simulator(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def rng() -> np.random.Generator:
     """Random numbers of this run; a failing test shows the seed, ``KVLOOM_SEED`` repeats it."""
-    seed = int(os.environ.get("KVLOOM_SEED") or random.SystemRandom().getrandbits(31))
+    seed = run_seed("rng")
     print(f"repeat with KVLOOM_SEED={seed}")
     return np.random.default_rng(seed)
 
