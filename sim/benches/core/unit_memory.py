@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from golden.core.commands import LINE_BYTES
 from hw.config import Config
 from hw.core.payloads import read_request, read_word, write_request
-from sim.packing import codec
 from sim.streams import Domain, StreamSink, StreamSource, situation
 
 __all__ = ["Channel", "UnitMemory"]
@@ -60,20 +59,17 @@ class Channel:
         self.bytes = config.memory_bits // 8
         self.ahead: list[int] = []
         self.words = StreamSource(domain, f"{prefix}words", read_word(config), where.source, self._taken)
-        self._word = codec(read_word(config))
         waits = where.sink, where.sink_waits
         self.requests = StreamSink(domain, f"{prefix}requests", read_request(), *waits, self._read)
-        self._request = codec(read_request())
         if writes:
-            self._write_codec = codec(write_request(config))
             self.writes = StreamSink(domain, f"{prefix}writes", write_request(config), *waits, self._write)
 
     def _taken(self, bits: int) -> None:
-        if self._word.unpack(bits)["last"]:
+        if self.words.codec.unpack(bits)["last"]:
             self.ahead.append(self.requests.count - len(self.ahead) - 1)
 
     def _read(self, bits: int) -> None:
-        request, memory, width = self._request.unpack(bits), self.memory, self.bytes
+        request, memory, width = self.requests.codec.unpack(bits), self.memory, self.bytes
         memory.reads += 1
         first, count = request["line"] * LINE_BYTES, request["words"]
         if count == 0 or first + count * width > len(memory.content):
@@ -88,7 +84,7 @@ class Channel:
             self.words.send({"data": word, "last": last, "outside": 0, "failed": place == failed})
 
     def _write(self, bits: int) -> None:
-        write, width = self._write_codec.unpack(bits), self.bytes
+        write, width = self.writes.codec.unpack(bits), self.bytes
         first = write["line"] * LINE_BYTES + write["word"] * width
         if first + width > len(self.memory.content):
             self.memory.outside = True
