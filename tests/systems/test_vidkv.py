@@ -70,6 +70,13 @@ def full_spectrum(x: np.ndarray, decode: str) -> np.ndarray:
     return np.fft.ifft(coded[..., ::2] + 1j * coded[..., 1::2], axis=-1).real
 
 
+def halves_agree(x: np.ndarray) -> np.ndarray:
+    """Tokens [H, T] without an imaginary part of 0, whose sign is the same in both published halves."""
+    length = x.shape[-1]
+    columns = np.abs(np.fft.rfft(x, axis=-1).imag[..., 1 : (length + 1) // 2])
+    return (columns > 1e-9 * np.abs(x).max()).all(-1)
+
+
 @pytest.mark.parametrize("decode", ["published", "scaled"])
 @pytest.mark.parametrize("transformed", [False, True])
 @pytest.mark.parametrize("fraction", [0.0, 0.25, 0.5, 0.75, 1.0])
@@ -86,8 +93,11 @@ def test_keys(rng: np.random.Generator, fraction: float, transformed: bool, deco
     if fraction < 1:
         normal = own[..., ~mask]
         expected = full_spectrum(normal, decode) if transformed else one_bit(normal, decode)
-        # With a scale rounded to 11 bits; where an imaginary part is 0 the two halves of the spectrum differ.
-        assert np.abs(whole[..., ~mask] - expected).max() <= 1e-3 * np.abs(expected).max()
+        compared = halves_agree(normal) if transformed else np.ones(normal.shape[:2], bool)
+        assert compared.mean() > 0.8
+        # With a scale rounded to 11 bits.
+        difference = (whole[..., ~mask] - expected)[compared]
+        assert np.abs(difference).max() <= 1e-3 * np.abs(expected).max()
 
 
 @pytest.mark.parametrize("length", [1, 3, 64])
@@ -95,8 +105,10 @@ def test_columns_of_odd_numbers_of_channels(rng: np.random.Generator, length: in
     k = rng.standard_normal((1, 32, 64)).astype(np.float16)
     mask = np.arange(64) >= length
     found = vidkv.quantize_keys(k, mask).decompress()[..., :length]
-    expected = full_spectrum(k[..., :length].astype(np.float64), "scaled")
-    assert np.abs(found - expected).max() <= 1e-3 * np.abs(expected).max()
+    normal = k[..., :length].astype(np.float64)
+    expected, compared = full_spectrum(normal, "scaled"), halves_agree(normal)
+    assert compared.mean() > 0.8
+    assert np.abs((found - expected)[compared]).max() <= 1e-3 * np.abs(expected).max()
 
 
 def test_a_zero_counts_as_positive() -> None:
