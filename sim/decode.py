@@ -99,11 +99,11 @@ def _prefilled(session: Session, prompt: int, progress: Progress) -> list[Step]:
 def _table(steps: list[Step], first: int, prompt: int, word_bytes: int, clock: float) -> Table:
     """Cycles, words, and what they mean at a clock in Hz; of the ``first`` token and those behind it."""
     table = Table(title=f"each token at {clock / 1e6:g} MHz")
-    for name in "token", "cycles", "words read", "written", "words a cycle", "GB/s", "tokens/s":
+    for name in "token", "cycles", "words read", "written", "of peak", "GB/s", "tokens/s":
         table.add_column(name, justify="right")
     for place, step in enumerate(steps, first):
         passed = step.passed
-        share = (passed.read_words + passed.write_words) / passed.cycles
+        share = passed.share(word_bytes)
         table.add_row(
             f"{place}{' (prompt)' if place < prompt else ''}",
             f"{passed.cycles:,}",

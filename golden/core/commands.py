@@ -151,7 +151,7 @@ COMMON = (
     Field("opcode", 0, 0, 8, "Operation."),
     Field("interrupt", 0, 8, 1, "Raise the interrupt when complete."),
     Field("stop", 0, 9, 1, "After an error execute nothing more until started again."),
-    Field("wait_results", 0, 10, 1, "Begin when everything written before has been answered."),
+    Field("wait_results", 0, 10, 1, "Begin when all data written before have been answered."),
     Field("beside", 0, 11, 1, "May begin while the MATVEC before it multiplies."),
     Field("unprompted", 0, 12, 1, "Skipped where the prompt has the next token."),
     Field("id", 1, 0, 32, "Copied to the completion."),

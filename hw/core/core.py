@@ -109,7 +109,7 @@ class Core(wiring.Component):
             completions.line.eq(bank.completion_line),
             completions.size.eq(bank.ring_size),
             completions.answered.eq(writes.answered_completions),
-            dispatcher.idle.eq(writes.idle),
+            dispatcher.idle.eq(writes.idle_data),
             dispatcher.outside.eq(writes.outside),
             dispatcher.failed.eq(writes.failed),
             dispatcher.loaded.eq(units["matvec"].loaded),

@@ -18,8 +18,9 @@ UNITS = {opcode: opcode.name.lower() for opcode in Opcode if opcode != Opcode.NO
 class Dispatcher(wiring.Component):
     """Execute commands in order: one at a time, and beside a MATVEC those that say so.
 
-    A command with ``wait_results`` begins when all writes before it are answered. If one of them was refused,
-    by the window or by memory, the next command with ``wait_results`` is not executed; its status says why.
+    A command with ``wait_results`` begins when all data that were written before it are answered, but not all
+    records. If a write was refused, by the window or by memory, the next command with ``wait_results`` is not
+    executed; its status says why.
 
     A MATVEC is left to itself once it has begun. A command with ``beside`` begins as soon as its vector has
     been loaded, if it is one of ``golden.core.commands.BESIDE`` and the results go to scratch memory; every
@@ -34,7 +35,8 @@ class Dispatcher(wiring.Component):
         loaded (in): the MATVEC that is under way has read its vector, and gives its results to scratch
             memory.
         active (out): a bit for each of ``UNITS``, that of the unit whose command began last is set.
-        idle, outside, failed (in): of the write mover.
+        idle (in): the write mover has no data under way.
+        outside, failed (in): of the write mover.
         restart (in): go on after an error.
         records (out stream): of commands that are complete.
         completed (out): one's record has left, for a cycle.
@@ -88,15 +90,7 @@ class Dispatcher(wiring.Component):
         goes = self._may_begin(m, command, multiplies)
         with m.FSM(name="dispatching") as machine:
             with m.State("idle"):
-                m.d.comb += self.commands.ready.eq(~self.halted | offered.beside)
-                m.d.sync += [
-                    bits.eq(self.commands.payload.bits),
-                    held.status.eq(self.commands.payload.status),
-                    held.bytes.eq(0),
-                    cycles.eq(0),
-                ]
-                with m.If(self.commands.valid & self.commands.ready):
-                    m.next = "settle"
+                self._take(m, bits, held, cycles, ~self.halted | offered.beside)
             with m.State("settle"), m.If(goes):
                 m.next = "record"
                 with m.If(held.status == Status.DONE):
@@ -113,12 +107,26 @@ class Dispatcher(wiring.Component):
                 with m.If(order.ended.ready):
                     m.d.comb += stops.eq(failed & command.stop)
                     m.next = "idle"
+                    with m.If(~failed):
+                        self._take(m, bits, held, cycles, ~self.halted | offered.beside)
         m.d.comb += self.working.eq(~machine.ongoing("idle") | ~order.none)
         with m.If(self.restart):
             m.d.sync += self.halted.eq(0)
         with m.Elif(stops | product_stops):
             m.d.sync += self.halted.eq(1)
         return m
+
+    def _take(self, m: Module, bits: Signal, held: data.View, cycles: Value, may: Value) -> None:
+        """The next command, if it is there."""
+        m.d.comb += self.commands.ready.eq(may)
+        with m.If(self.commands.valid & may):
+            m.d.sync += [
+                bits.eq(self.commands.payload.bits),
+                held.status.eq(self.commands.payload.status),
+                held.bytes.eq(0),
+                cycles.eq(0),
+            ]
+            m.next = "settle"
 
     def _may_begin(self, m: Module, command: data.View, multiplies: Value) -> Signal:
         """Whether the command in hand may begin; one that is not to be executed is complete then."""

@@ -88,6 +88,9 @@ class MatvecUnit(wiring.Component):
         written = Signal(32)
         m.d.comb += [self.done.payload.status.eq(status), self.done.payload.bytes.eq(written)]
         ended = self._words(m, unpacker, status)
+        place = Signal(32, name="result_place")
+        taken = Signal(name="results_taken")
+        self._collect(m, command, place, taken)
         bad_header = Signal()
         with m.If(unpacker.error_header):
             m.d.sync += bad_header.eq(1)
@@ -116,13 +119,13 @@ class MatvecUnit(wiring.Component):
                 m.d.comb += [unpacker.header.ready.eq(1), unpacker.reject.eq(1)]
                 with m.If(unpacker.header.valid | bad_header):
                     m.next = "drain"
-            with m.State("multiply"), m.If(self._results(m, command, status, written)):
-                m.next = "drain"
-            with m.State("drain"), m.If(ended):
-                m.next = "done"
-            with m.State("done"):
-                m.d.comb += self.done.valid.eq(1)
-                with m.If(self.done.ready):
+            with m.State("multiply"):
+                self._results(m, command, status, written, place, taken)
+                with m.If(taken & self.results.payload.last):
+                    m.next = "drain"
+            with m.State("drain"):
+                m.d.comb += self.done.valid.eq(ended & ~self.writes.valid)
+                with m.If(self.done.valid & self.done.ready):
                     m.d.sync += [status.eq(Status.DONE), bad_header.eq(0)]
                     m.next = "idle"
         loads = machine.ongoing("idle") | machine.ongoing("load")
@@ -260,57 +263,63 @@ class MatvecUnit(wiring.Component):
         with m.Elif(bad_header & self.vector_valid):
             m.next = "forget"
 
-    def _results(self, m: Module, command: Value, status: Signal, written: Signal) -> Value:
-        """Results where they are wanted; returns that the last ones have left."""
-        config, units = self.config, self.config.rescale_units
-        results, request = self.results, self.writes.payload
-        place = Signal(32, name="result_place")
+    def _results(
+        self, m: Module, command: Value, status: Signal, written: Signal, place: Signal, taken: Signal
+    ) -> None:
+        """Results where they are wanted."""
+        config, results = self.config, self.results
         rows = Cat(row[0] for row in results.payload.rows)
         count = results.payload.count
-        done = Signal(name="results_done")
-        fine = exact_log2(config.memory_bits // _SINGLE)
-        to_memory = Signal(name="to_memory")
-        to_logits = Signal(name="to_logits")
-        sent = Signal(name="memory_sent")
-        seen = Signal(name="logits_seen")
         m.d.comb += [
-            to_memory.eq(command.arg_max & command.logits & ~sent),
-            to_logits.eq(command.arg_max & ~seen),
             self.logits.payload.data.as_value().eq(rows),
             self.logits.payload.count.eq(count),
             self.logits.payload.last.eq(results.payload.last),
-            self.logits.valid.eq(results.valid & to_logits),
-            self.writes.valid.eq(results.valid & to_memory),
-            request.line.eq(command.results + (place >> exact_log2(LINE_BYTES // 4))),
-            request.word.eq(place[fine : exact_log2(LINE_BYTES // 4)]),
-            request.data.eq(rows.replicate(config.memory_bits // (_SINGLE * units))),
-            request.enables.eq(_marks(count, units, 4) << (place[:fine] << 2)),
+            self.logits.valid.eq(results.valid & command.arg_max & ~self.writes.valid),
             results.ready.eq(
-                (~to_memory | self.writes.ready)
-                & (~to_logits | self.logits.ready)
-                & (command.arg_max | ~self.scratch_taken)
+                Mux(command.arg_max, self.logits.ready & ~self.writes.valid, ~self.scratch_taken)
             ),
-            done.eq(results.valid & results.ready & results.payload.last),
+            taken.eq(results.valid & results.ready),
         ]
-        with m.If(results.valid):
-            with m.If(results.ready):
-                m.d.sync += [place.eq(place + units), sent.eq(0), seen.eq(0)]
-                with m.If(command.arg_max & command.logits):
-                    m.d.sync += written.eq(written + (count << 2))
-            with m.Else():
-                m.d.sync += [
-                    sent.eq(sent | (self.writes.valid & self.writes.ready)),
-                    seen.eq(seen | (self.logits.valid & self.logits.ready)),
-                ]
+        with m.If(taken):
+            m.d.sync += place.eq(place + config.rescale_units)
+            with m.If(command.arg_max & command.logits):
+                m.d.sync += written.eq(written + (count << 2))
         wanted = Signal(name="row_wanted")
         m.d.comb += wanted.eq(results.valid & ~command.arg_max & ~self.scratch_taken & (place < command.rows))
         self._store(m, command.destination, place, rows, count, wanted)
-        with m.If(done):
+        with m.If(taken & results.payload.last):
             m.d.sync += place.eq(0)
             short = ~command.arg_max & (place + count != command.rows)
             with m.If((results.payload.error | short) & (status == Status.DONE)):
                 m.d.sync += status.eq(Status.BAD_PACKET)
-        return done
+
+    def _collect(self, m: Module, command: Value, place: Value, taken: Value) -> None:
+        """Logits to memory, a word at a time; while one waits no results are taken."""
+        config, units, request = self.config, self.config.rescale_units, self.writes.payload
+        most = config.memory_bits // _SINGLE
+        word = Signal(data.ArrayLayout(_SINGLE * units, most // units), name="logits_word", reset_less=True)
+        filled = Signal(range(most + 1), name="logits_filled", reset_less=True)
+        number = Signal(32, name="logits_words")
+        whole = Signal(name="logits_whole")
+        results = self.results.payload
+        beat = place[: exact_log2(most)] >> exact_log2(units)
+        m.d.comb += [
+            self.writes.valid.eq(whole),
+            request.line.eq(command.results + (number >> exact_log2(LINE_BYTES * 8 // config.memory_bits))),
+            request.word.eq(number[: exact_log2(LINE_BYTES * 8 // config.memory_bits)]),
+            request.data.eq(word),
+            request.enables.eq(_marks(filled, most, 4)),
+        ]
+        with m.If(self.writes.valid & self.writes.ready):
+            m.d.sync += [whole.eq(0), number.eq(number + 1)]
+        with m.If(taken & command.arg_max & command.logits):
+            m.d.sync += [
+                word[beat].eq(Cat(row[0] for row in results.rows)),
+                filled.eq(place[: exact_log2(most)] + results.count),
+                whole.eq(results.last | (beat == most // units - 1)),
+            ]
+        with m.If(self.commands.ready):
+            m.d.sync += number.eq(0)
 
     def _store(
         self, m: Module, destination: Value, place: Value, rows: Value, count: Value, wanted: Value

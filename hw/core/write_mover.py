@@ -40,6 +40,7 @@ class WriteMover(wiring.Component):
         writes_NAME (in stream): of a client.
         answered_NAME (out): a write of the client is over, answered or outside.
         idle (out): no client offers a write, and every one taken is over.
+        idle_NAME (out): the same of one client's writes, when all has been said of them.
         outside (out): a write was outside the window, for a cycle.
         failed (out): a write was answered by SLVERR or DECERR, for a cycle.
         axi (out): the master's channels.
@@ -62,6 +63,7 @@ class WriteMover(wiring.Component):
         for name in clients:
             members[f"writes_{name}"] = In(stream.Signature(write_request(config)))
             members[f"answered_{name}"] = Out(1)
+            members[f"idle_{name}"] = Out(1)
         super().__init__(members)
 
     def elaborate(self, platform: object) -> Module:
@@ -91,7 +93,13 @@ class WriteMover(wiring.Component):
         ]
         for place, name in enumerate(self.clients):
             over = (answers & (owners.r_data == place)) | (drops & (held.client == place))
-            m.d.sync += getattr(self, f"answered_{name}").eq(over)
+            answered, writes = getattr(self, f"answered_{name}"), getattr(self, f"writes_{name}")
+            under_way = Signal(range(UNANSWERED + 3), name=f"{name}_under_way")
+            m.d.sync += [
+                answered.eq(over),
+                under_way.eq(under_way + (writes.valid & writes.ready) - answered),
+            ]
+            m.d.comb += getattr(self, f"idle_{name}").eq(~writes.valid & (under_way == 0))
         return m
 
     def _take(self, m: Module, held: Signal, full: Signal, leaves: Value) -> Value:

@@ -1,6 +1,7 @@
 #include "memory.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstdio>
 #include <cstring>
 
@@ -97,6 +98,7 @@ void Memory::take_write(const Master& master) {
     }
     if (master.data_valid && slave_.data_ready) {
         ++counters_.write_words;
+        counters_.write_bytes += std::popcount(master.enables);
         allowance_ -= timing_.cycles;
         Data data{master.enables, master.data_last, {}};
         std::memcpy(data.bytes, master.data, word_bytes_);

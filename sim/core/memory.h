@@ -25,7 +25,7 @@ struct Timing {
 
 // simulation.py has the same structure.
 struct Counters {
-    uint64_t cycles, read_words, write_words, read_bursts, write_bursts;
+    uint64_t cycles, read_words, write_words, write_bytes, read_bursts, write_bursts;
 };
 
 // What a master asks for.

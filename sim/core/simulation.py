@@ -61,13 +61,25 @@ class Timing:
 
 @dataclass(frozen=True)
 class Counters:
-    """What the memory has seen; ``cycles`` are those outside reset."""
+    """What the memory has seen.
+
+    Attributes:
+        cycles: outside reset.
+        read_words, write_words: each takes the port a cycle.
+        write_bytes: those that writes enabled.
+        read_bursts, write_bursts: addresses.
+    """
 
     cycles: int
     read_words: int
     write_words: int
+    write_bytes: int
     read_bursts: int
     write_bursts: int
+
+    def share(self, word_bytes: int) -> float:
+        """Bytes moved over what the port could move."""
+        return (self.read_words * word_bytes + self.write_bytes) / (self.cycles * word_bytes)
 
     def __sub__(self, before: "Counters") -> "Counters":
         pairs = ((getattr(self, field.name), getattr(before, field.name)) for field in fields(self))

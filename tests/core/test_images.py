@@ -178,6 +178,20 @@ def test_logits_on_request(tiny_file: Checkpoint, tmp_path: Path) -> None:
     assert shorter < longer
 
 
+@pytest.mark.parametrize("core", ["tiny", "edge"])
+def test_logits_that_fill_no_word(tiny_file: Checkpoint, core: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last word keeps what is behind the logits."""
+
+    def cut(model: Model, *rest: Any) -> Image:
+        return assemble(replace(model, output=some_rows(model.output, slice(0, 317))), *rest)
+
+    monkeypatch.setattr(core_image, "assemble", cut)
+    image = compiled(str(tiny_file.path), "bitmod4", "int8", "native4_paged", core, 40)
+    image.memory[(image.symbols.logits or 0) * LINE_BYTES :][: 4 * 320] = 0xA5
+    machine = started(image, PROMPT[:1], core)
+    check_circuit(machine, image, 2, core=core)
+
+
 def test_table(tiny_file: Checkpoint, table: str) -> None:
     """Each layer's records have its row's formats."""
     image = compiled(str(tiny_file.path), "bitmod4", "int8", table, "tiny", 80)

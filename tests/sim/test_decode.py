@@ -243,7 +243,7 @@ def test_smollm2_takes_memory_s_words(smollm2_file: Checkpoint) -> None:
     prompt = "The capital of France is Paris. The capital of Italy is"
     (passed,) = continued_on_the_core(smollm2_file, "edge", prompt, True, 64, 1, 50)
     print(passed)
-    assert (passed.read_words + passed.write_words) / passed.cycles > 0.932
+    assert passed.share(32) > 0.932
 
 
 @pytest.mark.llm
@@ -254,4 +254,4 @@ def test_smollm2_behind_a_long_text(smollm2_file: Checkpoint, rng: np.random.Gen
     machine = with_any_cache(image, "edge", 1022, rng)
     (passed,) = same_on_the_core(image, machine, "edge", 1, 50)
     print(passed)
-    assert (passed.read_words + passed.write_words) / passed.cycles > 0.894
+    assert passed.share(32) > 0.894

@@ -66,6 +66,8 @@ def cycles_of(simulation: Simulation, words: int, burst: int = 16, **places: int
     expected[last : last + WORD * words] = before[first : first + WORD * words]
     assert np.array_equal(simulation.memory, expected)
     assert (passed.read_words, passed.write_words, passed.write_bursts) == (words, words, words)
+    assert passed.write_bytes == WORD * words
+    assert passed.share(WORD) == 2 * words / passed.cycles
     assert passed.read_bursts == -(-words // burst)
     assert simulation.read(ERRORS) == simulation.read(MISPLACED) == 0
     assert not simulation.problem

@@ -32,7 +32,8 @@ rates = Coverage("core_write_mover_rate", {"latency": (1, 14)})
 class Bench:
     """Clients in front of the mover, and what memory has to be.
 
-    An agent of the domain, behind the sources: it compares memory whenever the mover says that it is idle.
+    An agent of the domain, behind the sources: it compares memory whenever the mover says that it is idle; when
+    it says so of a client, all of the client's writes are answered, and refusals up to the last of them told of.
 
     Args:
         domain: of the mover.
@@ -57,6 +58,8 @@ class Bench:
         self._events = {name: domain.reader(f"answered_{name}") for name in CLIENTS}
         self._events |= {name: domain.reader(name) for name in ("outside", "failed")}
         self._idle = domain.reader("idle")
+        self._idle_of = {name: domain.reader(f"idle_{name}") for name in CLIENTS}
+        self.told = dict.fromkeys(CLIENTS, 0)
         domain.add(self)
         shape = write_request(config)
         self.sources = {
@@ -84,6 +87,7 @@ class Bench:
                 for byte in range(WIDTH):
                     if write["enables"] >> byte & 1:
                         self.expected[start + byte] = write["data"] >> 8 * byte & 0xFF
+            self.told[name] = self.wanted["outside"] + self.wanted["failed"]
 
         return observe
 
@@ -111,6 +115,10 @@ class Bench:
         )
 
     def step(self) -> None:
+        for name, read in self._idle_of.items():
+            if read():
+                assert self.counts[name] == self.wanted[name], name
+                assert self.counts["outside"] + self.counts["failed"] >= self.told[name], name
         for name, read in self._events.items():
             self.counts[name] += read()
         if self._idle():
@@ -121,6 +129,7 @@ class Bench:
     def restart(self) -> None:
         self.counts = dict.fromkeys(self.counts, 0)
         self.wanted = dict(self.counts)
+        self.told = dict.fromkeys(CLIENTS, 0)
 
     def status(self) -> str:
         return f"events: {self.counts}, wanted {self.wanted}"
@@ -135,6 +144,7 @@ class Bench:
         before = self.idle_cycles
         await self.domain.cycles(2)
         assert self.idle_cycles == before + 2
+        assert all(read() for read in self._idle_of.values())
         assert self.content == self.expected
 
 
