@@ -325,6 +325,27 @@ def test_a_prompt_is_known_behind_advance(library: Path, image: Image) -> None:
     driver.simulation.close()
 
 
+def test_begin_waits_for_what_advance_writes(library: Path, image: Image) -> None:
+    """The next token's first commands are there before the last one of a token is complete."""
+    machine = Machine(image.with_prompt(_TOKENS), image.symbols, geometry.get("tiny"))
+    driver = started(library, image, machine.memory, Timing(latency=200, spread=150, seed=4))
+    early, ready, tokens = 8, 0, 4
+    for token in range(tokens):
+        driver.submit(image.symbols.commands - ready)
+        ready = early if token + 1 < tokens else 0
+        complete = 0
+        while complete < ready:
+            assert not driver.simulation.run(100)
+            complete += len(ended(driver))
+        if ready:
+            driver.submit(ready)
+        driver.wait(_CYCLES)
+        machine.run_token()
+        assert len(ended(driver)) + complete == image.symbols.commands
+    assert np.array_equal(image.symbols.without_cycles(driver.memory), machine.memory)
+    driver.simulation.close()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("tokens", [68])
 def test_pages_close(library: Path, image: Image, tokens: int) -> None:

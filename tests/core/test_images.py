@@ -1,7 +1,9 @@
 """Images of other models, recipes and caches: what they hold, and the same memory of golden and circuit."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,9 +17,12 @@ from golden.core.commands import LINE_BYTES
 from golden.core.image import Image
 from golden.core.kv_shape import format_of
 from golden.core.machine import Machine
+from golden.core.model import Model, some_rows
+from golden.core.program import assemble
 from golden.core.state import RECORD, field_values
 from golden.evaluate import calibration_windows
 from golden.kv.formats import Format
+from golden.model import core_image
 from golden.model.architecture import ARCHITECTURES, IN_ALL, names
 from golden.model.evaluation import Setting
 from golden.model.llama import Llama
@@ -80,7 +85,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def started(image: Image, *prompts: list[int]) -> Machine:
-    return Machine(image.with_prompt(*prompts), image.symbols, geometry.get("tiny"))
+    return Machine(image.with_prompt(*prompts), image.symbols, geometry.get(image.symbols.preset))
 
 
 def words_at(image: Image, name: str, count: int = 16) -> np.ndarray:
@@ -95,7 +100,7 @@ def check_circuit(machine: Machine, image: Image, tokens: int, columns: int = 1)
         Cycles of the tokens.
     """
     timing = Timing(latency=30, spread=20, seed=5)
-    library = build_core(preset("tiny").changed(columns=columns))
+    library = build_core(preset(image.symbols.preset).changed(columns=columns))
     with Simulation(library, memory_bytes(image), timing=timing) as simulation:
         session = Session(simulation, image, machine.memory)
         steps = [session.step() for _ in range(tokens)]
@@ -178,18 +183,20 @@ def test_logits_on_request(tiny_file: Checkpoint, tmp_path: Path) -> None:
     assert shorter < longer
 
 
-@pytest.mark.parametrize("core", ["tiny", "edge"])
+@pytest.mark.parametrize("core", ["tiny", pytest.param("edge", marks=pytest.mark.long)])
 def test_logits_that_fill_no_word(tiny_file: Checkpoint, core: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The last word keeps what is behind the logits."""
+    """What lies behind the last one stays."""
 
     def cut(model: Model, *rest: Any) -> Image:
         return assemble(replace(model, output=some_rows(model.output, slice(0, 317))), *rest)
 
     monkeypatch.setattr(core_image, "assemble", cut)
     image = compiled(str(tiny_file.path), "bitmod4", "int8", "native4_paged", core, 40)
-    image.memory[(image.symbols.logits or 0) * LINE_BYTES :][: 4 * 320] = 0xA5
-    machine = started(image, PROMPT[:1], core)
-    check_circuit(machine, image, 2, core=core)
+    machine = started(image, PROMPT[:1])
+    logits = machine.words[LINE_BYTES // 4 * (image.symbols.logits or 0) :][:320]
+    logits[:] = 0xA5A5A5A5
+    check_circuit(machine, image, 2)
+    assert (logits == 0xA5A5A5A5).tolist() == [False] * 317 + [True] * 3
 
 
 def test_table(tiny_file: Checkpoint, table: str) -> None:

@@ -43,11 +43,12 @@ def test_timing(bandwidth: float | None, clock: float, share: tuple[int, int]) -
 
 @pytest.mark.quick
 def test_figures() -> None:
-    """2,000 cycles with 1,000 words of 8 bytes, at 200 MHz."""
-    steps = [Step(1, Counters(1000, 10, 0, 1, 0), False), Step(1, Counters(2000, 900, 100, 60, 100), False)]
+    """2,000 cycles with 900 words of 8 bytes and 100 of 4 bytes, at 200 MHz."""
+    passed = [Counters(1000, 10, 0, 0, 1, 0), Counters(2000, 900, 100, 400, 60, 100)]
+    steps = [Step(1, own, False) for own in passed]
     columns = decode._table(steps, 1, 2, 8, 200e6).columns
     assert [list(column.cells)[1] for column in columns] == [
-        *("2", "2,000", "900", "100", "0.500", "0.80", "100,000.0")
+        *("2", "2,000", "900", "100", "0.475", "0.76", "100,000.0")
     ]
 
 

@@ -32,8 +32,8 @@ rates = Coverage("core_write_mover_rate", {"latency": (1, 14)})
 class Bench:
     """Clients in front of the mover, and what memory has to be.
 
-    An agent of the domain, behind the sources: it compares memory whenever the mover says that it is idle; when
-    it says so of a client, all of the client's writes are answered, and refusals up to the last of them told of.
+    An agent of the domain, behind the sources: it compares memory whenever the mover says that it is idle.
+    When it says so of a client, all of its writes are answered, and refusals up to the last are told of.
 
     Args:
         domain: of the mover.
