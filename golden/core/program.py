@@ -223,8 +223,6 @@ class _Writer:
         norms = layer.head_norms or (None, None)
         self.matvec(f"{name}.kv", layer.kv, places.normed, destination=own, rows=2 * keys)
         self.matvec(f"{name}.q", layer.q, places.normed, destination=places.wide, rows=queries)
-        if number == 0:
-            self.turns()
         self.bias(f"{name}.kv", layer.biases.get("kv"), own, beside=1)
         self.turn(f"{name}.k_norm", norms[1], own, keys, beside=1)
         self.appends(number)
@@ -242,11 +240,6 @@ class _Writer:
             queries=model.heads // model.kv_heads,
             wait_results=1,
         )
-
-    def turns(self) -> None:
-        """Cosines and sines of the position come while the array works out the first queries."""
-        turns = self.model.turns[: self.limit].astype("<f4")
-        self.gather("turns", turns, self.places.turn, IndexKind.POSITION, beside=1)
 
     def turn(
         self, name: str, norm: NDArray[np.float32] | None, place: int, elements: int, beside: int = 0
@@ -324,6 +317,7 @@ def assemble(
     sequence = builder.reserve("sequence", sequences * LINE_BYTES)
     program.add(Opcode.BEGIN, sequence=sequence, wait_results=1)
     writer.gather("embedding", model.embedding.astype("<f2"), places.x, IndexKind.TOKEN)
+    writer.gather("turns", model.turns[:limit].astype("<f4"), places.turn, IndexKind.POSITION)
     writer.row("layer0.attention_norm", model.layers[0].attention_norm)
     for number, layer in enumerate(model.layers):
         writer.layer(number, layer)
