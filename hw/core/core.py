@@ -271,7 +271,8 @@ class Core(wiring.Component):
     def _largest(self, m: Module, units: Mapping[str, wiring.Component]) -> None:
         """The token that the last arg-max has found, of results or of a vector.
 
-        It is there three cycles after the last result, long before the next command can begin.
+        It is there three cycles after the last result, just before ADVANCE can look at it: that decides four
+        cycles after a result that no logit to memory follows.
         """
         m.submodules.arg_max = search = ArgMax(self.config.rescale_units)
         vector = units["vector"]

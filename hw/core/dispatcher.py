@@ -19,8 +19,8 @@ class Dispatcher(wiring.Component):
     """Execute commands in order: one at a time, and beside a MATVEC those that say so.
 
     A command with ``wait_results`` begins when all data that were written before it are answered, but not all
-    records. If a write was refused, by the window or by memory, the next command with ``wait_results`` is not
-    executed; its status says why.
+    records. If a write is refused, by the window or by memory, the next command with ``wait_results`` that
+    has not begun is not executed; its status says why.
 
     A MATVEC is left to itself once it has begun. A command with ``beside`` begins as soon as its vector has
     been loaded, if it is one of ``golden.core.commands.BESIDE`` and the results go to scratch memory; every

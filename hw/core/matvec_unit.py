@@ -36,7 +36,8 @@ class MatvecUnit(wiring.Component):
     """Multiply, packet after packet.
 
     The vector takes ``elements / core.lanes`` cycles to load, or ``elements / activation_lanes`` if these are
-    more; the packet's words may come long before the command. Results leave as they come.
+    more; the packet's words may come long before the command. Results leave as they come, logits to memory
+    when they fill a word of it, for which the next results wait.
 
     A packet that is refused, or bad, takes its words with it; what has left for scratch memory or the arg-max
     then is anything.
