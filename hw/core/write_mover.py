@@ -94,13 +94,16 @@ class WriteMover(wiring.Component):
         for place, name in enumerate(self.clients):
             over = (answers & (owners.r_data == place)) | (drops & (held.client == place))
             answered, writes = getattr(self, f"answered_{name}"), getattr(self, f"writes_{name}")
-            under_way = Signal(range(UNANSWERED + 3), name=f"{name}_under_way")
-            m.d.sync += [
-                answered.eq(over),
-                under_way.eq(under_way + (writes.valid & writes.ready) - answered),
-            ]
+            m.d.sync += answered.eq(over)
+            under_way = self._under_way(m, name, writes.valid & writes.ready, answered)
             m.d.comb += getattr(self, f"idle_{name}").eq(~writes.valid & (under_way == 0))
         return m
+
+    def _under_way(self, m: Module, name: str, taken: Value, answered: Value) -> Value:
+        """How many writes of a client were taken and not told of."""
+        count = Signal(range(UNANSWERED + 3), name=f"{name}_under_way")
+        m.d.sync += count.eq(count + taken - answered)
+        return count
 
     def _take(self, m: Module, held: Signal, full: Signal, leaves: Value) -> Value:
         """Keep the first client's write until it leaves; returns that any client has one."""

@@ -21,7 +21,7 @@ class AccessesOfWrites(wiring.Component):
     A solver chooses the window, writes, stalls and answers. Claimed: addresses and data that are offered stay
     until they are taken; addresses lie in the window; every write inside the window reaches either channel
     once and in the order in which writes were taken, others never; never more than ``UNANSWERED`` are under
-    way; ``idle`` means that no write is.
+    way; ``idle`` means that no write is, ``idle_NAME`` that none of this client is.
 
     Members:
         base, limit (in): a window as documented.
@@ -77,11 +77,26 @@ class AccessesOfWrites(wiring.Component):
                 order.leaving.eq(leaving),
                 order.pick.eq(self.pick),
             ]
+        self._one(m, mover, takes & self.pick, counts["all"], answers)
         m.submodules.address_stays = Stays(bus.awvalid, bus.awready, [bus.awaddr, bus.awlen])
         m.submodules.word_stays = Stays(bus.wvalid, bus.wready, [bus.wdata[:2], bus.wstrb[:2]])
         channel = bus.awvalid, bus.awaddr, bus.awlen
         legal_accesses(m, "aw", channel, self.base, self.limit, self.config.memory_bits // 8)
         return m
+
+    def _one(self, m: Module, mover: WriteMover, begins: Value, under_way: Value, answers: Value) -> None:
+        """Any one write, until it is answered: its client is not idle."""
+        follows = Signal()
+        client = Signal(range(len(self.CLIENTS)))
+        ahead = Signal.like(under_way)
+        first = mover.writes_a.valid & mover.writes_a.ready
+        with m.If(begins & ~follows):
+            m.d.sync += [follows.eq(1), client.eq(~first), ahead.eq(under_way - answers)]
+        with m.Elif(follows & answers):
+            m.d.sync += [follows.eq(ahead != 0), ahead.eq(ahead - 1)]
+        for place, name in enumerate(self.CLIENTS):
+            mine = follows & (client == place)
+            m.d.comb += Assert(~(mine & getattr(mover, f"idle_{name}")))
 
     def _writes(self, m: Module, mover: WriteMover) -> tuple[Value, Value]:
         """Give the solver's writes, whose word of the line is in their data too.

@@ -72,6 +72,12 @@ def test_bursts_too_many_are_refuted(monkeypatch: pytest.MonkeyPatch) -> None:
         formal.prove(AccessesOfReads(small_config()))
 
 
+def test_a_client_that_is_idle_early_is_refuted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(WriteMover, "_under_way", lambda *_: Const(0))
+    with pytest.raises(formal.Refuted):
+        formal.prove(AccessesOfWrites(small_config()))
+
+
 def test_writes_outside_are_refuted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(WriteMover, "_is_inside", lambda self, line: line <= self.limit)
     with pytest.raises(formal.Refuted):
