@@ -255,4 +255,4 @@ def test_smollm2_behind_a_long_text(smollm2_file: Checkpoint, rng: np.random.Gen
     machine = with_any_cache(image, "edge", 1022, rng)
     (passed,) = same_on_the_core(image, machine, "edge", 1, 50)
     print(passed)
-    assert passed.share(32) > 0.894
+    assert passed.share(32) > 0.892
